@@ -1,0 +1,1 @@
+"""tunelab: controlled fine-tuning experiments on language models."""
