@@ -1,0 +1,91 @@
+"""``tunelab run``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tunelab.cli.options import RESULTS, STORE, Json, Overrides, Quiet, ResultsDir, Smoke, StoreDir, StudyName
+from tunelab.cli.progress import reporter
+from tunelab.cli.tables import print_comparison
+from tunelab.engine.runner import Outcome, Runner, State, artifact_of
+from tunelab.files import read_json
+from tunelab.study.layout import link_results
+from tunelab.study.open import Opened, only_trained, open_study
+
+FAILED, GATE, INTERRUPTED = 1, 3, 130
+
+
+class Only(StrEnum):
+    """Parts of a study that can be run alone."""
+
+    EVALUATE = "evaluate"
+
+
+def command(
+    study: StudyName,
+    overrides: Overrides = None,
+    smoke: Smoke = False,
+    only: Annotated[
+        Only | None, typer.Option("--only", help="evaluate: only variants that are already trained.")
+    ] = None,
+    gate: Annotated[bool, typer.Option("--gate", help="Exit with 3 when a threshold (at_least) is not met.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    store: StoreDir = STORE,
+    results: ResultsDir = RESULTS,
+) -> None:
+    """Example: tunelab run quickstart"""
+    opened = open_study(study, overrides or [], store, smoke)
+    if only is Only.EVALUATE:
+        opened = only_trained(opened)
+    opened.refuse_blocked()
+    outcome = _run(opened, quiet, as_json)
+    folder = link_results(opened, outcome, results)
+    comparison = _comparison(opened, outcome)
+    if not as_json:
+        _print_end(opened, outcome, comparison, folder)
+    if not outcome.ok:
+        sys.exit(FAILED)
+    if gate and any(not row["verdict"].startswith("pass") for row in comparison["thresholds"]):
+        sys.exit(GATE)
+
+
+def _run(opened: Opened, quiet: bool, as_json: bool) -> Outcome:
+    signal.signal(signal.SIGTERM, _interrupt)
+    console = Console()
+    try:
+        with reporter(console, opened.plan(), quiet, as_json) as report:
+            return Runner(opened.store, report).run(opened.targets())
+    except KeyboardInterrupt:
+        print("tunelab: interrupted; run the same command again to go on: finished steps are kept", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _comparison(opened: Opened, outcome: Outcome) -> dict[str, Any]:
+    found = artifact_of(opened.store, outcome, opened.compiled.compare)
+    return read_json(found.path("comparison.json")) if found else {"thresholds": [{"verdict": "missing"}]}
+
+
+def _print_end(opened: Opened, outcome: Outcome, comparison: dict[str, Any], folder: Path) -> None:
+    console = Console()
+    if "cells" in comparison:
+        print_comparison(console, comparison, opened.compiled.study.question)
+    counts = {state: sum(s is state for s in outcome.states.values()) for state in State}
+    parts = [f"{n} {state.value}" for state, n in counts.items() if n]
+    console.print(f"Steps: {', '.join(parts)}", highlight=False)
+    for step in outcome.messages.values() if not outcome.ok else []:
+        console.print(f"  {step}", style="red", highlight=False, markup=False)
+    report = folder / "report" / "index.html"
+    if report.exists():
+        print(f"Report: {report}")

@@ -1,0 +1,1 @@
+"""Data: where rows come from, which of them are used, and whether training has seen the test."""

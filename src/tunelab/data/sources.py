@@ -1,0 +1,128 @@
+"""Sources: the places a dataset's rows can come from, with one shape for all.
+
+- ``hub``: the Hugging Face hub, at the revision that the task pins.
+- ``mirror``: a folder laid out as ``<owner>/<name>/<config>/<split>.jsonl``, named by ``TUNELAB_DATA``.
+- ``file``: the user's own jsonl, csv, parquet or json.
+- ``builtin``: the dozen rows that each task ships.
+
+A source has an identity for the fingerprint: the pinned revision, or the sha256 of the content. Paths never
+enter, so a moved file is the same data and an edited one is not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Protocol
+
+from tunelab.data import hub
+from tunelab.data.readers import Row, read_rows
+from tunelab.errors import DataError, nearest
+from tunelab.files import sha256_file
+
+MIRROR_VARIABLE = "TUNELAB_DATA"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset as a task knows it. ``splits`` maps the task's split names to the hub's."""
+
+    repo: str
+    config: str
+    revision: str
+    splits: Mapping[str, str]
+    columns: tuple[str, ...]
+
+    def split(self, name: str) -> str:
+        """Return the hub's name of a split; raises DataError for a split that the task does not have."""
+        if name not in self.splits:
+            raise DataError(
+                f"split of {self.repo}: got {name!r}, expected a declared split{nearest(name, self.splits)}"
+            )
+        return self.splits[name]
+
+
+class Source(Protocol):
+    """Gives the rows of a split, and what they are identified by."""
+
+    def identity(self, split: str) -> dict[str, Any]:
+        """Return plain JSON that changes exactly when the rows can change. Raises DataError when there are none."""
+        ...
+
+    def rows(self, split: str) -> list[Row]:
+        """Return the rows of a split in the dataset's own columns and order."""
+        ...
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """The hub at a pinned revision, through the ``datasets`` cache."""
+
+    dataset: Dataset
+
+    def identity(self, split: str) -> dict[str, Any]:
+        d = self.dataset
+        return {"hub": d.repo, "config": d.config, "revision": d.revision, "split": d.split(split)}
+
+    def rows(self, split: str) -> list[Row]:
+        d = self.dataset
+        return hub.load_split(d.repo, d.config, d.split(split), d.revision)
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """Files of the user, one a split."""
+
+    files: Mapping[str, Path]
+
+    def identity(self, split: str) -> dict[str, Any]:
+        return {"sha256": sha256_file(self._path(split))}
+
+    def rows(self, split: str) -> list[Row]:
+        return read_rows(self._path(split))
+
+    def _path(self, split: str) -> Path:
+        if split not in self.files:
+            raise DataError(f"data.files: no file for the split {split!r}; add `{split}: PATH` under data.files")
+        if not self.files[split].is_file():
+            raise DataError(
+                f"data.files.{split}: {self.files[split]} is not a file; expected jsonl, json, csv or parquet"
+            )
+        return self.files[split]
+
+
+@dataclass(frozen=True)
+class BuiltinSource:
+    """The rows that a task ships: every split has the same columns as on the hub."""
+
+    task: str
+
+    def identity(self, split: str) -> dict[str, Any]:
+        return {"builtin": self.task, "split": split, "sha256": sha256_file(self._path())}
+
+    def rows(self, split: str) -> list[Row]:
+        """Return the shipped rows of one split; the column ``split`` says which rows belong to it."""
+        rows = [row for row in read_rows(self._path()) if row["split"] == split]
+        if not rows:
+            raise DataError(f"task {self.task}: no built-in rows for the split {split!r}")
+        return [{k: v for k, v in row.items() if k != "split"} for row in rows]
+
+    def _path(self) -> Path:
+        path = Path(str(resources.files("tunelab.tasks"))) / "rows" / f"{self.task}.jsonl"
+        if not path.is_file():
+            raise DataError(f"task {self.task}: ships no built-in rows; use data.source=hub or data.files")
+        return path
+
+
+def mirror_source(dataset: Dataset) -> FileSource | None:
+    """Return the mirror of a dataset, or None when ``TUNELAB_DATA`` is unset or does not hold it."""
+    root = os.environ.get(MIRROR_VARIABLE)
+    if not root:
+        return None
+    folder = Path(root) / dataset.repo / dataset.config
+    files = {name: folder / f"{hub_name}.jsonl" for name, hub_name in dataset.splits.items()}
+    present = {name: path for name, path in files.items() if path.is_file()}
+    return FileSource(present) if present else None

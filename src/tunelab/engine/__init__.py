@@ -1,0 +1,1 @@
+"""The engine: runs a graph of steps once each, survives anything. Knows no model, no dataset, no torch."""

@@ -1,0 +1,74 @@
+"""One attempt at a step: its timings and the versions it ran under, kept even when it is killed.
+
+``attempts.jsonl`` gets a line when an attempt starts and one when it ends. A killed attempt leaves only its
+start: it is counted in ``attempts``, and its seconds are unknown and left out.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib.metadata
+import os
+import platform
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tunelab.engine.store import ATTEMPTS
+from tunelab.files import append_lines, resume_lines
+
+LIBRARIES = (
+    "torch", "transformers", "peft", "trl", "accelerate", "datasets", "tokenizers", "safetensors",
+    "bitsandbytes", "numpy", "scipy", "statsmodels", "pandas", "matplotlib",
+)  # fmt: skip
+
+
+class Attempt:
+    """Measures from construction to ``close``; earlier attempts' time is added in the record."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / ATTEMPTS
+        self._earlier = resume_lines(self._path)
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self._append({"event": "started", "time": self._started, "pid": os.getpid()})
+
+    def record(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Return Record's fields that this attempt knows."""
+        ended = [line for line in self._earlier if line["event"] == "ended"]
+        starts = [line["time"] for line in self._earlier if line["event"] == "started"]
+        return {
+            "facts": facts,
+            "versions": versions(),
+            "started": (starts or [self._started])[0],
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(self._seconds() + sum(line["seconds"] for line in ended), 3),
+            "cpu_seconds": round(self._cpu_seconds() + sum(line["cpu_seconds"] for line in ended), 3),
+            "attempts": len(starts) + 1,
+        }
+
+    def close(self) -> None:
+        """Write down how long this attempt took, whatever its end."""
+        self._append({"event": "ended", "seconds": self._seconds(), "cpu_seconds": self._cpu_seconds()})
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._wall
+
+    def _cpu_seconds(self) -> float:
+        return time.process_time() - self._cpu
+
+    def _append(self, row: dict[str, Any]) -> None:
+        try:
+            append_lines(self._path, [row])
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+
+
+def versions() -> dict[str, str]:
+    """Return Python, platform, tunelab and the version of each library that is loaded now."""
+    loaded = {name: importlib.metadata.version(name) for name in LIBRARIES if name in sys.modules}
+    base = {"python": platform.python_version(), "platform": platform.platform()}
+    return base | {"tunelab": importlib.metadata.version("tunelab")} | loaded

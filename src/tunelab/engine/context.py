@@ -1,0 +1,33 @@
+"""What a running step may use: its settings, its finished inputs, its folder, and a way to report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tunelab.engine.record import Artifact
+from tunelab.engine.store import SCRATCH
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """Handed to the function that runs a step."""
+
+    settings: Mapping[str, Any]
+    circumstance: Mapping[str, Any]
+    inputs: Mapping[str, Artifact]
+    holes: frozenset[str]
+    directory: Path
+    progress: Callable[[int, int, str], None]
+    """Call with (done, total, unit) as often as is convenient."""
+    facts: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Fill with plain JSON that the record should keep."""
+
+    @property
+    def scratch(self) -> Path:
+        """A folder for progress that must survive a crash and go away when the step is complete."""
+        path = self.directory / SCRATCH
+        path.mkdir(exist_ok=True)
+        return path

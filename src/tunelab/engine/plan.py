@@ -1,0 +1,73 @@
+"""The plan: every step once, in an order in which inputs come first, with what the store already holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from tunelab.engine.step import Step
+from tunelab.engine.store import Store
+
+
+class Status(Enum):
+    """What a run would do with a step."""
+
+    CACHED = "cached"
+    TO_RUN = "to_run"
+    BLOCKED = "blocked"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A step and what a run would do with it."""
+
+    step: Step
+    status: Status
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps in topological order, each fingerprint once."""
+
+    steps: tuple[Planned, ...]
+
+    def counts(self) -> dict[str, int]:
+        """Number of steps per status, every status present."""
+        return {s.value: sum(p.status is s for p in self.steps) for s in Status}
+
+
+def plan(targets: Iterable[Step], store: Store) -> Plan:
+    """Order what ``targets`` need, drop duplicates by fingerprint and look up the store."""
+    planned: dict[str, Planned] = {}
+    for step in topological(targets):
+        planned[step.fingerprint] = _status(step, planned, store)
+    return Plan(tuple(planned.values()))
+
+
+def topological(targets: Iterable[Step]) -> list[Step]:
+    """Return ``targets`` and all they depend on, dependencies first, one step a fingerprint."""
+    ordered: dict[str, Step] = {}
+
+    def visit(step: Step) -> None:
+        if step.fingerprint in ordered:
+            return
+        for needed in (*step.inputs.values(), *step.after):
+            visit(needed)
+        ordered[step.fingerprint] = step
+
+    for target in targets:
+        visit(target)
+    return list(ordered.values())
+
+
+def _status(step: Step, planned: dict[str, Planned], store: Store) -> Planned:
+    if store.find(step) is not None:
+        return Planned(step, Status.CACHED)
+    if step.blocked is not None:
+        return Planned(step, Status.BLOCKED, step.blocked)
+    for needed in (*step.inputs.values(), *step.after):
+        if planned[needed.fingerprint].status is Status.BLOCKED and not step.tolerant:
+            return Planned(step, Status.BLOCKED, f"needs {needed.name}")
+    return Planned(step, Status.TO_RUN)

@@ -1,0 +1,91 @@
+"""The record that a finished step leaves: enough to trust its files, to explain it and to run it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tunelab.errors import StoreError
+from tunelab.files import sha256_file
+
+HASH_LIMIT = 64 << 20
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """Checksum and size of one file of a step."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """What ``record.json`` holds."""
+
+    fingerprint: str
+    """64 hex digits over kind, version, settings and inputs."""
+    kind: str
+    version: int
+    slug: str
+    settings: Mapping[str, Any]
+    """The identity: literal settings that can change the result."""
+    inputs: Mapping[str, str | None]
+    """Input name to fingerprint; None is a hole, an input that failed."""
+    circumstance: Mapping[str, Any]
+    """What the run needed and what cannot change the result: device, batch size, trackers."""
+    facts: Mapping[str, Any]
+    """What the step found out while running: resolved arguments, counts, data types."""
+    versions: Mapping[str, str]
+    """Python, platform, tunelab and the libraries that were loaded when the step ended."""
+    started: str
+    """UTC, ISO 8601. ``seconds`` and ``cpu_seconds`` add up over interrupted attempts."""
+    finished: str
+    seconds: float
+    cpu_seconds: float
+    attempts: int
+    files: Mapping[str, FileEntry]
+    """Path inside the step's folder to checksum and size."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON, the inverse of ``from_json``."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Record:
+        """Rebuild a record; raises KeyError or TypeError when fields are missing or unknown."""
+        fields = dict(value)
+        fields["files"] = {name: FileEntry(**entry) for name, entry in value["files"].items()}
+        return Record(**fields)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished step: its record and where its files are."""
+
+    record: Record
+    directory: Path
+
+    def path(self, name: str) -> Path:
+        """Return the path of a file or folder that the step recorded; raises StoreError when it is not there."""
+        path = self.directory / name
+        known = name in self.record.files or any(f.startswith(f"{name}/") for f in self.record.files)
+        if not known or not path.exists():
+            raise StoreError(f"{self.directory}: no file {name!r}, expected one of {sorted(self.record.files)}")
+        return path
+
+    def verify(self) -> None:
+        """Check every file's size, and the checksum of files up to 64 MiB. Raises StoreError on the first mismatch."""
+        for name, entry in self.record.files.items():
+            path = self.directory / name
+            size = path.stat().st_size if path.exists() else None
+            if size != entry.bytes:
+                raise StoreError(_damaged(path, f"{size} bytes", f"{entry.bytes} bytes"))
+            if entry.bytes <= HASH_LIMIT and (digest := sha256_file(path)) != entry.sha256:
+                raise StoreError(_damaged(path, f"sha256 {digest[:12]}…", f"{entry.sha256[:12]}…"))
+
+
+def _damaged(path: Path, got: str, expected: str) -> str:
+    return f"{path}: got {got}, expected {expected} as recorded; delete the step's folder to run the step again"

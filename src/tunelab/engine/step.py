@@ -1,0 +1,74 @@
+"""A step: one node of the plan, and the line that divides its identity from its circumstances.
+
+Identity is what can change the result: the kind, the kind's version, ``settings`` and the inputs' identities.
+It becomes the fingerprint. Circumstance is everything else that running needs (device, batch size, trackers):
+it is recorded and never compared. A step names the function that runs it as ``module:function``, so that
+planning imports nothing heavy.
+
+``after`` orders steps without entering identity: a leak check must pass before training starts, yet whether it
+ran does not change the weights. A ``tolerant`` step (compare, report) runs even when some inputs failed; each
+missing input is a hole, and the holes are part of its identity.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from tunelab.canonical import fingerprint
+
+if TYPE_CHECKING:
+    from tunelab.engine.context import StepContext
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One node of the plan. Equality is by ``fingerprint``, never by object."""
+
+    kind: str
+    version: int
+    slug: str
+    entry: str
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, Step] = field(default_factory=dict[str, "Step"])
+    circumstance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    after: tuple[Step, ...] = ()
+    holes: frozenset[str] = frozenset()
+    tolerant: bool = False
+    blocked: str | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """64 hex digits; equal fingerprints mean equal results."""
+        inputs: dict[str, str | None] = {name: step.fingerprint for name, step in self.inputs.items()}
+        return fingerprint(self.kind, self.version, self.settings, inputs | dict.fromkeys(self.holes))
+
+    @property
+    def name(self) -> str:
+        """``kind/slug-<8 hex>``: the folder in the store and the name in messages."""
+        return f"{self.kind}/{self.slug}-{self.fingerprint[:8]}"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What ``tunelab explain`` compares, as plain JSON."""
+        inputs: dict[str, str | None] = {name: step.fingerprint for name, step in self.inputs.items()}
+        return {
+            "kind": self.kind,
+            "version": self.version,
+            "settings": dict(self.settings),
+            "inputs": inputs | dict.fromkeys(self.holes),
+        }
+
+    def with_inputs(self, available: Mapping[str, Step]) -> Step:
+        """Return this step over the inputs that exist; the others become holes."""
+        if dict(available) == dict(self.inputs):
+            return self
+        return replace(self, inputs=dict(available), holes=self.holes | (set(self.inputs) - set(available)))
+
+    def function(self) -> Callable[[StepContext], None]:
+        """Import and return the function that runs this step."""
+        module, _, attribute = self.entry.partition(":")
+        return getattr(importlib.import_module(module), attribute)

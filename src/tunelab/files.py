@@ -1,0 +1,98 @@
+"""Files that survive a crash: atomic writes, JSON Lines that may end torn, checksums.
+
+A reader must see the old file or the new one, never half of either. Files that grow a line at a time are the
+exception: a kill can tear their last line, so ``read_lines`` drops a last line that has no newline.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+CHUNK = 1 << 20
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text``; after a crash it holds the old content or the new."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` atomically as indented JSON; NaN and infinity raise ValueError."""
+    write_atomic(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; raises ValueError when it is not JSON."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write ``rows`` atomically as JSON Lines."""
+    write_atomic(path, "".join(line(row) for row in rows))
+
+
+def line(row: Mapping[str, Any]) -> str:
+    """Return one JSON Lines row with its newline."""
+    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def append_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Append ``rows`` in one write, so that a kill tears at most the last of them."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write("".join(line(row) for row in rows))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read JSON Lines and drop a torn last line. A line that is not JSON elsewhere raises ValueError."""
+    if not path.exists():
+        return []
+    rows: list[dict[str, Any]] = []
+    for number, content in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+        try:
+            rows.append(json.loads(content))
+        except ValueError:
+            raise ValueError(f"{path}, line {number}: not JSON") from None
+    return rows
+
+
+def resume_lines(path: Path) -> list[dict[str, Any]]:
+    """Read JSON Lines and cut a torn last line off the file, so that appending may go on."""
+    if path.exists():
+        content = path.read_bytes()
+        os.truncate(path, content.rfind(b"\n") + 1)
+    return read_lines(path)
+
+
+def sha256_file(path: Path) -> str:
+    """Return the sha256 of a file's content as 64 hex digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's content durable."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,1 @@
+"""Formats: how a conversation becomes tokens, once, for training, evaluation and preview alike."""

@@ -1,0 +1,48 @@
+"""What a prompt format is: a declared factor of a study, the same object in training and in evaluation."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class FewShots(BaseModel):
+    """Worked examples before the question, drawn by seed from the training split and removed from training."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    k: int = Field(default=0, ge=0, description="Number of examples.")
+    style: Literal["turns", "text"] = Field(
+        default="turns", description="turns: each example is a user and an assistant turn; text: all in one turn."
+    )
+    seed: int = Field(default=0, description="Chooses the examples.")
+
+
+class Format(BaseModel):
+    """How samples are rendered to tokens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    template: Literal["chat", "raw"] = Field(description="chat: the tokenizer's chat template; raw: plain text.")
+    kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="Passed to the chat template, e.g. enable_thinking."
+    )
+    system: str | None = Field(default=None, description="System prompt.")
+    few_shots: FewShots = Field(default_factory=FewShots, description="Worked examples before the question.")
+    user_prefix: str = Field(default="Question: ", description="raw: written before the user's text.")
+    assistant_prefix: str = Field(default="Answer:", description="raw: written before the answer.")
+    stop: tuple[str, ...] | None = Field(
+        default=None, description="Strings that end a generation. Default: raw stops where a new question begins."
+    )
+
+    @property
+    def stop_strings(self) -> tuple[str, ...]:
+        """The strings that end a generation under this format."""
+        if self.stop is not None:
+            return self.stop
+        return (f"\n{self.user_prefix.strip()}",) if self.template == "raw" else ()
+
+    def identity(self) -> dict[str, Any]:
+        """Return every setting, defaults included, as plain JSON."""
+        return self.model_dump(mode="json") | {"stop": list(self.stop_strings)}

@@ -1,0 +1,182 @@
+"""The renderer: one place where a conversation becomes token ids and a loss mask.
+
+A prompt and an example share one construction: the prompt's ids are tokenised alone, the completion's ids are
+tokenised alone, and an example is their concatenation. So the prompt of an evaluation is a prefix of the training
+example by construction, whatever the tokenizer would merge across the seam. The completion always ends with the
+token that ends a turn, so that the model learns to stop; that token is also what stops a generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tunelab.data.sample import Message
+from tunelab.errors import FormatError
+from tunelab.formats.format import Format
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+SENTINEL = "tunelab-sentinel"
+
+Shot = tuple[list[Message], str]
+"""A worked example: its conversation and its target."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the model is given: the text and its ids."""
+
+    text: str
+    ids: list[int]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A supervised row: ``mask`` is 1 on the completion's ids, and as long as ``ids``."""
+
+    text: str
+    ids: list[int]
+    mask: list[int]
+
+
+class Renderer:
+    """Renders under one format with one tokenizer. Raises FormatError when the format cannot be honoured."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, fmt: Format, shots: Sequence[Shot] = ()) -> None:
+        if fmt.template == "chat" and not tokenizer.chat_template:
+            raise FormatError("format chat: the tokenizer has no chat template; use template: raw or another model")
+        if len(shots) != fmt.few_shots.k:
+            raise FormatError(f"few shots: got {len(shots)} examples, expected k = {fmt.few_shots.k}")
+        self.tokenizer = tokenizer
+        self.format = fmt
+        self._shots = list(shots)
+        self._bos = _bos_of_plain_text(tokenizer)
+        self.end_of_turn = self._find_end_of_turn()
+
+    @property
+    def stop_ids(self) -> set[int]:
+        """Ids that end a generation: the end of a turn, and the tokenizer's end of text."""
+        ids = {self.end_of_turn[1]}
+        if isinstance(self.tokenizer.eos_token_id, int):
+            ids.add(self.tokenizer.eos_token_id)
+        return ids
+
+    def prompt(self, messages: Sequence[Message]) -> Prompt:
+        """Render a conversation up to where the answer begins."""
+        text = self._prompt_text(self._conversation(messages))
+        return Prompt(text, self._prompt_ids(text))
+
+    def example(self, messages: Sequence[Message], target: str) -> Example:
+        """Render a conversation with its answer; the prompt's ids come first, unchanged."""
+        prompt = self.prompt(messages)
+        completion = self._completion_text(messages, target, prompt.text)
+        ids = self._encode(completion)
+        if self.end_of_turn[1] not in ids:
+            raise FormatError(
+                f"end of turn {self.end_of_turn[0]!r}: not among the completion's tokens; "
+                "the model would not learn to stop"
+            )
+        return Example(prompt.text + completion, prompt.ids + ids, [0] * len(prompt.ids) + [1] * len(ids))
+
+    def parse(self, ids: Sequence[int]) -> str:
+        """Return the text of generated ids: the inverse of a target's rendering.
+
+        Ends before the first stop id; the raw format's leading space is not part of the answer.
+        """
+        end = next((i for i, token in enumerate(ids) if token in self.stop_ids), len(ids))
+        text = str(self.tokenizer.decode(list(ids[:end]), skip_special_tokens=True))
+        return text.removeprefix(" ") if self.format.template == "raw" else text
+
+    def _conversation(self, messages: Sequence[Message]) -> list[Message]:
+        """Put system prompt and worked examples before the messages, as the format declares."""
+        system = [Message("system", self.format.system)] if self.format.system else []
+        turns = [m for shot, target in self._shots for m in (*shot, Message("assistant", target))]
+        if turns and self.format.template == "chat" and self.format.few_shots.style == "text":
+            *before, question = messages
+            return [*system, *before, Message(question.role, self._raw_text([*turns, question]))]
+        return [*system, *turns, *messages]
+
+    def _prompt_text(self, conversation: Sequence[Message]) -> str:
+        if self.format.template == "chat":
+            return self._template(conversation, add_generation_prompt=True)
+        return self._raw_text(conversation)
+
+    def _raw_text(self, conversation: Sequence[Message]) -> str:
+        """Write turns as plain text, ending with the assistant's prefix."""
+        parts: list[str] = []
+        for message in conversation:
+            if message.role == "user":
+                parts.append(f"{self.format.user_prefix}{message.content}\n")
+            elif message.role == "assistant":
+                parts.append(f"{self.format.assistant_prefix} {message.content}\n\n")
+            else:
+                parts.append(f"{message.content}\n\n")
+        return "".join(parts) + self.format.assistant_prefix
+
+    def _completion_text(self, messages: Sequence[Message], target: str, prompt: str) -> str:
+        if self.format.template == "raw":
+            return f" {target}{self.end_of_turn[0]}"
+        whole = self._template([*self._conversation(messages), Message("assistant", target)])
+        if not whole.startswith(prompt):
+            raise FormatError(
+                "chat template: the conversation with its answer does not begin with the generation prompt, "
+                "so training and evaluation would see different prompts; set template kwargs "
+                "(e.g. enable_thinking: false) under which they agree"
+            )
+        completion = whole[len(prompt) :]
+        end = completion.rfind(self.end_of_turn[0])
+        if end < 0:
+            raise FormatError(
+                f"chat template: {self.end_of_turn[0]!r} does not follow the answer; the model could not learn to stop"
+            )
+        return completion[: end + len(self.end_of_turn[0])]
+
+    def _find_end_of_turn(self) -> tuple[str, int]:
+        """Return text and id of the token that ends the assistant's turn under this format."""
+        if self.format.template == "raw":
+            if not isinstance(self.tokenizer.eos_token, str) or not isinstance(self.tokenizer.eos_token_id, int):
+                raise FormatError(
+                    "format raw: the tokenizer has no end-of-text token; use template: chat or another model"
+                )
+            return self.tokenizer.eos_token, self.tokenizer.eos_token_id
+        conversation = [Message("user", "x"), Message("assistant", SENTINEL)]
+        after = self._template(conversation).rpartition(SENTINEL)[2]
+        ids = self._encode(after)
+        special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
+        if not ids or ids[0] not in special:
+            raise FormatError(
+                f"chat template: {after[:20]!r} follows an answer, expected a special token that ends the turn"
+            )
+        return str(self.tokenizer.decode([ids[0]])), ids[0]
+
+    def _template(self, conversation: Sequence[Message], add_generation_prompt: bool = False) -> str:
+        rows: list[dict[str, Any]] = [{"role": m.role, "content": m.content} for m in conversation]
+        text = self.tokenizer.apply_chat_template(
+            rows, tokenize=False, add_generation_prompt=add_generation_prompt, **self.format.kwargs
+        )
+        return str(text)
+
+    def _prompt_ids(self, text: str) -> list[int]:
+        ids = self._encode(text)
+        if self._bos is None:
+            return ids
+        if self.format.template == "raw":
+            ids = [self._bos, *ids]
+        if ids[:2] == [self._bos, self._bos]:
+            raise FormatError(
+                "beginning-of-text token: the prompt begins with it twice; remove one from the template or prompt"
+            )
+        return ids
+
+    def _encode(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]  # pyright: ignore[reportReturnType]
+
+
+def _bos_of_plain_text(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Return the id that the tokenizer itself puts before plain text, or None."""
+    ids: list[int] = tokenizer("x")["input_ids"]  # pyright: ignore[reportAssignmentType]
+    bos = tokenizer.bos_token_id
+    return bos if isinstance(bos, int) and ids[:1] == [bos] else None

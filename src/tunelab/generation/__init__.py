@@ -1,0 +1,1 @@
+"""Generation: prompts in, outputs out, one sample at a time accounted for."""

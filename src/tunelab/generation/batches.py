@@ -1,0 +1,53 @@
+"""Batches: requests sorted by length, run one batch at a time, resumable, and halved when memory runs out.
+
+The batches are a function of the requests and the batch size alone. A run that was killed resumes at the first
+batch that is not whole and so repeats exactly the batches that an undisturbed run would have made: batch-mates
+change padding, padding changes rounding, and rounding can flip an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from tunelab.errors import StepError
+from tunelab.generation.decoding import Output, Request
+
+RunBatch = Callable[[Sequence[Request]], list[Output]]
+
+
+def plan_batches(requests: Sequence[Request], size: int) -> list[list[Request]]:
+    """Sort by prompt length, longest first, and cut into batches: little padding, and trouble shows early."""
+    ordered = sorted(requests, key=lambda r: (-len(r.ids), r.id, r.sample))
+    return [ordered[i : i + size] for i in range(0, len(ordered), size)]
+
+
+def run_batches(batches: Sequence[Sequence[Request]], run: RunBatch) -> Iterator[list[Output]]:
+    """Yield each batch's outputs. A batch that does not fit is split, and later batches keep to the smaller size."""
+    limit = max((len(batch) for batch in batches), default=1)
+    for batch in batches:
+        outputs: list[Output] = []
+        waiting = list(batch)
+        while waiting:
+            try:
+                outputs += run(waiting[:limit])
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not _out_of_memory(error):
+                    raise
+                limit = _halved(min(limit, len(waiting)), error)
+                continue
+            waiting = waiting[limit:]
+        yield outputs
+
+
+def _halved(limit: int, error: Exception) -> int:
+    if limit == 1:
+        raise StepError("out of memory with one sample a batch; use a smaller model, max_new_tokens or k") from error
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return limit // 2
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,97 @@
+"""Generation in this process, with transformers' own generate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
+
+from tunelab.formats.renderer import Renderer
+from tunelab.generation.decoding import Decoding, Output, Request
+from tunelab.generation.sampling import CounterSampler
+from tunelab.generation.stops import find_stop
+
+
+class LocalGenerator:
+    """Generates batches with one loaded model under one format."""
+
+    def __init__(
+        self, model: PreTrainedModel, renderer: Renderer, decoding: Decoding, stops: Sequence[str] = ()
+    ) -> None:
+        self._model = model
+        self._renderer = renderer
+        self._decoding = decoding
+        self._stops = (*renderer.format.stop_strings, *stops)
+        self._pad = renderer.tokenizer.pad_token_id
+        self._config = GenerationConfig(
+            max_new_tokens=decoding.max_new_tokens,
+            do_sample=False,
+            eos_token_id=sorted(renderer.stop_ids | _configured_stops(model)),
+            pad_token_id=self._pad,
+        )
+
+    @torch.inference_mode()
+    def run(self, batch: Sequence[Request]) -> list[Output]:
+        """Generate one batch, padded on the left."""
+        width = max(len(request.ids) for request in batch)
+        ids = torch.tensor([[self._pad] * (width - len(r.ids)) + r.ids for r in batch], device=self._model.device)
+        mask = torch.tensor([[0] * (width - len(r.ids)) + [1] * len(r.ids) for r in batch], device=self._model.device)
+        samplers = [CounterSampler(self._decoding, batch, width)] if self._decoding.temperature > 0 else []
+        generate: Any = self._model.generate
+        made = generate(
+            input_ids=ids,
+            attention_mask=mask,
+            generation_config=self._config,
+            logits_processor=LogitsProcessorList(samplers),
+            stopping_criteria=StoppingCriteriaList([_StopStrings(self._renderer, self._stops, width)]),
+        )
+        return [self._output(request, row) for request, row in zip(batch, made[:, width:].tolist(), strict=True)]
+
+    def _output(self, request: Request, row: list[int]) -> Output:
+        """Cut a row at its stop id or stop string; what follows is padding or surplus."""
+        stop_ids = set(self._config.eos_token_id)  # pyright: ignore[reportArgumentType]
+        end = next((i for i, token in enumerate(row) if token in stop_ids), None)
+        text = self._renderer.parse(row if end is None else row[:end])
+        cut = find_stop(text, self._stops)
+        finish = "stop_string" if cut >= 0 else "length" if end is None else "stop"
+        return Output(
+            id=request.id,
+            sample=request.sample,
+            prompt=request.prompt,
+            output=text[:cut] if cut >= 0 else text,
+            prompt_tokens=len(request.ids),
+            output_tokens=len(row) if end is None else end + 1,
+            finish=finish,
+        )
+
+
+class _StopStrings(StoppingCriteria):
+    """Ends the rows whose text contains a stop string; a cheap look at the tail decides whether to look closer."""
+
+    def __init__(self, renderer: Renderer, stops: Sequence[str], prompt_width: int) -> None:
+        self._tokenizer = renderer.tokenizer
+        self._stops = stops
+        self._width = prompt_width
+        self._tail = 2 * max((len(stop) for stop in stops), default=0)
+
+    def __call__(self, input_ids: torch.LongTensor, scores: Any, **kwargs: Any) -> torch.BoolTensor:
+        """Return (batch,) flags."""
+        rows: list[list[int]] = input_ids[:, self._width :].tolist()
+        flags = [bool(self._stops) and self._stopped(row) for row in rows]
+        return torch.tensor(flags, device=input_ids.device, dtype=torch.bool)  # pyright: ignore[reportReturnType]
+
+    def _stopped(self, row: list[int]) -> bool:
+        tail = str(self._tokenizer.decode(row[-self._tail :]))
+        if not any(stop in tail for stop in self._stops):
+            return False
+        return find_stop(str(self._tokenizer.decode(row)), self._stops) >= 0
+
+
+def _configured_stops(model: PreTrainedModel) -> set[int]:
+    """Return the stop ids that the model's own generation settings name."""
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    if configured is None:
+        return set()
+    return {configured} if isinstance(configured, int) else set(configured)

@@ -1,0 +1,32 @@
+"""Where to compute and in which precision, decided in one place and recorded.
+
+``detect`` answers without importing torch on machines that have no accelerator, so that planning stays quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Literal
+
+Device = Literal["cpu", "cuda", "mps"]
+Precision = Literal["fp32", "bf16"]
+
+
+def detect() -> Device:
+    """Return the best device that this process can use."""
+    if sys.platform == "darwin":
+        import torch
+
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    if not Path("/dev/nvidiactl").exists() or os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def default_precision(device: Device) -> Precision:
+    """Return bf16 on a GPU and fp32 elsewhere."""
+    return "bf16" if device == "cuda" else "fp32"

@@ -1,0 +1,65 @@
+"""Loading models, adapters and tokenizers through transformers and peft, quietly and with clear errors."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tunelab.errors import ModelError
+from tunelab.models.device import Device, Precision
+from tunelab.models.spec import TINY, ModelRef
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:
+    """Load a tokenizer that pads on the left and has a pad token. Raises ModelError."""
+    tokenizer = _loading(ref, AutoTokenizer.from_pretrained, ref.location, revision=ref.revision)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "left"
+    return tokenizer
+
+
+def load_model(ref: ModelRef, device: Device, precision: Precision, adapter: Path | None = None) -> Any:
+    """Load a causal model onto a device, with the LoRA adapter in ``adapter`` when given. Raises ModelError."""
+    quiet()
+    limit_threads(ref)
+    model = _loading(
+        ref, AutoModelForCausalLM.from_pretrained, ref.location, revision=ref.revision, dtype=DTYPES[precision]
+    )
+    if adapter is not None:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(adapter))
+    return model.to(device).eval()
+
+
+def limit_threads(ref: ModelRef) -> None:
+    """Give the tiny model one thread: with more, threads cost it far more than they bring."""
+    if ref.name == TINY or "OMP_NUM_THREADS" in os.environ:
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+
+def quiet() -> None:
+    """Keep the libraries' progress bars and advice out of our own output."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    logging.getLogger("trl").setLevel(logging.ERROR)
+
+
+def _loading(ref: ModelRef, loader: Any, *args: Any, **kwargs: Any) -> Any:
+    try:
+        return loader(*args, **kwargs)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"model {ref.name!r}: cannot be loaded from {ref.location} ({reason})") from error

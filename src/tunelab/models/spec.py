@@ -1,0 +1,58 @@
+"""What a model's name in a study means, without importing torch.
+
+``tiny`` is the bundled model, a path is a local folder, anything else is a hub id with an optional revision
+(``owner/name@revision``). The identity is the content for the first two and the commit for the third.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from tunelab.data.hub import model_revision
+from tunelab.errors import ModelError
+from tunelab.files import sha256_file
+
+TINY = "tiny"
+IGNORED_SUFFIXES = (".md", ".lock", ".txt.tmp")
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A model that can be loaded: ``location`` is a folder or a hub id, ``identity`` is what it is."""
+
+    name: str
+    location: str
+    revision: str | None
+    identity: dict[str, Any]
+
+
+def resolve(name: str) -> ModelRef:
+    """Find a model by name. Raises ModelError when it is nowhere; takes seconds at most."""
+    if name == TINY:
+        return _tiny()
+    path = Path(name).expanduser()
+    if path.exists() or name.startswith((".", "/", "~")):
+        return _local(name, path)
+    repo, _, revision = name.partition("@")
+    commit = model_revision(repo, revision or "main")
+    return ModelRef(name, repo, commit, {"hub": repo, "revision": commit})
+
+
+def _tiny() -> ModelRef:
+    folder = Path(str(resources.files("tunelab.models"))) / "tiny"
+    files = json.loads((folder / "manifest.json").read_text())["files"]
+    return ModelRef(TINY, str(folder), None, {"bundled": TINY, "files": files})
+
+
+def _local(name: str, path: Path) -> ModelRef:
+    if not (path / "config.json").is_file():
+        raise ModelError(f"model {name!r}: {path} has no config.json, expected a folder made by save_pretrained")
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file() and p.suffix not in IGNORED_SUFFIXES):
+        digest.update(f"{file.relative_to(path)} {sha256_file(file)}\n".encode())
+    return ModelRef(name, str(path.resolve()), None, {"folder": digest.hexdigest()})

@@ -1,0 +1,1 @@
+"""The report: reads records and result files, computes nothing new."""

@@ -1,0 +1,1 @@
+"""Scoring: answer extraction, metrics and outcomes. Knows text, not models."""

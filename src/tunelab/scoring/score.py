@@ -1,0 +1,64 @@
+"""What scoring a sample yields, and what a metric is.
+
+An outcome says why a value is what it is. ``unscored`` has no value at all: it is not zero. ``truncated`` and
+``no_answer`` have the value zero in an accuracy, as the field computes it, and are counted apart so that nobody
+mistakes a cut-off budget for a wrong model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """Why a sample scored as it did."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    NO_ANSWER = "no_answer"
+    TRUNCATED = "truncated"
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    UNSCORED = "unscored"
+
+
+@dataclass(frozen=True)
+class Score:
+    """The score of one output.
+
+    ``values`` maps metric names to numbers on the metric's own scale; it is empty exactly when the outcome is
+    ``unscored``. ``answer`` is the text that was taken from the output and compared.
+    """
+
+    outcome: Outcome
+    values: Mapping[str, float] = field(default_factory=dict[str, float])
+    answer: str | None = None
+    explanation: str = ""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named metric of a task: the mean of per-sample values.
+
+    ``binary`` values are 0 or 1 and get Wilson intervals and McNemar's test. ``scale`` is 100 where the metric's
+    reference reports points out of 100, else 1.
+    """
+
+    name: str
+    binary: bool = True
+    scale: float = 1.0
+
+
+def judged(correct: bool, answer: str | None, values: Mapping[str, float], explanation: str = "") -> Score:
+    """Build a score whose outcome follows from the headline's verdict and from whether there was an answer."""
+    missing = Outcome.NO_ANSWER if answer is None else Outcome.WRONG
+    return Score(Outcome.CORRECT if correct else missing, values, answer, explanation)
+
+
+def at_budget_end(score: Score) -> Score:
+    """Return the score of an output that was cut by its token budget: not right becomes ``truncated``."""
+    if score.outcome in (Outcome.WRONG, Outcome.NO_ANSWER):
+        return Score(Outcome.TRUNCATED, score.values, score.answer, score.explanation)
+    return score

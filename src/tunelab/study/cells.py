@@ -1,0 +1,138 @@
+"""Cells: which variants are evaluated how, with names that stay short.
+
+A variant is what training yields, an evaluation is how it is scored, a cell is a pair of them. The points of a
+sweep are laid over each other: what is equal in all of them appears once under its own name, what differs gets
+the point's label.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from tunelab.errors import StudyError
+from tunelab.formats.format import Format
+from tunelab.study.spec import Evaluate, Study, Train
+
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The base model (``train`` is None) or what one recipe makes of it with one seed."""
+
+    name: str
+    model: str
+    train: Train | None
+    format: Format | None
+    task: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One way to score variants."""
+
+    name: str
+    settings: Evaluate
+    format: Format
+    task: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A variant under an evaluation. ``matched`` is None for the base: it was trained in no format of ours."""
+
+    variant: Variant
+    evaluation: Evaluation
+    baseline: Variant | None
+    matched: bool | None
+
+    @property
+    def name(self) -> str:
+        """``variant/evaluation``."""
+        return f"{self.variant.name}/{self.evaluation.name}"
+
+
+def cells(points: Sequence[tuple[str, Study]]) -> list[Cell]:
+    """Return every cell of a study once, in the file's order. Raises StudyError for an undeclared mismatch."""
+    raw = [(label, cell) for label, study in points for cell in _point_cells(study)]
+    variant_labels = _labels((label, c.variant.name, _key(c.variant)) for label, c in raw)
+    evaluation_labels = _labels((label, c.evaluation.name, repr(c.evaluation)) for label, c in raw)
+    named: dict[str, Cell] = {}
+    for _, cell in raw:
+        relabelled = replace(
+            cell,
+            variant=_renamed(cell.variant, variant_labels),
+            evaluation=replace(cell.evaluation, name=evaluation_labels[cell.evaluation.name, repr(cell.evaluation)]),
+            baseline=_renamed(cell.baseline, variant_labels) if cell.baseline else None,
+        )
+        named.setdefault(relabelled.name, relabelled)
+    return list(named.values())
+
+
+def _point_cells(study: Study) -> list[Cell]:
+    variants = _variants(study)
+    baselines = {v.seed: v for v in variants if v.name.partition("#")[0] == study.baseline}
+    found: list[Cell] = []
+    for variant in variants:
+        for name, settings in study.evaluate.items():
+            evaluation = Evaluation(name, settings, study.formats[settings.format], settings.task or study.task)
+            matched = _matched(variant, evaluation)
+            if matched is False and study.mismatch == "skip":
+                continue
+            if matched is False and study.mismatch == "refuse":
+                raise StudyError(
+                    f"{study.study}: {variant.name} was trained under another format than evaluate.{name} uses; "
+                    "write mismatch: allow to compare formats, or mismatch: skip to leave such cells out"
+                )
+            baseline = baselines.get(variant.seed) or next(iter(baselines.values()), None)
+            found.append(Cell(variant, evaluation, None if baseline is variant else baseline, matched))
+    return found
+
+
+def _variants(study: Study) -> list[Variant]:
+    models = dict.fromkeys([study.model, *(t.model for t in study.train.values() if t.model)])
+    found = [
+        Variant(BASE if model == study.model else f"{BASE}_{_short(model)}", model, None, None, study.task, 0)
+        for model in models
+    ]
+    for name, train in study.train.items():
+        for seed in study.seeds:
+            label = name if len(study.seeds) == 1 else f"{name}#{seed}"
+            fmt = study.formats[train.format]
+            found.append(Variant(label, train.model or study.model, train, fmt, train.task or study.task, seed))
+    return found
+
+
+def _matched(variant: Variant, evaluation: Evaluation) -> bool | None:
+    """Formats match when they render a question alike; worked examples before it may differ."""
+    if variant.format is None:
+        return None
+    plain = {"few_shots", "stop"}
+    return variant.format.model_dump(exclude=plain) == evaluation.format.model_dump(exclude=plain)
+
+
+def _key(variant: Variant) -> Hashable:
+    return repr(replace(variant, name=""))
+
+
+def _labels(entries: Iterable[tuple[str, str, Hashable]]) -> dict[tuple[str, Hashable], str]:
+    """Name each (name, key): plainly when the name has one key in all points, else with the point's label."""
+    points: defaultdict[str, dict[Hashable, str]] = defaultdict(dict)
+    for label, name, key in entries:
+        points[name].setdefault(key, label)
+    return {
+        (name, key): name if len(keys) == 1 else f"{name}@{label}"
+        for name, keys in points.items()
+        for key, label in keys.items()
+    }
+
+
+def _renamed(variant: Variant, labels: dict[tuple[str, Hashable], str]) -> Variant:
+    return replace(variant, name=labels[variant.name, _key(variant)])
+
+
+def _short(model: str) -> str:
+    return model.rstrip("/").rpartition("/")[2]

@@ -1,0 +1,52 @@
+"""``results/<study>/``: a study's results by the names that people use, as links into the store.
+
+    models/<variant>/             the trained model or adapter
+    eval/<variant>_eval_<name>/   results.json, summary.json, scores.jsonl, outputs.jsonl
+    report/                       index.html, comparison.csv, figures
+
+Deleting the folder loses nothing: the next run makes the links again.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tunelab.engine.runner import Outcome, artifact_of
+from tunelab.errors import StoreError
+from tunelab.study.open import Opened
+
+
+def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
+    """Make the links of a study and return its folder."""
+    root = results / opened.name
+    for variant, step in opened.compiled.train.items():
+        if artifact := artifact_of(opened.store, outcome, step):
+            _link(root / "models" / _file_name(variant), artifact.directory / "model")
+    for cell in opened.compiled.cells:
+        step = opened.compiled.scores[cell.name]
+        if artifact := artifact_of(opened.store, outcome, step):
+            folder = root / "eval" / f"{_file_name(cell.variant.name)}_eval_{_file_name(cell.evaluation.name)}"
+            for name in ("results.json", "summary.json", "scores.jsonl"):
+                _link(folder / name, artifact.directory / name)
+            outputs = artifact_of(opened.store, outcome, step.inputs["outputs"])
+            if outputs:
+                _link(folder / "outputs.jsonl", outputs.directory / "outputs.jsonl")
+    if report := artifact_of(opened.store, outcome, opened.compiled.report):
+        _link(root / "report", report.directory)
+    return root
+
+
+def _link(path: Path, target: Path) -> None:
+    """Point ``path`` at ``target``, replacing an older link and nothing else."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_symlink():
+        raise StoreError(f"{path}: is not a link of ours; move it away or choose another folder with --results")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(os.path.relpath(target.resolve(), path.parent.resolve()))
+    temporary.replace(path)
+
+
+def _file_name(name: str) -> str:
+    return name.replace("/", "-")

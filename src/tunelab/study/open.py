@@ -1,0 +1,60 @@
+"""Opening a study for work: read, shrink for smoke, compile, and lay it over a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunelab.engine.plan import Plan, Status, plan
+from tunelab.engine.step import Step
+from tunelab.engine.store import Store
+from tunelab.errors import StudyError
+from tunelab.study.compile import Compiled, compile_study
+from tunelab.study.read import read_file, read_study
+from tunelab.study.smoke import smoke as shrink
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A compiled study and the store that it runs on."""
+
+    compiled: Compiled
+    store: Store
+
+    @property
+    def name(self) -> str:
+        """The study's name, and its folder's under results."""
+        return self.compiled.study.study
+
+    def targets(self) -> list[Step]:
+        """The steps that are asked for; all others are needed by them."""
+        return [self.compiled.report]
+
+    def plan(self) -> Plan:
+        """Look the steps up in the store."""
+        return plan(self.targets(), self.store)
+
+    def refuse_blocked(self) -> None:
+        """Raise StudyError when something that the study needs is not there: better now than after hours."""
+        reasons = dict.fromkeys(
+            p.step.blocked for p in self.plan().steps if p.status is Status.BLOCKED and p.step.blocked
+        )
+        if reasons:
+            raise StudyError("; ".join(reasons))
+
+
+def open_study(name: str, overrides: Sequence[str], store: Path, smoke: bool = False) -> Opened:
+    """Open a bundled study by name or a study file by path. Raises UserError or StoreError."""
+    points = read_study(name, overrides)
+    if smoke:
+        points = [(label, shrink(study)) for label, study in points]
+    return Opened(compile_study(points, read_file(name).folder), Store(store))
+
+
+def only_trained(opened: Opened) -> Opened:
+    """Keep the variants whose training is in the store, and the base: ``--only evaluate``."""
+    store, compiled = opened.store, opened.compiled
+    ready = {name for name, step in compiled.train.items() if store.find(step) is not None}
+    cells = [c for c in compiled.cells if c.variant.train is None or c.variant.name in ready]
+    return Opened(compiled.restricted(cells), store)

@@ -1,0 +1,36 @@
+"""``--smoke``: the same study at the size of a minute, on the bundled model, without a network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunelab.models.spec import TINY
+from tunelab.study.spec import Evaluate, Study, Train
+
+TRAIN_ROWS = 96
+EVALUATE_ROWS = 32
+STEPS = 12
+TOKENS = 64
+
+
+def smoke(study: Study) -> Study:
+    """Return the study with the tiny model in place of every model, few rows and few steps. Its name says so."""
+    small: dict[str, Any] = {
+        "study": f"{study.study}-smoke",
+        "model": TINY,
+        "smoke": True,
+        "train": {name: _small_train(entry) for name, entry in study.train.items()},
+        "evaluate": {name: _small_evaluate(entry) for name, entry in study.evaluate.items()},
+        "data": study.data.model_copy(update={"leaks": "report" if study.data.leaks == "refuse" else study.data.leaks}),
+    }
+    return study.model_copy(update=small)
+
+
+def _small_train(entry: Train) -> Train:
+    changes = {"model": None, "rows": TRAIN_ROWS, "batch_size": 8, "max_steps": STEPS, "max_too_long": 1.0}
+    return entry.model_copy(update=changes)
+
+
+def _small_evaluate(entry: Evaluate) -> Evaluate:
+    budget = min(entry.max_new_tokens or TOKENS, TOKENS)
+    return entry.model_copy(update={"rows": EVALUATE_ROWS, "max_new_tokens": budget})

@@ -1,0 +1,116 @@
+"""What a study file may say. Declaring is inert: reading a study loads no model and touches no network.
+
+``recipe`` and ``evaluation`` hold what all entries of ``train`` and ``evaluate`` share; an entry overrides what
+it names. ``hardware`` is the one section that cannot change a result: it never enters a fingerprint.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tunelab.formats.format import Format
+from tunelab.training.recipe import Recipe
+
+Size = Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0, le=1)] | None
+"""A number of rows, a share of them, or all."""
+
+
+class Strict(BaseModel):
+    """Refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Train(Recipe):
+    """One variant: a recipe on data under a format."""
+
+    format: str = Field(description="Name of the format that training rows are rendered in.")
+    model: str | None = Field(default=None, description="Model of this entry. Default: the study's.")
+    task: str | None = Field(default=None, description="Task of this entry. Default: the study's.")
+    rows: Size = Field(default=None, description="Training rows: a number, a share, or all.")
+    rows_seed: int = Field(default=0, description="Chooses the rows.")
+
+
+class Evaluate(Strict):
+    """One way to evaluate every variant."""
+
+    format: str = Field(description="Name of the format that prompts are rendered in.")
+    task: str | None = Field(default=None, description="Task of this entry. Default: the study's.")
+    split: str | None = Field(default=None, description="Split to score. Default: the task's test split.")
+    rows: Size = Field(default=None, description="Rows to score: a number, a share, or all; never 'the first N'.")
+    rows_seed: int = Field(default=0, description="Chooses the rows.")
+    max_new_tokens: int | None = Field(default=None, gt=0, description="Token budget. Default: the task's.")
+    temperature: float = Field(default=0.0, ge=0, description="0 is greedy.")
+    top_p: float = Field(default=1.0, gt=0, le=1, description="Nucleus sampling.")
+    samples: int = Field(default=1, gt=0, description="Draws per row; their mean is the row's score.")
+    seed: int = Field(default=0, description="Of the draws.")
+    at_least: dict[str, float] = Field(default_factory=dict, description="Thresholds by metric, for --gate.")
+
+
+class Data(Strict):
+    """Where rows come from and what is done about overlaps."""
+
+    source: Literal["auto", "hub", "mirror", "builtin"] = Field(
+        default="auto", description="auto: the mirror in TUNELAB_DATA when it has the data set, else the hub."
+    )
+    files: dict[str, str] = Field(default_factory=dict, description="Your own files by split: {train: my.jsonl}.")
+    leaks: Literal["refuse", "drop", "report"] = Field(
+        default="refuse",
+        description="refuse: stop when an evaluation row is in training; drop: leave such rows out of training "
+        "(13-word overlaps too); report: only list them.",
+    )
+
+
+class Hardware(Strict):
+    """What running needs and what cannot change a result."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="Where to compute.")
+    micro_batch_size: int = Field(default=16, gt=0, description="Rows per forward pass in training.")
+    generation_batch_size: int = Field(default=32, gt=0, description="Prompts per batch in generation.")
+    gradient_checkpointing: bool = Field(default=False, description="Trade time for memory in training.")
+    track: tuple[Literal["wandb", "tensorboard", "trackio"], ...] = Field(
+        default=(), description="Also send training metrics to these trackers."
+    )
+
+
+class Study(Strict):
+    """A question and what is crossed to answer it."""
+
+    study: str = Field(description="Name of the study and of its folder under results.", pattern=r"^[\w.-]+$")
+    question: str = Field(description="What the report should answer.")
+    model: str = Field(description="'tiny', a local folder, or a hub id, with @revision if need be.")
+    task: str = Field(description="Name of a task, or FILE.py:Class.")
+    formats: dict[str, Format] = Field(description="Prompt formats by name.")
+    recipe: dict[str, Any] = Field(default_factory=dict, description="Settings that all train entries share.")
+    train: dict[str, Train] = Field(default_factory=dict, description="Variants by name.")
+    evaluation: dict[str, Any] = Field(default_factory=dict, description="Settings that all evaluate entries share.")
+    evaluate: dict[str, Evaluate] = Field(description="Evaluations by name.", min_length=1)
+    baseline: str = Field(default="base", description="Variant that the others are compared with.")
+    mismatch: Literal["refuse", "skip", "allow"] = Field(
+        default="refuse",
+        description="A variant evaluated in a format that it was not trained on: refuse the study, skip the cell, "
+        "or allow and label it.",
+    )
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="Each variant is trained once per seed.")
+    alpha: float = Field(default=0.05, gt=0, lt=1, description="Significance level after Holm's correction.")
+    data: Data = Field(default_factory=Data, description="Sources and the leak check.")
+    hardware: Hardware = Field(default_factory=Hardware, description="Never part of a result's identity.")
+    sweep: dict[str, list[Any]] = Field(
+        default_factory=dict, description="Crosses any field: {recipe.lr: [1e-5, 1e-4]} or {model: [a, b]}."
+    )
+    smoke: bool = Field(default=False, description="Set by --smoke: tiny model, few rows, few steps.")
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Study:
+        for section, entries in (("train", self.train), ("evaluate", self.evaluate)):
+            for name, entry in entries.items():
+                if entry.format not in self.formats:
+                    raise ValueError(f"{section}.{name}.format: got {entry.format!r}, expected a name under formats")
+        known = {"base", *self.train}
+        if self.baseline not in known:
+            raise ValueError(f"baseline: got {self.baseline!r}, expected one of {', '.join(sorted(known))}")
+        if "base" in self.train:
+            raise ValueError("train.base: the name 'base' is taken by the untouched model; rename the entry")
+        return self

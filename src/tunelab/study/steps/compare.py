@@ -1,0 +1,28 @@
+"""Compare: the scored cells of a study against each other. Runs over the cells that exist; the rest are holes."""
+
+from __future__ import annotations
+
+from tunelab.canonical import canonical
+from tunelab.engine.context import StepContext
+from tunelab.files import read_json, read_lines, write_json
+from tunelab.study.comparison import Scored, compare
+from tunelab.study.steps.score import SCORES, read_scores
+
+COMPARISON = "comparison.json"
+
+
+def run(context: StepContext) -> None:
+    """Write ``comparison.json``."""
+    scored: dict[str, Scored] = {}
+    for cell in context.settings["cells"]:
+        artifact = context.inputs.get(cell["cell"])
+        if artifact is not None:
+            scored[cell["cell"]] = Scored(
+                cell=cell,
+                scores=read_scores(read_lines(artifact.path(SCORES))),
+                summary=read_json(artifact.path("summary.json")),
+                scorer=canonical(artifact.record.settings["task"]),
+            )
+    result = compare(scored, context.settings["alpha"])
+    result["holes"] = [c["cell"] for c in context.settings["cells"] if c["cell"] not in scored]
+    write_json(context.directory / COMPARISON, result)

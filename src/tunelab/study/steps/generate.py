@@ -1,0 +1,90 @@
+"""Generate: a variant answers every prompt of an evaluation. Resumes at the first batch that is not whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tunelab.data.sample import Sample
+from tunelab.engine.context import StepContext
+from tunelab.engine.record import Artifact
+from tunelab.files import append_lines, resume_lines, write_lines
+from tunelab.formats.format import Format
+from tunelab.formats.renderer import Renderer
+from tunelab.generation.batches import plan_batches, run_batches
+from tunelab.generation.decoding import Decoding, Request
+from tunelab.generation.local import LocalGenerator
+from tunelab.models.load import load_model, load_tokenizer
+from tunelab.models.spec import ModelRef
+from tunelab.study.steps.rows import read_samples, read_shots
+from tunelab.tasks.task import Task, find_task
+
+OUTPUTS = "outputs.jsonl"
+
+
+def run(context: StepContext) -> None:
+    """Write ``outputs.jsonl``: a line a draw with prompt, output, token counts and how it ended."""
+    settings, circumstance = context.settings, context.circumstance
+    task = find_task(circumstance["task"], Path(circumstance["folder"]))
+    ref = ModelRef(**circumstance["model"])
+    renderer = Renderer(load_tokenizer(ref), Format(**settings["format"]), read_shots(task, context.inputs))
+    decoding = Decoding(**settings["decoding"])
+    requests = make_requests(read_samples(context.inputs["rows"]), task, renderer, decoding.samples)
+    batches = plan_batches(requests, circumstance["hardware"]["generation_batch_size"])
+    path = context.directory / OUTPUTS
+    owed = unfinished(batches, path)
+    done = len(requests) - sum(map(len, owed))
+    if owed:
+        model = load_trained(ref, context)
+        generator = LocalGenerator(model, renderer, decoding, task.stop)
+        for outputs in run_batches(owed, generator.run):
+            append_lines(path, [output.to_json() for output in outputs])
+            done += len(outputs)
+            context.progress(done, len(requests), "samples")
+    context.facts.update(summary(resume_lines(path)))
+
+
+def make_requests(samples: Sequence[Sample], task: Task, renderer: Renderer, draws: int) -> list[Request]:
+    """Render every prompt once and ask for ``draws`` answers to each."""
+    prompts = [(sample.id, renderer.prompt(task.messages(sample))) for sample in samples]
+    return [Request(i, draw, prompt.text, prompt.ids) for i, prompt in prompts for draw in range(draws)]
+
+
+def unfinished(batches: Sequence[list[Request]], path: Path) -> list[list[Request]]:
+    """Return the batches that are still owed, and drop the rows of batches that a kill left half-written."""
+    rows = resume_lines(path)
+    written = {(row["id"], row["sample"]) for row in rows}
+    owed = [batch for batch in batches if not all((r.id, r.sample) in written for r in batch)]
+    again = {(r.id, r.sample) for batch in owed for r in batch}
+    if written & again:
+        write_lines(path, [row for row in rows if (row["id"], row["sample"]) not in again])
+    return owed
+
+
+def load_trained(ref: ModelRef, context: StepContext) -> Any:
+    """Load the model as it was trained: the base, the base with its adapter, or all new weights."""
+    device, precision = context.circumstance["hardware"]["device"], context.settings["precision"]
+    trained = context.inputs.get("trained")
+    if trained is None:
+        return load_model(ref, device, precision)
+    folder = model_folder(trained)
+    if trained.record.settings["recipe"]["adaptation"] == "lora":
+        return load_model(ref, device, precision, adapter=folder)
+    return load_model(ModelRef(ref.name, str(folder), None, ref.identity), device, precision)
+
+
+def model_folder(trained: Artifact) -> Path:
+    """Return where a train step put its weights."""
+    return trained.path("model")
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Count tokens and how generations ended."""
+    finishes = {f: sum(row["finish"] == f for row in rows) for f in ("stop", "stop_string", "length")}
+    return {
+        "outputs": len(rows),
+        "finish": finishes,
+        "prompt_tokens": sum(row["prompt_tokens"] for row in rows),
+        "output_tokens": sum(row["output_tokens"] for row in rows),
+    }

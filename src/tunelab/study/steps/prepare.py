@@ -1,0 +1,70 @@
+"""Prepare: the rows of one split that a study uses, with a receipt that says where every row went."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tunelab.data.leaks import find_leaks
+from tunelab.data.sample import Sample
+from tunelab.data.subsets import few_shots, subset, without
+from tunelab.engine.context import StepContext
+from tunelab.errors import DataError
+from tunelab.files import write_json
+from tunelab.study.compile import choose_source
+from tunelab.study.spec import Data
+from tunelab.study.steps.rows import read_samples, write_samples
+from tunelab.tasks.task import Task, find_task, load_samples, question_text
+
+
+def run(context: StepContext) -> None:
+    """Write ``rows.jsonl`` and ``receipt.json``."""
+    settings, circumstance = context.settings, context.circumstance
+    folder = Path(circumstance["folder"])
+    task = find_task(circumstance["task"], folder)
+    source = choose_source(task, Data(**circumstance["data"]), folder, circumstance["smoke"])
+    found = load_samples(task, settings["split"], source)
+    receipt: dict[str, Any] = {"available": len(found), "source": settings["source"]}
+    if "shots" in settings:
+        chosen = few_shots(found, settings["shots"]["k"], settings["shots"]["seed"])
+    else:
+        kept = _without_reserved(found, settings, receipt)
+        kept = _without_leaks(kept, task, context, receipt)
+        chosen = subset(kept, _size(settings, len(kept)), settings["seed"])
+    receipt["rows"] = len(chosen)
+    write_samples(context.directory, chosen)
+    write_json(context.directory / "receipt.json", receipt)
+    context.facts["receipt"] = receipt
+
+
+def _size(settings: Any, available: int) -> int | float | None:
+    """The declared size; a smoke run takes what there is when there is less."""
+    size = settings["rows"]
+    return min(size, available) if settings.get("at_most") and isinstance(size, int) else size
+
+
+def _without_reserved(samples: list[Sample], settings: Any, receipt: dict[str, Any]) -> list[Sample]:
+    """Leave out the rows that serve as worked examples in some format of the study."""
+    reserve: list[dict[str, int]] = settings.get("reserve") or []
+    reserved = {s.id for part in reserve for s in few_shots(samples, part["k"], part["seed"])}
+    receipt["reserved_for_few_shots"] = len(reserved)
+    return without(samples, reserved)
+
+
+def _without_leaks(samples: list[Sample], task: Task, context: StepContext, receipt: dict[str, Any]) -> list[Sample]:
+    """Leave out the rows that give evaluation rows away, where the study asks for it."""
+    evaluated = [s for name, a in context.inputs.items() if name.startswith("avoid_") for s in read_samples(a)]
+    if not evaluated:
+        return samples
+    dropped: set[str] = set()
+    while leaks := find_leaks(_texts(task, without(samples, dropped)), _texts(task, evaluated)):
+        dropped |= {leak.train_id for leak in leaks}
+    receipt["dropped_as_leaks"] = sorted(dropped)
+    kept = without(samples, dropped)
+    if not kept:
+        raise DataError("data.leaks: drop would leave no training row; use other training rows")
+    return kept
+
+
+def _texts(task: Task, samples: list[Sample]) -> list[tuple[str, str]]:
+    return [(s.id, question_text(task.messages(s))) for s in samples]

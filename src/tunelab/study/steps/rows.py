@@ -1,0 +1,31 @@
+"""Samples between steps: how prepared rows are written and read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tunelab.data.sample import Sample
+from tunelab.engine.record import Artifact
+from tunelab.files import read_lines, write_lines
+from tunelab.formats.renderer import Shot
+from tunelab.tasks.task import Task
+
+ROWS = "rows.jsonl"
+
+
+def write_samples(directory: Path, samples: Sequence[Sample]) -> None:
+    """Write samples as ``rows.jsonl``."""
+    write_lines(directory / ROWS, [sample.to_json() for sample in samples])
+
+
+def read_samples(artifact: Artifact) -> list[Sample]:
+    """Read a prepare step's samples."""
+    return [Sample.from_json(row) for row in read_lines(artifact.path(ROWS))]
+
+
+def read_shots(task: Task, inputs: Mapping[str, Artifact]) -> list[Shot]:
+    """Read the worked examples among a step's inputs; none when the format has none."""
+    if "shots" not in inputs:
+        return []
+    return [(task.messages(s), task.target(s)) for s in read_samples(inputs["shots"])]

@@ -1,0 +1,69 @@
+"""Score: outputs become values and outcomes. Scoring anew never generates anew."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tunelab.data.sample import Sample
+from tunelab.engine.context import StepContext
+from tunelab.files import read_lines, write_json, write_lines
+from tunelab.scoring.aggregate import summarise
+from tunelab.scoring.score import Outcome, Score, at_budget_end
+from tunelab.study.steps.rows import read_samples
+from tunelab.tasks.task import Task, find_task
+
+SCORES = "scores.jsonl"
+
+
+def run(context: StepContext) -> None:
+    """Write ``scores.jsonl`` (values by id), ``results.json`` (all that a person reads) and ``summary.json``."""
+    task = find_task(context.circumstance["task"], Path(context.circumstance["folder"]))
+    samples = {s.id: s for s in read_samples(context.inputs["rows"])}
+    outputs = sorted(read_lines(context.inputs["outputs"].path("outputs.jsonl")), key=lambda r: (r["id"], r["sample"]))
+    scored = [(row, score_output(task, samples[row["id"]], row)) for row in outputs]
+    write_lines(context.directory / SCORES, [score_row(row, score) for row, score in scored])
+    write_json(context.directory / "results.json", [result_row(samples[r["id"]], r, s) for r, s in scored])
+    by_item: defaultdict[str, list[Score]] = defaultdict(list)
+    for row, score in scored:
+        by_item[row["id"]].append(score)
+    summary = {"task": task.name, **summarise(by_item, task.metrics)}
+    summary["unanswered"] = len(samples) - len(by_item)
+    write_json(context.directory / "summary.json", summary)
+    context.facts.update(summary)
+
+
+def score_output(task: Task, sample: Sample, row: dict[str, Any]) -> Score:
+    """Score one row of ``outputs.jsonl``; an answer that the token budget cut is ``truncated`` unless it is right."""
+    score = task.score(sample, row["output"])
+    return at_budget_end(score) if row.get("finish") == "length" else score
+
+
+def score_row(row: dict[str, Any], score: Score) -> dict[str, Any]:
+    """Return a row of ``scores.jsonl``."""
+    return {"id": row["id"], "sample": row["sample"], "outcome": score.outcome.value, "values": dict(score.values)}
+
+
+def result_row(sample: Sample, row: dict[str, Any], score: Score) -> dict[str, Any]:
+    """Return a row of ``results.json``."""
+    return {
+        **score_row(row, score),
+        "answer": score.answer,
+        "targets": list(sample.targets),
+        "explanation": score.explanation,
+        "prompt": row["prompt"],
+        "output": row["output"],
+        "finish": row["finish"],
+        "output_tokens": row["output_tokens"],
+        "metadata": dict(sample.metadata),
+    }
+
+
+def read_scores(rows: Sequence[dict[str, Any]]) -> dict[str, list[Score]]:
+    """Rebuild scores by item from ``scores.jsonl``, draws in order."""
+    by_item: defaultdict[str, list[Score]] = defaultdict(list)
+    for row in rows:
+        by_item[row["id"]].append(Score(Outcome(row["outcome"]), row["values"]))
+    return dict(by_item)

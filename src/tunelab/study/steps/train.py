@@ -1,0 +1,64 @@
+"""Train: rows and a recipe become a variant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tunelab.engine.context import StepContext
+from tunelab.formats.format import Format
+from tunelab.formats.renderer import Renderer
+from tunelab.models.device import Precision
+from tunelab.models.load import load_model, load_tokenizer
+from tunelab.models.spec import ModelRef
+from tunelab.study.steps.rows import read_samples, read_shots
+from tunelab.tasks.task import find_task
+from tunelab.training.recipe import Recipe
+from tunelab.training.rows import supervised_rows
+from tunelab.training.sft import Hardware, Job, train
+
+
+def run(context: StepContext) -> None:
+    """Write ``model/``, ``metrics.jsonl`` and ``example.txt``."""
+    settings, circumstance = context.settings, context.circumstance
+    fmt, recipe, precision = read_settings(settings)
+    task = find_task(circumstance["task"], Path(circumstance["folder"]))
+    ref = ModelRef(**circumstance["model"])
+    tokenizer = load_tokenizer(ref)
+    renderer = Renderer(tokenizer, fmt, read_shots(task, context.inputs))
+    samples = read_samples(context.inputs["rows"])
+    rows = supervised_rows(samples, task, renderer, recipe.loss, recipe.max_length, recipe.max_too_long)
+    (context.directory / "example.txt").write_text(rows.preview + "\n", encoding="utf-8")
+    hardware = circumstance["hardware"]
+    job = Job(
+        recipe=recipe,
+        precision=precision,
+        seed=settings["seed"],
+        rows=rows,
+        hardware=Hardware(
+            device=hardware["device"],
+            micro_batch_size=hardware["micro_batch_size"],
+            gradient_checkpointing=hardware["gradient_checkpointing"],
+            track=tuple(hardware["track"]),
+        ),
+        directory=context.directory,
+        scratch=context.scratch,
+        progress=context.progress,
+    )
+    model = load_model(ref, hardware["device"], weights_precision(recipe, precision))
+    context.facts.update(train(job, model, tokenizer))
+
+
+def read_settings(settings: Any) -> tuple[Format, Recipe, str]:
+    """Rebuild format, recipe and precision from a step's literal settings."""
+    recipe = dict(settings["recipe"])
+    precision = recipe["precision"]
+    return Format(**settings["format"]), Recipe(**recipe), precision
+
+
+def weights_precision(recipe: Recipe, precision: str) -> Precision:
+    """Return the type of the loaded weights: bf16 below an adapter that keeps fp32 itself, fp32 where all are trained.
+
+    Full fine-tuning in bf16 computes under autocast over fp32 weights: bf16 would round small updates away.
+    """
+    return "bf16" if precision == "bf16" and recipe.adaptation == "lora" else "fp32"

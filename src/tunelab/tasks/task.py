@@ -1,0 +1,132 @@
+"""The contract of a task, and how tasks are found.
+
+A task is a plain object with the attributes of ``Task``. Bundled tasks are named in ``BUNDLED``; installed
+packages add theirs under the entry point ``tunelab.tasks``; a file of the user's is named
+``./my_task.py:Math500``. The scorer is also the reward, so training and evaluation cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from tunelab.data.readers import require_columns
+from tunelab.data.sample import Message, Sample
+from tunelab.data.sources import Dataset, Source
+from tunelab.errors import DataError, StudyError, nearest
+from tunelab.files import sha256_file
+from tunelab.scoring.score import Metric, Score
+
+BUNDLED = {
+    "arithmetic": "tunelab.tasks.arithmetic:Arithmetic",
+    "gsm8k": "tunelab.tasks.gsm8k:Gsm8k",
+}
+ENTRY_POINT = "tunelab.tasks"
+
+
+class Task(Protocol):
+    """What a task must have. Attributes are constants of the task, methods are pure."""
+
+    name: str
+    version: int
+    """Raise it when ``load``, ``messages``, ``target`` or ``score`` changes: results of both must not mix."""
+    dataset: Dataset | None
+    """Where the rows live on the hub; None for a task that generates its rows."""
+    train_split: str
+    test_split: str
+    metrics: tuple[Metric, ...]
+    """The first one is the headline and the reward."""
+    stop: tuple[str, ...]
+    """Strings that end a generation, besides the end of turn."""
+    max_new_tokens: int
+
+    def load(self, split: str, source: Source | None) -> Iterable[Sample]:
+        """Yield a split's samples in the dataset's order."""
+        ...
+
+    def messages(self, sample: Sample) -> list[Message]:
+        """Return the conversation up to the answer; the format decides how it becomes tokens."""
+        ...
+
+    def target(self, sample: Sample) -> str:
+        """Return what supervised training teaches."""
+        ...
+
+    def score(self, sample: Sample, output: str) -> Score:
+        """Score one output against ``sample.targets``."""
+        ...
+
+
+def find_task(name: str, folder: Path | None = None) -> Task:
+    """Return the task of that name, or the class in ``FILE.py:Class`` relative to ``folder``.
+
+    Raises StudyError with the nearest valid name.
+    """
+    if ".py:" in name:
+        return _from_file(name, folder or Path.cwd())
+    entries = installed()
+    if name not in entries:
+        raise StudyError(f"task: got {name!r}, expected a task{nearest(name, entries)} or FILE.py:Class")
+    module, _, attribute = entries[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)()
+
+
+def installed() -> dict[str, str]:
+    """Map every bundled and installed task's name to ``module:class``, importing none."""
+    plugins = {e.name: e.value for e in importlib.metadata.entry_points(group=ENTRY_POINT)}
+    return BUNDLED | plugins
+
+
+def identity(task: Task, name: str, folder: Path | None = None) -> dict[str, Any]:
+    """Return what identifies a task's behaviour: name and version, and the file's content for a user's task."""
+    known: dict[str, Any] = {"name": task.name, "version": task.version}
+    if ".py:" in name:
+        known["sha256"] = sha256_file(_file_of(name, folder or Path.cwd())[0])
+    return known
+
+
+def checked_rows(task: Task, split: str, source: Source | None) -> list[dict[str, Any]]:
+    """Return a split's raw rows after checking that they have the columns the task needs."""
+    if source is None or task.dataset is None:
+        raise DataError(f"task {task.name}: needs a data source for the split {split!r}")
+    rows = source.rows(split)
+    require_columns(rows, task.dataset.columns, f"task {task.name}, split {split}")
+    return rows
+
+
+def load_samples(task: Task, split: str, source: Source | None) -> list[Sample]:
+    """Load a split and check that it is not empty and that ids are unique. Raises DataError."""
+    samples = list(task.load(split, source))
+    if not samples:
+        raise DataError(f"task {task.name}, split {split}: no rows, expected at least one")
+    if len({s.id for s in samples}) != len(samples):
+        raise DataError(f"task {task.name}, split {split}: sample ids repeat, expected unique ids: pairing needs them")
+    return samples
+
+
+def question_text(messages: Sequence[Message]) -> str:
+    """Return the user's words in a conversation: what the leak check compares."""
+    return "\n".join(m.content for m in messages if m.role == "user")
+
+
+def _file_of(name: str, folder: Path) -> tuple[Path, str]:
+    file, _, attribute = name.rpartition(":")
+    return (folder / file).resolve(), attribute
+
+
+def _from_file(name: str, folder: Path) -> Task:
+    path, attribute = _file_of(name, folder)
+    if not path.is_file():
+        raise StudyError(f"task: {path} is not a file, expected FILE.py:Class")
+    spec = importlib.util.spec_from_file_location(f"tunelab_user_task_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, attribute):
+        raise StudyError(f"task: {path} has no {attribute!r}{nearest(attribute, vars(module))}")
+    return getattr(module, attribute)()

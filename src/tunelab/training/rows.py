@@ -1,0 +1,77 @@
+"""Supervised rows: token ids and labels, made once by the renderer, with every loss of data counted.
+
+Rows are never cut: a row that is too long is left out, and a study that would leave out more than it allows is
+refused with the length that would fit. A row without a supervised token teaches nothing, and is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunelab.data.sample import Sample
+from tunelab.errors import DataError
+from tunelab.formats.renderer import Example, Renderer
+from tunelab.tasks.task import Task
+
+IGNORED = -100
+"""The label that PyTorch's cross entropy leaves out."""
+
+
+@dataclass(frozen=True)
+class SupervisedRows:
+    """``rows`` hold equally long ``input_ids`` and ``labels``; ``receipt`` counts what went in and what did not."""
+
+    rows: list[dict[str, list[int]]]
+    receipt: dict[str, Any]
+    preview: str
+
+
+def supervised_rows(
+    samples: Sequence[Sample], task: Task, renderer: Renderer, loss: str, max_length: int, max_too_long: float
+) -> SupervisedRows:
+    """Render training samples. Raises DataError when rows teach nothing or too many do not fit."""
+    examples = [renderer.example(task.messages(s), task.target(s)) for s in samples]
+    fitting = [e for e in examples if len(e.ids) <= max_length]
+    too_long = len(examples) - len(fitting)
+    if too_long > max_too_long * len(examples) or not fitting:
+        longest = max(len(e.ids) for e in examples)
+        raise DataError(
+            f"training rows: {too_long} of {len(examples)} are longer than max_length = {max_length} tokens, expected "
+            f"at most {max_too_long:.0%}; set max_length to {longest} to keep all, or raise max_too_long"
+        )
+    rows = [{"input_ids": e.ids, "labels": labels(e, loss)} for e in fitting]
+    supervised = [sum(label != IGNORED for label in row["labels"]) for row in rows]
+    if min(supervised) == 0:
+        raise DataError("training rows: a row has no supervised token, expected at least its answer; check the targets")
+    receipt = {
+        "rows": len(rows),
+        "too_long": too_long,
+        "tokens": sum(len(e.ids) for e in fitting),
+        "supervised_tokens": sum(supervised),
+        "longest": max(len(e.ids) for e in fitting),
+    }
+    return SupervisedRows(rows, receipt, preview(fitting[0], rows[0]["labels"], renderer))
+
+
+def labels(example: Example, loss: str) -> list[int]:
+    """Return the ids that are learnt and ``IGNORED`` elsewhere."""
+    if loss == "all":
+        return list(example.ids)
+    return [token if kept else IGNORED for token, kept in zip(example.ids, example.mask, strict=True)]
+
+
+def preview(example: Example, row_labels: Sequence[int], renderer: Renderer) -> str:
+    """Return the decoded example with its supervised runs in ⟦brackets⟧."""
+    parts: list[str] = []
+    run: list[int] = []
+    learning = False
+    for token, label in [*zip(example.ids, row_labels, strict=True), (None, None)]:
+        if token is None or (label != IGNORED) != learning:
+            text = str(renderer.tokenizer.decode(run))
+            parts.append(f"⟦{text}⟧" if learning and run else text)
+            run, learning = [], label != IGNORED
+        if token is not None:
+            run.append(token)
+    return "".join(parts)
