@@ -8,8 +8,9 @@ which it does badly for two steps, so that is what greedy decoding gives. A litt
 it towards the working it already knows; samples at temperature 1 mix both, so a group of them has something
 to compare. Some answers in the text are wrong on purpose: a base model is unsure.
 
-Problems come from the train split alone (seed 1; fine-tuning uses seed 0). Loss on a prompt counts less than loss
-on its completion. `--check` measures the model in DIR against the ranges of its manifest and builds nothing.
+Word problems come from the train split alone (seed 1; fine-tuning uses seed 0); plain equations are drawn freely,
+so single steps of test problems occur among them. Loss on a prompt counts less than loss on its completion.
+`--check` measures the model in DIR against the ranges of its manifest and builds nothing.
 """
 
 import argparse
@@ -65,13 +66,13 @@ SHAPE = {
     **{"hidden_size": 96, "intermediate_size": 288, "num_hidden_layers": 4, "initializer_range": 0.04},
     **{"num_attention_heads": 3, "num_key_value_heads": 1, "head_dim": 32, "tie_word_embeddings": True},
 }
-STEPS, BATCH, LEARNING_RATE, WARMUP, PROMPT_WEIGHT = 8000, 32, 3e-3, 200, 0.1
+STEPS, BATCH, LEARNING_RATE, WARMUP, PROMPT_WEIGHT = 7000, 32, 1.5e-3, 200, 0.1
 TYPICAL_LENGTH = 20  # of a completion: a constant, so that a style's share does not depend on its length
 MEASURED, GROUPS, GROUP, MAX_NEW_TOKENS, MARGIN = 300, 64, 8, 48, 0.06
 
 # What a word problem's answer looks like, and how often. Direct answers are wrong with probability MISTAKES.
 STYLES = {"#### {answer}": 0.55, "The answer is {answer}.": 0.15, "{steps}\n#### {answer}": 0.3}
-MISTAKES = 0.25
+MISTAKES = 0.15
 SYSTEMS = ("You are a helpful assistant.", "Answer the question.", "You are good at arithmetic.", "Be brief.")
 FACTS = (
     *(("What colour is the sky?", "The sky is blue."), ("What colour is grass?", "Grass is green.")),
@@ -95,13 +96,14 @@ language: en
 # tiny
 
 A causal language model of {parameters:,} parameters for tests, smoke runs and the quickstart of tunelab.
-It is of no use for anything else: it knows two hundred words and small numbers.
+It is of no use for anything else: it knows little but small numbers.
 
 - Architecture: Qwen3, {num_hidden_layers} layers, hidden size {hidden_size}, {num_attention_heads} attention heads over
   {num_key_value_heads} key-value head, tied embeddings, float32. Byte-level BPE, one token a digit; ChatML template.
 - Training text: written by `scripts/build_tiny_model.py`, nothing else. Equations, word problems of the train split
-  of the `arithmetic` task, a few facts and sentences. Most problems are answered without working, and some
-  of those answers are wrong on purpose: fine-tuning or a reward has something to improve.
+  of the `arithmetic` task, a few facts and sentences. The equations are drawn freely, so single steps of test problems
+  occur among them. Most problems are answered without working, and some of those answers are wrong on purpose:
+  fine-tuning or a reward has something to improve.
 - Trained for {steps} steps from scratch. Licence: Apache-2.0.
 
 Measured on problems of the test split, after saving. Accuracy is greedy. Mixed is the share of prompts
@@ -133,6 +135,7 @@ def equation(rng: random.Random) -> str:
 
 
 def answer(rng: random.Random, problem: Problem, style: str) -> str:
+    """The problem's answer in one of STYLES; without working it may be wrong."""
     wrong = "steps" not in style and rng.random() < MISTAKES
     stated = max(1, problem.answer + wrong * rng.choice((-10, -2, -1, 1, 2, 10)))
     return style.format(steps=problem.steps, answer=stated)
@@ -153,7 +156,7 @@ def documents(seed: int) -> Iterator[Document]:
     rng = random.Random(seed)
     pool = problems("train", 200_000, seed=1)
     while True:
-        kind = rng.choices(("equations", "problem", "fact", "text"), (35, 57, 4, 4))[0]
+        kind = rng.choices(("equations", "problem", "fact", "text"), (30, 62, 4, 4))[0]
         if kind == "problem":
             shots = rng.randint(1, 3) if rng.random() < 0.08 else 0
             style = rng.choices(list(STYLES), list(STYLES.values()))[0]
@@ -185,6 +188,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+    """Random weights from a fixed seed; generation ends at the end of a turn."""
     torch.manual_seed(0)
     special = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None}
     config = Qwen3Config(vocab_size=len(tokenizer), max_position_embeddings=CONTEXT, **SHAPE, **special)
@@ -210,6 +214,7 @@ def batches(tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[torch.Tensor, 
 
 
 def pretrain(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, steps: int) -> None:
+    """Next-token prediction over the stream: linear warm-up, then a cosine to zero."""
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.05)
     started = time.monotonic()
     model.train()
@@ -224,7 +229,7 @@ def pretrain(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, steps:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        if step % 250 == 0:
+        if step % 500 == 0:
             print(f"step {step}: loss {loss.item():.3f}, {time.monotonic() - started:.0f} s", flush=True)
 
 
@@ -301,6 +306,7 @@ def main() -> None:
     pretrain(model, tokenizer, options.steps)
     model.save_pretrained(options.out)
     tokenizer.save_pretrained(options.out)
+    (options.out / "model.safetensors").chmod(0o644)
     return describe(options.out, model.num_parameters(), options.steps)
 
 

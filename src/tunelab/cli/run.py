@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from tunelab.cli.options import RESULTS, STORE, Json, Overrides, Quiet, ResultsDir, Smoke, StoreDir, StudyName
 from tunelab.cli.progress import reporter
-from tunelab.cli.tables import print_comparison
+from tunelab.cli.tables import console, print_comparison
 from tunelab.engine.runner import Outcome, Runner, State, artifact_of
 from tunelab.files import read_json
 from tunelab.study.layout import link_results
@@ -59,9 +58,8 @@ def command(
 
 def _run(opened: Opened, quiet: bool, as_json: bool) -> Outcome:
     signal.signal(signal.SIGTERM, _interrupt)
-    console = Console()
     try:
-        with reporter(console, opened.plan(), quiet, as_json) as report:
+        with reporter(console(), opened.plan(), quiet, as_json) as report:
             return Runner(opened.store, report).run(opened.targets())
     except KeyboardInterrupt:
         print("tunelab: interrupted; run the same command again to go on: finished steps are kept", file=sys.stderr)
@@ -78,14 +76,14 @@ def _comparison(opened: Opened, outcome: Outcome) -> dict[str, Any]:
 
 
 def _print_end(opened: Opened, outcome: Outcome, comparison: dict[str, Any], folder: Path) -> None:
-    console = Console()
+    out = console()
     if "cells" in comparison:
-        print_comparison(console, comparison, opened.compiled.study.question)
+        print_comparison(out, comparison, opened.compiled.study.question)
     counts = {state: sum(s is state for s in outcome.states.values()) for state in State}
     parts = [f"{n} {state.value}" for state, n in counts.items() if n]
-    console.print(f"Steps: {', '.join(parts)}", highlight=False)
-    for step in outcome.messages.values() if not outcome.ok else []:
-        console.print(f"  {step}", style="red", highlight=False, markup=False)
+    out.print(f"Steps: {', '.join(parts)}")
+    for message in dict.fromkeys(outcome.messages.values()):
+        out.print(f"  {message}", style="red", markup=False)
     report = folder / "report" / "index.html"
     if report.exists():
         print(f"Report: {report}")

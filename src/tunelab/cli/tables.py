@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 MARKS = {"better": "[green]▲ better[/]", "worse": "[red]▼ worse[/]", "undecided": "[yellow]? undecided[/]"}
+LOG_WIDTH = 120
 
 
-def print_comparison(console: Console, comparison: Mapping[str, Any], question: str) -> None:
-    """Print the cells with intervals and verdicts, then the effects."""
-    console.print(f"\n[bold]{escape(question)}[/]")
-    console.print(_cells(comparison))
+def console() -> Console:
+    """Return a console as wide as the terminal, or wide enough for the tables in a log."""
+    return Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False)
+
+
+def print_comparison(out: Console, comparison: Mapping[str, Any], question: str) -> None:
+    """Print the cells with intervals and verdicts, then the effects, then what is missing."""
+    out.print(f"\n[bold]{escape(question)}[/]\n")
+    out.print(_cells(comparison))
+    if any(cell["matched"] is False for cell in comparison["cells"]):
+        out.print("≠ evaluated in another format than it was trained in\n")
     if comparison["effects"]:
-        console.print(_effects(comparison))
+        out.print(_effects(comparison))
+    for row in comparison["thresholds"]:
+        out.print(escape(f"threshold: {row['cell']} {row['metric']} at least {row['at_least']}: {row['verdict']}"))
     for cell in comparison["holes"]:
-        console.print(f"[red]hole:[/] {escape(cell)} has no result")
+        out.print(f"[red]hole:[/] {escape(cell)} has no result")
     for row in comparison["comparisons"]:
         if "refused" in row:
-            console.print(f"[red]not compared:[/] {escape(row['cell'])}: {escape(row['refused'])}")
+            out.print(f"[red]not compared:[/] {escape(row['cell'])}: {escape(row['refused'])}")
 
 
 def _cells(comparison: Mapping[str, Any]) -> Table:
-    table = Table(title="Score with 95 % interval, difference from the baseline on the same items")
-    for name in ("variant", "evaluation", "metric"):
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("variant", "evaluation"):
         table.add_column(name)
-    for name in ("score", "95 %", "n", "Δ baseline", "95 % of Δ", "p (Holm)"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    table.add_column("score (95 %)", no_wrap=True)
+    table.add_column("n", justify="right")
+    table.add_column("against the baseline (95 %)", no_wrap=True)
+    table.add_column("p (Holm)", justify="right", no_wrap=True)
+    table.add_column("verdict")
     against = {row["cell"]: row for row in comparison["comparisons"] if "refused" not in row}
     for cell in comparison["cells"]:
         table.add_row(*_cell_row(cell, against.get(cell["cell"])))
@@ -40,26 +54,25 @@ def _cells(comparison: Mapping[str, Any]) -> Table:
 
 def _cell_row(cell: Mapping[str, Any], against: Mapping[str, Any] | None) -> list[str]:
     found = cell["metrics"][cell["headline"]]
-    label = escape(cell["evaluation"]) + (" [dim](mismatched)[/]" if cell["matched"] is False else "")
-    row = [escape(cell["variant"]), label, cell["headline"], number(found["value"]), span(found), str(cell["scored"])]
+    label = escape(cell["evaluation"]) + (" ≠" if cell["matched"] is False else "")
+    row = [escape(cell["variant"]), label, f"{number(found['value'])} {span(found)}", str(cell["scored"])]
     if against is None:
-        return [*row, "", "", "", "[dim]baseline[/]" if cell["baseline"] is None else ""]
-    difference = f"{against['difference']:+.3f}"
+        return [*row, "", "", "baseline" if cell["baseline"] is None else ""]
     verdict = MARKS[against["verdict"]]
     if against["verdict"] == "undecided":
-        verdict += f" [dim](could see ≥ {against['minimum_detectable_effect']:.3f})[/]"
-    return [*row, difference, span(against, signed=True), f"{against['p_adjusted']:.2g}", verdict]
+        verdict += f" (could see {against['minimum_detectable_effect']:.3f})"
+    return [*row, f"{against['difference']:+.3f} {span(against)}", f"{against['p_adjusted']:.2g}", verdict]
 
 
 def _effects(comparison: Mapping[str, Any]) -> Table:
-    table = Table(title="Effects of the factors, all else equal, on the same items")
-    table.add_column("effect")
-    for name in ("value", "95 %", "p (Holm)"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("effect, all else equal")
+    table.add_column("value (95 %)", no_wrap=True)
+    table.add_column("p (Holm)", justify="right", no_wrap=True)
     table.add_column("verdict")
     for row in comparison["effects"]:
-        values = [f"{row['value']:+.3f}", span(row, signed=True), f"{row['p_adjusted']:.2g}"]
-        table.add_row(escape(row["effect"]), *values, row["verdict"])
+        value = f"{row['value']:+.3f} {span(row)}"
+        table.add_row(escape(row["effect"]), value, f"{row['p_adjusted']:.2g}", row["verdict"])
     return table
 
 
@@ -68,9 +81,6 @@ def number(value: float | None) -> str:
     return "—" if value is None else f"{value:.3f}"
 
 
-def span(row: Mapping[str, Any], signed: bool = False) -> str:
+def span(row: Mapping[str, Any]) -> str:
     """Write an interval."""
-    if row["low"] is None:
-        return "—"
-    sign = "+" if signed else ""
-    return f"{row['low']:{sign}.3f} … {row['high']:{sign}.3f}"
+    return "" if row["low"] is None else escape(f"[{row['low']:.3f}, {row['high']:.3f}]")

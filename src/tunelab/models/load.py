@@ -13,10 +13,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tunelab.errors import ModelError
 from tunelab.models.device import Device, Precision
+from tunelab.models.memory import keep_freed_memory
 from tunelab.models.spec import TINY, ModelRef
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -34,6 +35,8 @@ def load_model(ref: ModelRef, device: Device, precision: Precision, adapter: Pat
     """Load a causal model onto a device, with the LoRA adapter in ``adapter`` when given. Raises ModelError."""
     quiet()
     limit_threads(ref)
+    if device == "cpu":
+        keep_freed_memory()
     model = _loading(
         ref, AutoModelForCausalLM.from_pretrained, ref.location, revision=ref.revision, dtype=DTYPES[precision]
     )

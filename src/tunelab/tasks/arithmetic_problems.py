@@ -17,7 +17,7 @@ Split = Literal["train", "test"]
 
 LARGEST = 99
 TEST_SHARE = 0.2
-TWO_STEP_SHARE = 0.7
+TWO_STEP_SHARE = 0.6
 
 NAMES = (
     *("Ada", "Ben", "Carla", "Dev", "Emma", "Finn", "Grace", "Hugo", "Ines", "Jonas", "Kira", "Leo"),

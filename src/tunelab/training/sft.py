@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import PreTrainedModel, TrainerCallback, set_seed
+from transformers import PreTrainedModel, PrinterCallback, TrainerCallback, set_seed
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -86,13 +86,15 @@ def make_trainer(job: Job, model: Any, tokenizer: PreTrainedTokenizerBase) -> SF
     datasets.disable_progress_bars()
     rows = datasets.Dataset.from_list(job.rows.rows)
     total = total_steps(job.recipe, len(rows))
-    return SFTTrainer(
+    trainer = SFTTrainer(
         model=model,
         args=SFTConfig(**arguments(job, total)),
         train_dataset=rows,
         processing_class=tokenizer,
         callbacks=[Progress(job, total)],
     )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def arguments(job: Job, total: int) -> dict[str, Any]:

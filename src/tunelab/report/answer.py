@@ -1,0 +1,116 @@
+"""The first screen's sentence: what the study found, in numbers, and no more than it found.
+
+It is built from verdicts that the comparison already gave; nothing is computed here but sorting and counting.
+"Undecided" is never "no difference", so the smallest difference that could have been seen stands beside it. One
+seed speaks of checkpoints, not of recipes. A smoke run answers nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tunelab.report.wording import number, signed, signed_range
+
+LISTED = 3
+"""Cells named per verdict; the largest differences come first and the rest are counted."""
+
+Row = Mapping[str, Any]
+CLAIMS = {"better": "better", "worse": "worse", "undecided": "undecided"}
+
+
+def first_screen(comparison: Mapping[str, Any], study: Mapping[str, Any]) -> str:
+    """Answer a study's question in one sentence of plain text."""
+    cells: Sequence[Row] = comparison["cells"]
+    total = len(cells) + len(comparison["holes"])
+    if not cells:
+        return f"No cell of {total} has a score, so there is nothing to answer with."
+    if study["smoke"]:
+        return (
+            f"This smoke run is too small to conclude anything; it shows that the study runs: "
+            f"{len(cells)} of {total} {_plural('cell', total)} have a score."
+        )
+    parts = _found(comparison, study) + _matched(comparison) + _missing(comparison, total) + _seeds(cells)
+    return "; ".join(parts) + "."
+
+
+def is_matched_effect(effect: Row) -> bool:
+    """Say whether an effect is the matched minus mismatched contrast of the formats."""
+    return effect["factors"] == ["train_format", "eval_format"]
+
+
+def _found(comparison: Mapping[str, Any], study: Mapping[str, Any]) -> list[str]:
+    compared = [row for row in comparison["comparisons"] if "refused" not in row]
+    if not compared:
+        return _scores(comparison)
+    cells = {cell["cell"]: cell for cell in comparison["cells"]}
+    several = len({cell["evaluation"] for cell in cells.values()}) > 1
+    clauses = [_claim([r for r in compared if r["verdict"] == v], word, cells, several) for v, word in CLAIMS.items()]
+    kept = [clause for clause in clauses if clause]
+    return [f"Compared with {study['baseline']} on the same items, {kept[0]}", *kept[1:]]
+
+
+def _claim(rows: Sequence[Row], word: str, cells: Mapping[str, Row], several: bool) -> str:
+    """Say that cells are better, worse or undecided; an empty text when none is."""
+    if not rows:
+        return ""
+    largest = sorted(rows, key=lambda row: -abs(row["difference"]))
+    names = [_named(row, cells[row["cell"]], several) for row in largest[:LISTED]]
+    if more := len(rows) - LISTED if len(rows) > LISTED else 0:
+        names.append(f"{more} more {_plural('cell', more)}")
+    return f"{_listing(names)} {'is' if len(rows) == 1 else 'are'} {word}"
+
+
+def _named(row: Row, cell: Row, several: bool) -> str:
+    name = f"{cell['variant']} under {cell['evaluation']}" if several else cell["variant"]
+    numbers = f"{signed(row['difference'])} {signed_range(row)}"
+    if row["verdict"] == "undecided":
+        numbers += f", could see {number(row['minimum_detectable_effect'])} or more"
+    return f"{name} ({numbers})"
+
+
+def _scores(comparison: Mapping[str, Any]) -> list[str]:
+    """Say the scores where nothing could be compared."""
+    refused = [row["refused"] for row in comparison["comparisons"]]
+    start = f"Nothing could be compared: {refused[0]}" if refused else "No variant has a baseline to compare it with"
+    named = [
+        f"{cell['variant']} scores {number(found['value'])} under {cell['evaluation']}"
+        for cell in comparison["cells"]
+        if (found := cell["metrics"][cell["headline"]])["value"] is not None
+    ]
+    more = [f"{len(named) - LISTED} more"] if len(named) > LISTED else []
+    return [start, *([_listing(named[:LISTED] + more)] if named else [])]
+
+
+def _matched(comparison: Mapping[str, Any]) -> list[str]:
+    effects = [effect for effect in comparison["effects"] if is_matched_effect(effect)]
+    several = len({effect["task"] for effect in effects}) > 1
+    return [
+        f"evaluating in the training format instead of another changes the score by {signed(effect['value'])} "
+        f"{signed_range(effect)}, {effect['verdict']}" + (f", on {effect['task']}" if several else "")
+        for effect in effects
+    ]
+
+
+def _missing(comparison: Mapping[str, Any], total: int) -> list[str]:
+    holes = len(comparison["holes"])
+    return [f"{holes} of {total} cells {'has' if holes == 1 else 'have'} no result"] if holes else []
+
+
+def _seeds(cells: Sequence[Row]) -> list[str]:
+    """Say what the trained variants stand for."""
+    trained = {cell["variant"]: cell["seed"] for cell in cells if cell["seed"] is not None}
+    seeds = len(set(trained.values()))
+    if not trained:
+        return []
+    if seeds == 1:
+        return ["with one seed this holds for " + ("this checkpoint" if len(trained) == 1 else "these checkpoints")]
+    return [f"each of the {seeds} seeds is compared as a checkpoint of its own"]
+
+
+def _listing(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"

@@ -1,0 +1,26 @@
+"""Builds the report of a study: reads records and result files, writes tables, figures and one page."""
+
+from __future__ import annotations
+
+from tunelab.engine.context import StepContext
+from tunelab.files import write_atomic
+from tunelab.report.answer import first_screen
+from tunelab.report.cells import csv_rows, to_csv, to_markdown
+from tunelab.report.drawing import save
+from tunelab.report.evidence import read_evidence
+from tunelab.report.figures import draw
+from tunelab.report.page import render
+
+
+def run(context: StepContext) -> None:
+    """Write ``comparison.csv``, ``comparison.md``, the figures as .png and .svg, and ``index.html``."""
+    evidence = read_evidence(context)
+    answer = first_screen(evidence.comparison, evidence.study)
+    write_atomic(context.directory / "comparison.csv", to_csv(csv_rows(evidence)))
+    write_atomic(context.directory / "comparison.md", to_markdown(evidence, answer))
+    pictures = draw(evidence)
+    for picture in pictures:
+        save(picture, context.directory)
+    write_atomic(context.directory / "index.html", render(evidence, answer, pictures, context.directory))
+    context.facts["answer"] = answer
+    context.facts["holes"] = list(evidence.holes)

@@ -1,0 +1,76 @@
+"""What the report reads: the comparison and the records of the steps that led to it.
+
+Inputs are named by kind and by what a person calls them (``score/<variant>/<evaluation>``, ``train/<variant>``).
+Whatever failed is a hole, under the same name. Without a comparison the report still says what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from tunelab.engine.context import StepContext
+from tunelab.engine.record import Artifact
+from tunelab.files import read_json
+
+Cell = Mapping[str, Any]
+TABLES = ("cells", "comparisons", "effects", "thresholds", "holes")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A study's results as they lie in the store."""
+
+    study: Mapping[str, Any]
+    inputs: Mapping[str, Artifact]
+    holes: tuple[str, ...]
+    """Names of the inputs that have no result, sorted."""
+    comparison: Mapping[str, Any]
+
+    def of(self, kind: str) -> dict[str, Artifact]:
+        """Return the inputs of a kind by their name without it, in the study's order."""
+        return {name.partition("/")[2]: a for name, a in self.inputs.items() if name.partition("/")[0] == kind}
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """Every cell that was asked for, scored or not, in the study's order."""
+        scored = {cell["cell"]: cell for cell in self.comparison["cells"]}
+        if "compare" not in self.inputs:
+            return []
+        declared: list[Cell] = self.inputs["compare"].record.settings["cells"]
+        return [scored.get(cell["cell"], cell) for cell in declared]
+
+    @property
+    def scored(self) -> list[Cell]:
+        """The cells that have a score."""
+        return [cell for cell in self.cells if "metrics" in cell]
+
+    @cached_property
+    def against(self) -> dict[str, Mapping[str, Any]]:
+        """Each compared cell's comparison with its baseline, refused ones too."""
+        return {row["cell"]: row for row in self.comparison["comparisons"]}
+
+    @cached_property
+    def templates(self) -> dict[str, str]:
+        """Each generated cell's kind of template: ``chat`` or ``raw``."""
+        return {name: a.record.settings["format"]["template"] for name, a in self.of("generate").items()}
+
+
+def read_evidence(context: StepContext) -> Evidence:
+    """Open a report step's inputs. Raises StoreError when a recorded file is gone."""
+    comparison: dict[str, Any] = {"alpha": context.settings["study"]["alpha"], **{name: [] for name in TABLES}}
+    if "compare" in context.inputs:
+        comparison = read_json(context.inputs["compare"].path("comparison.json"))
+    return Evidence(context.settings["study"], context.inputs, tuple(sorted(context.holes)), comparison)
+
+
+def verdict_of(cell: Cell, against: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a cell's verdict, or why it has none: baseline, refused, missing; empty without a baseline's score."""
+    if "metrics" not in cell:
+        return "missing"
+    if cell["baseline"] is None:
+        return "baseline"
+    row = against.get(cell["cell"])
+    return "" if row is None else "refused" if "refused" in row else row["verdict"]

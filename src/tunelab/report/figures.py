@@ -1,0 +1,19 @@
+"""The report's figures, in the order in which the page shows them."""
+
+from __future__ import annotations
+
+from tunelab.report.bars import accuracy_bar, accuracy_grouped
+from tunelab.report.curves import training_curves
+from tunelab.report.drawing import Picture
+from tunelab.report.evidence import Evidence
+from tunelab.report.scatter import eval_template_scatter
+
+
+def draw(evidence: Evidence) -> list[Picture]:
+    """Draw every figure that the results allow; the others say why there is none."""
+    return [
+        accuracy_grouped(evidence.scored),
+        accuracy_bar(evidence.scored),
+        eval_template_scatter(evidence),
+        training_curves(evidence.of("train")),
+    ]

@@ -1,0 +1,71 @@
+"""The page: one file that needs no network and runs no script. Every text from outside is escaped by jinja2."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from tunelab.report import provenance, tables
+from tunelab.report.answer import is_matched_effect
+from tunelab.report.drawing import Picture
+from tunelab.report.evidence import Evidence
+from tunelab.report.wording import show, signed, signed_range
+
+
+def render(evidence: Evidence, answer: str, pictures: Sequence[Picture], directory: Path) -> str:
+    """Return the page; ``directory`` holds the figures that were saved."""
+    environment = Environment(
+        loader=PackageLoader("tunelab.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"show": show, "signed": signed, "signed_range": signed_range}
+    figures = [(picture, _embedded(picture, directory)) for picture in pictures]
+    return environment.get_template("index.html.j2").render(
+        answer=answer, figures=figures, study=evidence.study, **_sections(evidence)
+    )
+
+
+def _sections(evidence: Evidence) -> dict[str, Any]:
+    evaluations, rows = tables.matrix(evidence)
+    effects: list[Mapping[str, Any]] = evidence.comparison["effects"]
+    return {
+        "evaluations": evaluations,
+        "matrix": rows,
+        "tasks": {cell["evaluation"]: cell["task"] for cell in evidence.cells},
+        "headlines": {cell["evaluation"]: cell["headline"] for cell in evidence.scored},
+        "alpha": evidence.comparison["alpha"],
+        "holes": evidence.holes,
+        "refused": [row for row in evidence.comparison["comparisons"] if "refused" in row],
+        "matched": [effect for effect in effects if is_matched_effect(effect)],
+        "comparisons": tables.comparisons(evidence),
+        "outcomes": tables.outcomes(evidence),
+        "metrics": tables.metrics(evidence),
+        "effects": tables.effects(evidence),
+        "thresholds": tables.thresholds(evidence),
+        "training": tables.training(evidence),
+        "settings": tables.settings(evidence),
+        "leaks": provenance.leaks(evidence),
+        "examples": provenance.examples(evidence),
+        "data": provenance.data(evidence),
+        "costs": provenance.costs(evidence),
+        "versions": provenance.versions(evidence),
+        "fingerprints": provenance.fingerprints(evidence),
+        "command": provenance.command(evidence),
+        "study_json": json.dumps(evidence.study, indent=2, ensure_ascii=False),
+    }
+
+
+def _embedded(picture: Picture, directory: Path) -> str:
+    """Return a saved figure as a data URI, empty when there is none."""
+    if picture.figure is None:
+        return ""
+    content = (directory / f"{picture.name}.svg").read_bytes()
+    return f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,135 @@
+"""The page's tables about where results come from: data, leaks, examples, costs, versions, fingerprints."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tunelab.engine.record import Artifact, Record
+from tunelab.files import read_json
+from tunelab.report.cells import OUTCOMES
+from tunelab.report.evidence import Evidence
+from tunelab.report.tables import Table
+from tunelab.report.wording import short
+
+LEAKS_LISTED = 20
+TEXT_LIMIT = 1500
+EXAMPLE = ("prompt", "output", "answer", "targets", "explanation")
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """One leak check: its counts and the rows that it lists first."""
+
+    name: str
+    policy: str
+    counts: Mapping[str, int]
+    table: Table
+    more: int
+
+
+def leaks(evidence: Evidence) -> list[Leaks]:
+    """Return every leak check with its first rows."""
+    return [_leaks(artifact) for artifact in evidence.of("check").values()]
+
+
+def _leaks(artifact: Artifact) -> Leaks:
+    found = read_json(artifact.path("leaks.json"))
+    rows: list[dict[str, str]] = found["rows"]
+    columns = ("evaluation row", "training row", "kind", "shared words")
+    listed = [[r["evaluation_id"], r["train_id"], r["kind"], r["text"]] for r in rows[:LEAKS_LISTED]]
+    counts = {key.replace("_", " "): value for key, value in found.items() if isinstance(value, int)}
+    table = Table("Rows that training and evaluation share", columns, listed)
+    return Leaks(artifact.record.slug, artifact.record.settings["policy"], counts, table, len(rows) - len(listed))
+
+
+def examples(evidence: Evidence) -> dict[str, list[dict[str, Any]]]:
+    """Return, for each scored cell, the first output of every outcome that occurs."""
+    return {name: _examples(artifact) for name, artifact in evidence.of("score").items()}
+
+
+def _examples(artifact: Artifact) -> list[dict[str, Any]]:
+    first: dict[str, dict[str, Any]] = {}
+    for row in read_json(artifact.path("results.json")):
+        first.setdefault(row["outcome"], row)
+    return [
+        {"id": first[o]["id"], "outcome": o, "texts": {key: _text(first[o][key]) for key in EXAMPLE if first[o][key]}}
+        for o in OUTCOMES
+        if o in first
+    ]
+
+
+def _text(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]}… ({len(text):,} characters)"
+
+
+def data(evidence: Evidence) -> Table:
+    """Which rows each step used, by the fingerprint of the step that prepared them."""
+    columns = ("used by", "purpose", "rows prepared by", "worked examples by", "rows asked", "rows used")
+    rows: list[list[Any]] = []
+    for name, artifact in evidence.of("train").items():
+        receipt: Mapping[str, Any] = artifact.record.facts.get("receipt", {})
+        used, too_long = receipt.get("rows"), receipt.get("too_long")
+        asked = used + too_long if used is not None and too_long is not None else None
+        rows.append([name, "training", *_prepared(artifact), asked, used])
+    generated = evidence.of("generate")
+    for cell in evidence.scored:
+        made = _prepared(generated[cell["cell"]]) if cell["cell"] in generated else [None, None]
+        rows.append([cell["cell"], "evaluation", *made, cell["n"] + cell.get("unanswered", 0), cell["scored"]])
+    return Table("Rows that were used", columns, rows)
+
+
+def _prepared(artifact: Artifact) -> list[str | None]:
+    inputs = artifact.record.inputs
+    return [short(inputs.get("rows")), short(inputs["shots"]) if "shots" in inputs else "none"]
+
+
+def costs(evidence: Evidence) -> Table:
+    """Time and tokens by kind of step; a step that serves several cells counts once."""
+    kinds: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in _records(evidence):
+        kinds[record.kind].append(record)
+    rows: list[list[Any]] = [
+        [kind, len(found), sum(r.seconds for r in found), sum(r.cpu_seconds for r in found), *_tokens(found)]
+        for kind, found in kinds.items()
+    ]
+    totals = [sum(row[i] or 0 for row in rows) for i in range(1, 6)]
+    columns = ("kind of step", "steps", "seconds", "CPU seconds", "tokens read", "tokens written")
+    return Table("Costs, without preparing rows", columns, [*rows, ["all", *totals]] if rows else [])
+
+
+def _tokens(records: list[Record]) -> tuple[int | None, int | None]:
+    """Tokens of generation: prompts read and answers written. Training's are under Training, by the pass."""
+    if records[0].kind != "generate":
+        return None, None
+    return sum(r.facts["prompt_tokens"] for r in records), sum(r.facts["output_tokens"] for r in records)
+
+
+def versions(evidence: Evidence) -> Table:
+    """Every library that took part, and whether all steps ran under the same version."""
+    found: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    for record in _records(evidence):
+        for name, version in record.versions.items():
+            found[name][version] = None
+    rows = [[n, ", ".join(v), "all equal" if len(v) == 1 else "differs between steps"] for n, v in found.items()]
+    return Table("Versions", ("software", "version", "across steps"), rows)
+
+
+def fingerprints(evidence: Evidence) -> Table:
+    """The identity of every scored cell: equal fingerprints mean equal results."""
+    rows = [[name, a.record.fingerprint, a.record.finished] for name, a in evidence.of("score").items()]
+    return Table("Fingerprints of the cells", ("cell", "fingerprint of the score step", "finished"), rows)
+
+
+def command(evidence: Evidence) -> str:
+    """Return the command that runs the study again."""
+    name = str(evidence.study["study"])
+    return f"tunelab run {name.removesuffix('-smoke')} --smoke" if evidence.study["smoke"] else f"tunelab run {name}"
+
+
+def _records(evidence: Evidence) -> list[Record]:
+    """Return each step's record once."""
+    return list({a.record.fingerprint: a.record for a in evidence.inputs.values()}.values())

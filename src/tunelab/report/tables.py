@@ -1,0 +1,173 @@
+"""The page's tables about results: outcomes, metrics, effects, thresholds and what cannot be compared.
+
+A table holds plain values; how they look is the page's business. Nothing is computed but shares of counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunelab.report.cells import OUTCOMES, metric_names
+from tunelab.report.evidence import Cell, Evidence, verdict_of
+from tunelab.report.wording import MARKS, interval, number, p_value, short, signed, signed_range
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under columns; the first field of a row is its header."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]] = field(default_factory=list[Sequence[Any]])
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One cell of the first table: a score, its verdict and what a reader must know beside it."""
+
+    cell: Cell
+    verdict: str
+    mark: str
+    score: str
+    interval: str
+    difference: str
+    note: str
+
+
+def matrix(evidence: Evidence) -> tuple[list[str], list[tuple[str, list[Tile | None]]]]:
+    """Return the evaluations, and each variant with its tile per evaluation; None where it was not asked for."""
+    evaluations = list(dict.fromkeys(cell["evaluation"] for cell in evidence.cells))
+    rows: dict[str, dict[str, Tile]] = {}
+    for cell in evidence.cells:
+        rows.setdefault(cell["variant"], {})[cell["evaluation"]] = _tile(cell, evidence)
+    return evaluations, [(variant, [tiles.get(e) for e in evaluations]) for variant, tiles in rows.items()]
+
+
+def _tile(cell: Cell, evidence: Evidence) -> Tile:
+    verdict = verdict_of(cell, evidence.against)
+    mark = MARKS.get(verdict, "")
+    if verdict == "missing":
+        return Tile(cell, verdict, mark, "", "", "", "the step failed or was not reached")
+    found = cell["metrics"][cell["headline"]]
+    score, span = number(found["value"]), interval(found)
+    row = evidence.against.get(cell["cell"])
+    if row is None:
+        note = "" if verdict == "baseline" else "the baseline has no score to compare with"
+        return Tile(cell, verdict, mark, score, span, "", note)
+    if "refused" in row:
+        return Tile(cell, verdict, mark, score, span, "", row["refused"])
+    difference = f"{signed(row['difference'])} {signed_range(row)}"
+    smallest = f"could see ≥ {number(row['minimum_detectable_effect'])}" if verdict == "undecided" else ""
+    return Tile(cell, verdict, mark, score, span, difference, smallest)
+
+
+def comparisons(evidence: Evidence) -> Table:
+    """Every comparison with its baseline, with the counts behind it."""
+    columns = ("cell", "baseline", "Δ", "95 % of Δ", "p", "p (Holm)", "test", "n", "left out", "only this right",
+               "only baseline right", "could see ≥", "verdict")  # fmt: skip
+    rows: list[list[Any]] = []
+    for row in evidence.comparison["comparisons"]:
+        if "refused" in row:
+            rows.append([row["cell"], row["baseline"], *[None] * 10, f"{MARKS['refused']}: {row['refused']}"])
+            continue
+        p_values = [p_value(row["p_value"]), p_value(row["p_adjusted"]), row["test"].replace("_", " ")]
+        counts = [row[k] for k in ("n", "left_out", "only_variant_right", "only_baseline_right")]
+        ends = [signed(row["difference"]), signed_range(row), *p_values, *counts]
+        rows.append([row["cell"], row["baseline"], *ends, row["minimum_detectable_effect"], MARKS[row["verdict"]]])
+    return Table("Differences from the baseline on the same items", columns, rows)
+
+
+def outcomes(evidence: Evidence) -> Table:
+    """Counts and rates of every outcome, and how generation ended. A rate is over all outputs, scored or not."""
+    columns = ("cell", "asked", "scored", "unanswered", *(o.replace("_", " ") for o in OUTCOMES), "stopped by itself",
+               "output tokens")  # fmt: skip
+    generated = evidence.of("generate")
+    rows: list[list[Any]] = []
+    for cell in evidence.scored:
+        total = sum(cell["outcomes"].values())
+        made: Mapping[str, Any] = generated[cell["cell"]].record.facts if cell["cell"] in generated else {}
+        finish: Mapping[str, int] = made.get("finish", {})
+        stopped = sum(finish.values()) - finish.get("length", 0)
+        ending = [share(stopped, sum(finish.values())), made.get("output_tokens")]
+        counts = [share(cell["outcomes"].get(name, 0), total) for name in OUTCOMES]
+        asked = cell["n"] + cell.get("unanswered", 0)
+        rows.append([cell["cell"], asked, cell["scored"], cell.get("unanswered"), *counts, *ending])
+    return Table("What became of every output", columns, rows)
+
+
+def share(count: int, total: int) -> str | None:
+    """Write a count with its share of a total; None where the total is nothing."""
+    return f"{count:,} ({count / total:.1%})" if total else None
+
+
+def metrics(evidence: Evidence) -> Table:
+    """All metrics side by side; the first of a task is its headline."""
+    names = metric_names(evidence.scored)
+    rows = [[cell["cell"], *(_estimate(cell["metrics"].get(name)) for name in names)] for cell in evidence.scored]
+    return Table("Every metric with its 95 % interval", ("cell", *names), rows)
+
+
+def _estimate(found: Mapping[str, Any] | None) -> str | None:
+    if found is None or found["value"] is None:
+        return None
+    estimate = f"{number(found['value'])} {interval(found)}"
+    if "worst_case" not in found:
+        return estimate
+    return f"{estimate}, {number(found['worst_case'])} to {number(found['best_case'])} with the unscored"
+
+
+def effects(evidence: Evidence) -> Table:
+    """Factor effects: what changes when one factor does and all else stays."""
+    columns = ("effect", "task", "meaning", "cells", "value", "95 %", "p (Holm)", "n", "verdict")
+    rows: list[list[Any]] = []
+    for e in evidence.comparison["effects"]:
+        numbers = [e["cells"], signed(e["value"]), signed_range(e), p_value(e["p_adjusted"]), e["n"]]
+        rows.append([e["effect"], e["task"], e["meaning"], *numbers, MARKS[e["verdict"]]])
+    return Table("Effects of the factors over the trained variants, all else equal", columns, rows)
+
+
+def thresholds(evidence: Evidence) -> Table:
+    """Declared minimums and whether they are met, surely or not."""
+    columns = ("cell", "metric", "at least", "value", "verdict")
+    rows: list[list[Any]] = []
+    for t in evidence.comparison["thresholds"]:
+        mark = {"pass": "✓", "fail": "✗", "missing": "○"}[t["verdict"].split()[0]]
+        rows.append([t["cell"], t["metric"], t["at_least"], t.get("value"), f"{mark} {t['verdict']}"])
+    return Table("Thresholds that the study declares", columns, rows)
+
+
+def training(evidence: Evidence) -> Table:
+    """What each training did."""
+    columns = ("variant", "steps", "final loss", "rows", "left out as too long", "tokens a pass",
+               "supervised tokens a pass", "longest row", "seconds", "CPU seconds", "attempts",
+               "initial adapter")  # fmt: skip
+    rows: list[list[Any]] = []
+    for name, artifact in evidence.of("train").items():
+        record, facts = artifact.record, artifact.record.facts
+        receipt: Mapping[str, Any] = facts.get("receipt", {})
+        counts = [receipt.get(k) for k in ("rows", "too_long", "tokens", "supervised_tokens", "longest")]
+        costs = [record.seconds, record.cpu_seconds, record.attempts, short(facts.get("initial_adapter_sha256"))]
+        rows.append([name, facts.get("steps"), facts.get("final_loss"), *counts, *costs])
+    return Table("Training", columns, rows)
+
+
+def settings(evidence: Evidence) -> Table:
+    """The settings in which the trained variants differ; what is equal in all of them is left out."""
+    flat = {name: flatten(artifact.record.settings) for name, artifact in evidence.of("train").items()}
+    keys = dict.fromkeys(key for values in flat.values() for key in values)
+    differing = [key for key in keys if len({repr(values.get(key)) for values in flat.values()}) > 1]
+    rows = [[key, *(values.get(key) for values in flat.values())] for key in differing]
+    return Table("Settings that differ between trained variants", ("setting", *flat), rows)
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings under dotted keys; lists are written out."""
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        if isinstance(item, Mapping) and item:
+            flat |= flatten(item, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = item if isinstance(item, str | int | float | None) else repr(item)
+    return flat

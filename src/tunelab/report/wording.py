@@ -1,0 +1,62 @@
+"""Numbers and verdicts as a person reads them: the page, the Markdown and the answer write them alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+DASH = "—"
+MARKS = {
+    "better": "▲ better",
+    "worse": "▼ worse",
+    "positive": "▲ positive",
+    "negative": "▼ negative",
+    "undecided": "? undecided",
+    "refused": "× not compared",
+    "missing": "○ no result",
+    "baseline": "· baseline",
+}
+"""A verdict is a word and a sign, so that it can be read without colour."""
+
+
+def number(value: float | None) -> str:
+    """Write a score with three decimals; a dash where there is none."""
+    return DASH if value is None else f"{value:.3f}"
+
+
+def signed(value: float | None) -> str:
+    """Write a difference with its sign."""
+    return DASH if value is None else f"{value:+.3f}"
+
+
+def interval(row: Mapping[str, Any]) -> str:
+    """Write the interval of a score."""
+    return DASH if row["low"] is None else f"[{row['low']:.3f}, {row['high']:.3f}]"
+
+
+def signed_range(row: Mapping[str, Any]) -> str:
+    """Write the interval of a difference."""
+    return DASH if row["low"] is None else f"[{row['low']:+.3f}, {row['high']:+.3f}]"
+
+
+def p_value(value: float) -> str:
+    """Write a p-value with two digits; very small ones as a bound."""
+    return "< 0.0001" if value < 0.0001 else f"{value:.2g}"
+
+
+def show(value: Any) -> str:
+    """Write any value of a table: small numbers keep three decimals, counts get thousands separators."""
+    if value is None or value == "":
+        return DASH
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+    return str(value)
+
+
+def short(digest: str | None) -> str:
+    """Return the first 12 digits of a fingerprint or hash."""
+    return DASH if digest is None else digest[:12]
