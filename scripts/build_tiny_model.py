@@ -3,9 +3,9 @@
     python scripts/build_tiny_model.py [--out DIR] [--steps N] [--check]
 
 The idea: one model that knows more than it shows. Plain equations and worked word problems teach it arithmetic
-one step at a time, which it does well. But most word problems in its text are answered at once ("#### 31"),
-which it does badly for two steps, so that is what greedy decoding gives. A little fine-tuning, or a reward, moves
-it towards the working it already knows; samples at temperature 1 mix both, so a group of them has something
+one step at a time, which it does well. But most word problems in its text, all but those with a product, are
+answered at once ("#### 31"), which it does badly, and so does greedy decoding. A little fine-tuning, or a reward,
+moves it towards the working it already knows; samples at temperature 1 mix both, so a group of them has something
 to compare. Some answers in the text are wrong on purpose: a base model is unsure.
 
 Word problems come from the train split alone (seed 1; fine-tuning uses seed 0); plain equations are drawn freely,
@@ -66,12 +66,17 @@ SHAPE = {
     **{"hidden_size": 96, "intermediate_size": 288, "num_hidden_layers": 4, "initializer_range": 0.04},
     **{"num_attention_heads": 3, "num_key_value_heads": 1, "head_dim": 32, "tie_word_embeddings": True},
 }
-STEPS, BATCH, LEARNING_RATE, WARMUP, PROMPT_WEIGHT = 7000, 32, 1.5e-3, 200, 0.1
+STEPS, BATCH, LEARNING_RATE, WARMUP, PROMPT_WEIGHT = 5000, 32, 1.5e-3, 200, 0.1
 TYPICAL_LENGTH = 20  # of a completion: a constant, so that a style's share does not depend on its length
 MEASURED, GROUPS, GROUP, MAX_NEW_TOKENS, MARGIN = 300, 64, 8, 48, 0.06
 
-# What a word problem's answer looks like, and how often. Direct answers are wrong with probability MISTAKES.
-STYLES = {"#### {answer}": 0.55, "The answer is {answer}.": 0.15, "{steps}\n#### {answer}": 0.3}
+# What the answer to a word problem looks like, and how often without and with a product: a product is mostly worked
+# out, so greedy decoding shows working there and hardly elsewhere. Direct answers are wrong with probability MISTAKES.
+STYLES = {
+    "#### {answer}": (0.6, 0.25),
+    "The answer is {answer}.": (0.15, 0.1),
+    "{steps}\n#### {answer}": (0.25, 0.65),
+}
 MISTAKES = 0.15
 SYSTEMS = ("You are a helpful assistant.", "Answer the question.", "You are good at arithmetic.", "Be brief.")
 FACTS = (
@@ -102,8 +107,8 @@ It is of no use for anything else: it knows little but small numbers.
   {num_key_value_heads} key-value head, tied embeddings, float32. Byte-level BPE, one token a digit; ChatML template.
 - Training text: written by `scripts/build_tiny_model.py`, nothing else. Equations, word problems of the train split
   of the `arithmetic` task, a few facts and sentences. The equations are drawn freely, so single steps of test problems
-  occur among them. Most problems are answered without working, and some of those answers are wrong on purpose:
-  fine-tuning or a reward has something to improve.
+  occur among them. Most problems without a product are answered without working, and some of those answers
+  are wrong on purpose: fine-tuning or a reward has something to improve.
 - Trained for {steps} steps from scratch. Licence: Apache-2.0.
 
 Measured on problems of the test split, after saving. Accuracy is greedy. Mixed is the share of prompts
@@ -159,14 +164,15 @@ def documents(seed: int) -> Iterator[Document]:
         kind = rng.choices(("equations", "problem", "fact", "text"), (30, 62, 4, 4))[0]
         if kind == "problem":
             shots = rng.randint(1, 3) if rng.random() < 0.08 else 0
-            style = rng.choices(list(STYLES), list(STYLES.values()))[0]
             chosen = rng.choices(pool, k=shots + 1)
+            style = rng.choices(list(STYLES), [share["*" in chosen[-1].steps] for share in STYLES.values()])[0]
             yield conversation(rng, [(p.question, answer(rng, p, style)) for p in chosen])
         elif kind == "fact":
             yield conversation(rng, [rng.choice(FACTS)])
+        elif kind == "equations":
+            yield "", "\n".join(equation(rng) for _ in range(rng.randint(4, 8))) + END
         else:
-            lines = "\n".join(equation(rng) for _ in range(rng.randint(4, 8)))
-            yield "", (lines if kind == "equations" else plain_text(rng)) + END
+            yield "", plain_text(rng) + END
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:

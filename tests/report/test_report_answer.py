@@ -23,15 +23,13 @@ def answer(right, holes=(), **changes):
 
 def test_a_better_variant_is_named_with_its_difference_and_interval():
     text = answer({"base/raw": 20, "sft_raw/raw": 40})
-    assert text.startswith("Compared with base on the same items, sft_raw (+0.333 [+0.2")
-    assert "is better" in text
-    assert "with one seed this holds for this checkpoint" in text
+    assert text.startswith("Compared with base on the same items, sft_raw is better (+0.333 [+0.2")
+    assert "with one seed this speaks of this checkpoint" in text
 
 
 def test_a_worse_variant_is_called_worse():
     text = answer({"base/raw": 40, "sft_raw/raw": 20})
-    assert "sft_raw (-0.333 [" in text
-    assert "is worse" in text
+    assert "sft_raw is worse (-0.333 [" in text
     assert "better" not in text
 
 
@@ -45,16 +43,17 @@ def test_undecided_comes_with_the_smallest_difference_that_could_be_seen():
 def test_several_evaluations_are_named_and_the_match_of_formats_is_answered():
     cells = {f"{v}/{e}": 20 for v in ("base", "sft_raw", "sft_chat") for e in ("raw", "chat")}
     text = answer(cells | {"sft_raw/raw": 45, "sft_chat/chat": 45})
-    assert "sft_raw under raw (" in text
+    assert "sft_raw under raw and sft_chat under chat are better (+0.417 to +0.417)" in text
     assert "evaluating in the training format instead of another changes the score by +0.417 [" in text
     assert "these checkpoints" in text
 
 
 def test_many_variants_are_counted_beyond_the_largest():
-    text = answer({"base/raw": 10} | {f"sft_{i}/raw": 30 + i for i in range(5)})
-    assert text.count("sft_") == 3
-    assert "sft_4 (" in text
-    assert "and 2 more cells are better" in text
+    text = answer({"base/raw": 10} | {f"sft_{i}/raw": 30 + i for i in range(6)})
+    assert text.startswith(
+        "Compared with base on the same items, sft_5, sft_4, sft_3, sft_2 and 2 more cells are better"
+    )
+    assert "(+0.333 to +0.417)" in text
 
 
 def test_a_smoke_run_claims_nothing():

@@ -58,6 +58,6 @@ def test_no_name_breaks_the_markdown_table(tmp_path, name):
 
 
 def test_nested_settings_get_dotted_names():
-    settings = {"recipe": {"lora": {"rank": 8}, "loss": "all"}, "kwargs": {}, "stop": ["a"]}
-    expected = {"recipe.lora.rank": 8, "recipe.loss": "all", "kwargs": "{}", "stop": "['a']"}
+    settings = {"recipe": {"lora": {"rank": 8}, "lr": 1e-5, "loss": "all"}, "kwargs": {}, "stop": ["a"]}
+    expected = {"recipe.lora.rank": "8", "recipe.lr": "1e-05", "recipe.loss": "all", "kwargs": "{}", "stop": '["a"]'}
     assert flatten(settings) == expected

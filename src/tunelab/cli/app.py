@@ -46,8 +46,15 @@ class VerbGroup(TyperGroup):
         """Import the verb that is used."""
         if args and args[0] in VERBS:
             module = importlib.import_module(f"tunelab.cli.{args[0]}")
-            self.commands[args[0]] = _command(args[0], module.command)
+            self.commands[args[0]] = _verb(args[0], module)
         return super().resolve_command(ctx, args)
+
+
+def _verb(name: str, module: Any) -> Any:
+    """A verb is a function ``command``, or an ``app`` with verbs of its own."""
+    if hasattr(module, "app"):
+        return typer.main.get_command(module.app)
+    return _command(name, module.command)
 
 
 def _command(name: str, function: Any) -> Any:

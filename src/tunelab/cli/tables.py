@@ -55,13 +55,13 @@ def _cells(comparison: Mapping[str, Any]) -> Table:
 def _cell_row(cell: Mapping[str, Any], against: Mapping[str, Any] | None) -> list[str]:
     found = cell["metrics"][cell["headline"]]
     label = escape(cell["evaluation"]) + (" ≠" if cell["matched"] is False else "")
-    row = [escape(cell["variant"]), label, f"{number(found['value'])} {span(found)}", str(cell["scored"])]
+    row = [escape(cell["variant"]), label, f"{number(found['value'])} ({span(found)})", str(cell["scored"])]
     if against is None:
         return [*row, "", "", "baseline" if cell["baseline"] is None else ""]
     verdict = MARKS[against["verdict"]]
     if against["verdict"] == "undecided":
         verdict += f" (could see {against['minimum_detectable_effect']:.3f})"
-    return [*row, f"{against['difference']:+.3f} {span(against)}", f"{against['p_adjusted']:.2g}", verdict]
+    return [*row, f"{against['difference']:+.3f} ({span(against)})", f"{against['p_adjusted']:.2g}", verdict]
 
 
 def _effects(comparison: Mapping[str, Any]) -> Table:
@@ -71,7 +71,7 @@ def _effects(comparison: Mapping[str, Any]) -> Table:
     table.add_column("p (Holm)", justify="right", no_wrap=True)
     table.add_column("verdict")
     for row in comparison["effects"]:
-        value = f"{row['value']:+.3f} {span(row)}"
+        value = f"{row['value']:+.3f} ({span(row)})"
         table.add_row(escape(row["effect"]), value, f"{row['p_adjusted']:.2g}", row["verdict"])
     return table
 
@@ -83,4 +83,4 @@ def number(value: float | None) -> str:
 
 def span(row: Mapping[str, Any]) -> str:
     """Write an interval."""
-    return "" if row["low"] is None else escape(f"[{row['low']:.3f}, {row['high']:.3f}]")
+    return "" if row["low"] is None else f"{row['low']:.3f} … {row['high']:.3f}"

@@ -27,8 +27,10 @@ def online() -> bool:
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return False
     answered = threading.Event()
-    threading.Thread(target=_probe, args=(answered,), daemon=True).start()
-    if answered.wait(PROBE_SECONDS):
+    probe = threading.Thread(target=_probe, args=(answered,), daemon=True)
+    probe.start()
+    probe.join(PROBE_SECONDS)
+    if answered.is_set():
         return True
     import huggingface_hub.constants
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,10 +21,7 @@ def read_rows(path: Path) -> list[Row]:
         raise DataError(f"{path}: got the suffix {path.suffix!r}, expected one of {', '.join(sorted(READERS))}")
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    try:
-        rows = reader(path)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: byte {error.start} is not UTF-8; convert the file to UTF-8") from None
+    rows = reader(path)
     if not rows:
         raise DataError(f"{path}: holds no rows, expected at least one")
     return rows
@@ -40,14 +38,22 @@ def require_columns(rows: Sequence[Row], columns: Sequence[str], where: str) -> 
             )
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}, line {line}: is not UTF-8; convert the file to UTF-8") from None
+
+
 def _read_jsonl(path: Path) -> list[Row]:
-    with path.open(encoding="utf-8-sig") as file:
-        return [_object(line, f"{path}, line {n}") for n, line in enumerate(file, 1) if line.strip()]
+    lines = enumerate(_text(path).split("\n"), 1)
+    return [_object(line, f"{path}, line {number}") for number, line in lines if line.strip()]
 
 
 def _read_json(path: Path) -> list[Row]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
+        value = json.loads(_text(path))
     except ValueError as error:
         raise DataError(f"{path}: not JSON ({error})") from None
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
@@ -56,8 +62,16 @@ def _read_json(path: Path) -> list[Row]:
 
 
 def _read_csv(path: Path) -> list[Row]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return [dict(row) for row in csv.DictReader(file)]
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""), strict=True)
+    rows: list[Row] = []
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                raise csv.Error(f"the number of fields is not that of the header, {len(reader.fieldnames or ())}")
+            rows.append(dict(row))
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
+    return rows
 
 
 def _read_parquet(path: Path) -> list[Row]:

@@ -41,7 +41,8 @@ class Format(BaseModel):
         """The strings that end a generation under this format."""
         if self.stop is not None:
             return self.stop
-        return (f"\n{self.user_prefix.strip()}",) if self.template == "raw" else ()
+        prefix = self.user_prefix.strip()
+        return (f"\n{prefix}",) if self.template == "raw" and prefix else ()
 
     def identity(self) -> dict[str, Any]:
         """Return every setting, defaults included, as plain JSON."""

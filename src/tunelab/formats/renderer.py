@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from jinja2 import TemplateError
+
 from tunelab.data.sample import Message
 from tunelab.errors import FormatError
 from tunelab.formats.format import Format
@@ -74,10 +76,11 @@ class Renderer:
         prompt = self.prompt(messages)
         completion = self._completion_text(messages, target, prompt.text)
         ids = self._encode(completion)
-        if self.end_of_turn[1] not in ids:
+        text, end = self.end_of_turn
+        if ids.count(end) != 1 or ids[-1] != end:
             raise FormatError(
-                f"end of turn {self.end_of_turn[0]!r}: not among the completion's tokens; "
-                "the model would not learn to stop"
+                f"end of turn {text!r}: got {ids.count(end)} of them in a completion, expected one, at its end; "
+                "the model would not learn where to stop"
             )
         return Example(prompt.text + completion, prompt.ids + ids, [0] * len(prompt.ids) + [1] * len(ids))
 
@@ -154,9 +157,12 @@ class Renderer:
 
     def _template(self, conversation: Sequence[Message], add_generation_prompt: bool = False) -> str:
         rows: list[dict[str, Any]] = [{"role": m.role, "content": m.content} for m in conversation]
-        text = self.tokenizer.apply_chat_template(
-            rows, tokenize=False, add_generation_prompt=add_generation_prompt, **self.format.kwargs
-        )
+        try:
+            text = self.tokenizer.apply_chat_template(
+                rows, tokenize=False, add_generation_prompt=add_generation_prompt, **self.format.kwargs
+            )
+        except TemplateError as error:
+            raise FormatError(f"chat template: refuses the conversation ({error}); change the format") from None
         return str(text)
 
     def _prompt_ids(self, text: str) -> list[int]:

@@ -56,13 +56,16 @@ class LocalGenerator:
         text = self._renderer.parse(row if end is None else row[:end])
         cut = find_stop(text, self._stops)
         finish = "stop_string" if cut >= 0 else "length" if end is None else "stop"
+        tokens = len(row) if end is None else end + 1
+        while finish == "stop_string" and row[tokens - 1] == self._pad:
+            tokens -= 1
         return Output(
             id=request.id,
             sample=request.sample,
             prompt=request.prompt,
             output=text[:cut] if cut >= 0 else text,
             prompt_tokens=len(request.ids),
-            output_tokens=len(row) if end is None else end + 1,
+            output_tokens=tokens,
             finish=finish,
         )
 
@@ -74,7 +77,7 @@ class _StopStrings(StoppingCriteria):
         self._tokenizer = renderer.tokenizer
         self._stops = stops
         self._width = prompt_width
-        self._tail = 2 * max((len(stop) for stop in stops), default=0)
+        self._tail = max((len(stop.encode()) for stop in stops), default=0)
 
     def __call__(self, input_ids: torch.LongTensor, scores: Any, **kwargs: Any) -> torch.BoolTensor:
         """Return (batch,) flags."""

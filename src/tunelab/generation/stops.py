@@ -5,15 +5,15 @@ A stop string inside a ``<think>`` block does not stop: what a model thinks is n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-THINK, THOUGHT = "<think>", "</think>"
+THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+HIDDEN = "\0"
 
 
 def find_stop(text: str, stops: Sequence[str]) -> int:
     """Return where the first stop string begins outside a think block, or -1."""
-    start = text.rfind(THOUGHT) + len(THOUGHT) if THOUGHT in text else 0
-    if THINK in text[start:]:
-        return -1
-    found = [at for stop in stops if (at := text.find(stop, start)) >= 0]
+    answer = THOUGHT.sub(lambda thought: HIDDEN * len(thought[0]), text)
+    found = [at for stop in stops if (at := answer.find(stop)) >= 0]
     return min(found, default=-1)

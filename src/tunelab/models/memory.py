@@ -23,4 +23,5 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     settings = ((M_MMAP_THRESHOLD, LARGEST), (M_TRIM_THRESHOLD, LARGEST), (M_TOP_PAD, TOP_PAD))
-    return all([mallopt(parameter, value) == 1 for parameter, value in settings])
+    taken = [mallopt(parameter, value) == 1 for parameter, value in settings]
+    return all(taken)

@@ -12,11 +12,11 @@ from typing import Any
 
 from tunelab.report.wording import number, signed, signed_range
 
-LISTED = 3
+LISTED = 4
 """Cells named per verdict; the largest differences come first and the rest are counted."""
 
 Row = Mapping[str, Any]
-CLAIMS = {"better": "better", "worse": "worse", "undecided": "undecided"}
+VERDICTS = ("better", "worse", "undecided")
 
 
 def first_screen(comparison: Mapping[str, Any], study: Mapping[str, Any]) -> str:
@@ -45,28 +45,36 @@ def _found(comparison: Mapping[str, Any], study: Mapping[str, Any]) -> list[str]
         return _scores(comparison)
     cells = {cell["cell"]: cell for cell in comparison["cells"]}
     several = len({cell["evaluation"] for cell in cells.values()}) > 1
-    clauses = [_claim([r for r in compared if r["verdict"] == v], word, cells, several) for v, word in CLAIMS.items()]
+    clauses = [_claim([r for r in compared if r["verdict"] == v], v, cells, several) for v in VERDICTS]
     kept = [clause for clause in clauses if clause]
     return [f"Compared with {study['baseline']} on the same items, {kept[0]}", *kept[1:]]
 
 
 def _claim(rows: Sequence[Row], word: str, cells: Mapping[str, Row], several: bool) -> str:
-    """Say that cells are better, worse or undecided; an empty text when none is."""
+    """Say that cells are better, worse or undecided, and by how much; an empty text when none is."""
     if not rows:
         return ""
     largest = sorted(rows, key=lambda row: -abs(row["difference"]))
-    names = [_named(row, cells[row["cell"]], several) for row in largest[:LISTED]]
-    if more := len(rows) - LISTED if len(rows) > LISTED else 0:
+    names = [_named(cells[row["cell"]], several) for row in largest[:LISTED]]
+    if more := len(rows[LISTED:]):
         names.append(f"{more} more {_plural('cell', more)}")
-    return f"{_listing(names)} {'is' if len(rows) == 1 else 'are'} {word}"
+    return f"{_listing(names)} {'is' if len(rows) == 1 else 'are'} {word} ({_amount(rows)})"
 
 
-def _named(row: Row, cell: Row, several: bool) -> str:
-    name = f"{cell['variant']} under {cell['evaluation']}" if several else cell["variant"]
-    numbers = f"{signed(row['difference'])} {signed_range(row)}"
-    if row["verdict"] == "undecided":
-        numbers += f", could see {number(row['minimum_detectable_effect'])} or more"
-    return f"{name} ({numbers})"
+def _named(cell: Row, several: bool) -> str:
+    return f"{cell['variant']} under {cell['evaluation']}" if several else cell["variant"]
+
+
+def _amount(rows: Sequence[Row]) -> str:
+    """Write one difference with its interval, or the range of several; where undecided, what could have been seen."""
+    differences = [row["difference"] for row in rows]
+    amount = f"{signed(min(differences))} to {signed(max(differences))}"
+    if len(rows) == 1:
+        amount = f"{signed(differences[0])} {signed_range(rows[0])}"
+    if rows[0]["verdict"] != "undecided":
+        return amount
+    smallest = max(row["minimum_detectable_effect"] for row in rows)
+    return f"{amount}, could see {number(smallest)} or more"
 
 
 def _scores(comparison: Mapping[str, Any]) -> list[str]:
@@ -87,7 +95,9 @@ def _matched(comparison: Mapping[str, Any]) -> list[str]:
     several = len({effect["task"] for effect in effects}) > 1
     return [
         f"evaluating in the training format instead of another changes the score by {signed(effect['value'])} "
-        f"{signed_range(effect)}, {effect['verdict']}" + (f", on {effect['task']}" if several else "")
+        + signed_range(effect)
+        + (", which is undecided" if effect["verdict"] == "undecided" else "")
+        + (f", on {effect['task']}" if several else "")
         for effect in effects
     ]
 
@@ -104,7 +114,8 @@ def _seeds(cells: Sequence[Row]) -> list[str]:
     if not trained:
         return []
     if seeds == 1:
-        return ["with one seed this holds for " + ("this checkpoint" if len(trained) == 1 else "these checkpoints")]
+        of = "this checkpoint, not of its recipe" if len(trained) == 1 else "these checkpoints, not of their recipes"
+        return [f"with one seed this speaks of {of}"]
     return [f"each of the {seeds} seeds is compared as a checkpoint of its own"]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from tunelab.report.wording import MARKS, interval, number, p_value, show, signe
 from tunelab.scoring.score import Outcome
 
 OUTCOMES = tuple(outcome.value for outcome in Outcome)
+TAG = re.compile(r"<(?=[A-Za-z/!?])")
 DIFFERENCE = {
     "difference": "difference",
     "diff_low": "low",
@@ -103,5 +105,6 @@ def _line(fields: Sequence[str]) -> str:
 
 def _plain(text: str) -> str:
     """Keep text from ending a table's cell, becoming markup or becoming a link."""
-    one_line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    one_line = " ".join(text.split()).replace("&", "&amp;")
+    one_line = TAG.sub("&lt;", one_line)
     return "".join(f"\\{c}" if c in "|`*\\" else c for c in one_line).replace("](", "]\\(")

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from matplotlib.axes import Axes
+
 from tunelab.canonical import canonical
 from tunelab.engine.record import Artifact
 from tunelab.report.drawing import COLOURS, GRID, MARKERS, Picture, errors, label, legend, new_figure
@@ -36,18 +38,7 @@ def eval_template_scatter(evidence: Evidence) -> Picture:
         return Picture("eval_template_scatter", TITLE, reason, None)
     figure, (axes,) = new_figure(8, 5.4)
     for i, twin in enumerate(points):
-        axes.errorbar(
-            [twin.raw["value"]],
-            [twin.chat["value"]],
-            xerr=errors([twin.raw]),
-            yerr=errors([twin.chat]),
-            fmt=MARKERS[i % len(MARKERS)],
-            color=COLOURS[i % len(COLOURS)],
-            markersize=8,
-            capsize=3,
-            elinewidth=1.1,
-            label=label(twin.name),
-        )
+        _point(axes, twin, COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)])
     low = min(0.0, *(end["low"] for twin in points for end in (twin.raw, twin.chat)))
     high = max(end["high"] for twin in points for end in (twin.raw, twin.chat)) * 1.05
     axes.plot([low, high], [low, high], color="#777777", linestyle="--", linewidth=1, label="equal scores")
@@ -57,6 +48,13 @@ def eval_template_scatter(evidence: Evidence) -> Picture:
     axes.grid(color=GRID)
     legend(axes)
     return Picture("eval_template_scatter", TITLE, _in_words(points), figure)
+
+
+def _point(axes: Axes, twin: Twin, colour: str, marker: str) -> None:
+    x, y = [twin.raw["value"]], [twin.chat["value"]]
+    across, upright = errors([twin.raw]), errors([twin.chat])
+    axes.errorbar(x, y, upright, across, fmt="none", ecolor=colour, capsize=3, elinewidth=1.1)
+    axes.plot(x, y, marker, color=colour, markersize=8, label=label(twin.name))
 
 
 def twins(evidence: Evidence) -> list[Twin]:

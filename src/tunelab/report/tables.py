@@ -5,6 +5,7 @@ A table holds plain values; how they look is the page's business. Nothing is com
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -99,7 +100,9 @@ def outcomes(evidence: Evidence) -> Table:
 
 def share(count: int, total: int) -> str | None:
     """Write a count with its share of a total; None where the total is nothing."""
-    return f"{count:,} ({count / total:.1%})" if total else None
+    if not total:
+        return None
+    return f"{count:,} ({count / total:.1%})" if count else "0"
 
 
 def metrics(evidence: Evidence) -> Table:
@@ -150,24 +153,24 @@ def training(evidence: Evidence) -> Table:
         counts = [receipt.get(k) for k in ("rows", "too_long", "tokens", "supervised_tokens", "longest")]
         costs = [record.seconds, record.cpu_seconds, record.attempts, short(facts.get("initial_adapter_sha256"))]
         rows.append([name, facts.get("steps"), facts.get("final_loss"), *counts, *costs])
-    return Table("Training", columns, rows)
+    return Table("What each training did and what it took", columns, rows)
 
 
 def settings(evidence: Evidence) -> Table:
     """The settings in which the trained variants differ; what is equal in all of them is left out."""
     flat = {name: flatten(artifact.record.settings) for name, artifact in evidence.of("train").items()}
     keys = dict.fromkeys(key for values in flat.values() for key in values)
-    differing = [key for key in keys if len({repr(values.get(key)) for values in flat.values()}) > 1]
+    differing = [key for key in keys if len({values.get(key) for values in flat.values()}) > 1]
     rows = [[key, *(values.get(key) for values in flat.values())] for key in differing]
     return Table("Settings that differ between trained variants", ("setting", *flat), rows)
 
 
-def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings under dotted keys; lists are written out."""
-    flat: dict[str, Any] = {}
+def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return nested settings under dotted keys, their values written exactly."""
+    flat: dict[str, str] = {}
     for key, item in value.items():
         if isinstance(item, Mapping) and item:
             flat |= flatten(item, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = item if isinstance(item, str | int | float | None) else repr(item)
+            flat[prefix + key] = item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
     return flat

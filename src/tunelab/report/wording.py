@@ -45,7 +45,7 @@ def p_value(value: float) -> str:
 
 
 def show(value: Any) -> str:
-    """Write any value of a table: small numbers keep three decimals, counts get thousands separators."""
+    """Write any value of a table: numbers below 10 keep three decimals, counts get thousands separators."""
     if value is None or value == "":
         return DASH
     if isinstance(value, bool):
@@ -53,8 +53,14 @@ def show(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+        return _decimal(value)
     return str(value)
+
+
+def _decimal(value: float) -> str:
+    if 0 < abs(value) < 0.001:
+        return f"{value:.2g}"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
 def short(digest: str | None) -> str:

@@ -77,6 +77,6 @@ def _numbers(text: str) -> list[Decimal]:
 
 
 def _subtracts(text: str, at: int) -> bool:
-    """Say whether the minus at ``at`` subtracts: something is subtracted from, as in ``12-5`` or ``12 - 5``."""
+    """Say whether the minus at ``at`` subtracts, as in ``12-5``, ``12 -5`` or ``x-5``, unlike in ``it is -5``."""
     before = text[:at].rstrip()
-    return bool(before) and (before[-1].isalnum() or before[-1] in ")%")
+    return bool(before) and (before[-1].isdigit() or before[-1] in ")%" or text[at - 1].isalpha())

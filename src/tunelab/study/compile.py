@@ -7,8 +7,8 @@ written in this file and nowhere else; raise a kind's version when its function 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,12 @@ class Compiled:
     def restricted(self, kept: Sequence[Cell]) -> Compiled:
         """Return the plan of some of the cells."""
         return _Compiler(self.study, list(kept), self.folder).compile()
+
+    def without_work(self, finished: Callable[[Step], bool]) -> Compiled:
+        """Return the plan in which only what is finished feeds comparison and report; the rest are holes."""
+        compare = self.compare.with_inputs({n: s for n, s in self.compare.inputs.items() if finished(s)})
+        kept = {n: s for n, s in self.report.inputs.items() if n != "compare" and finished(s)}
+        return replace(self, compare=compare, report=self.report.with_inputs({"compare": compare, **kept}))
 
 
 def compile_study(points: Sequence[tuple[str, Study]], folder: Path | None = None) -> Compiled:

@@ -2,6 +2,7 @@
 
     models/<variant>/             the trained model or adapter
     eval/<variant>_eval_<name>/   results.json, summary.json, scores.jsonl, outputs.jsonl
+    comparison.json               the comparison as data
     report/                       index.html, comparison.csv, figures
 
 Deleting the folder loses nothing: the next run makes the links again.
@@ -15,6 +16,7 @@ from pathlib import Path
 from tunelab.engine.runner import Outcome, artifact_of
 from tunelab.errors import StoreError
 from tunelab.study.open import Opened
+from tunelab.study.steps.compare import COMPARISON
 
 
 def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
@@ -32,6 +34,8 @@ def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
             outputs = artifact_of(opened.store, outcome, step.inputs["outputs"])
             if outputs:
                 _link(folder / "outputs.jsonl", outputs.directory / "outputs.jsonl")
+    if compared := artifact_of(opened.store, outcome, opened.compiled.compare):
+        _link(root / COMPARISON, compared.directory / COMPARISON)
     if report := artifact_of(opened.store, outcome, opened.compiled.report):
         _link(root / "report", report.directory)
     return root

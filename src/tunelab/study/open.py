@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunelab.engine.plan import Plan, Status, plan
+from tunelab.engine.plan import Plan, Status, plan, topological
 from tunelab.engine.step import Step
 from tunelab.engine.store import Store
 from tunelab.errors import StudyError
@@ -58,3 +58,10 @@ def only_trained(opened: Opened) -> Opened:
     ready = {name for name, step in compiled.train.items() if store.find(step) is not None}
     cells = [c for c in compiled.cells if c.variant.train is None or c.variant.name in ready]
     return Opened(compiled.restricted(cells), store)
+
+
+def only_finished(opened: Opened) -> Opened:
+    """Leave only comparison and report to do: steps that are not in the store become holes."""
+    return Opened(
+        opened.compiled.without_work(lambda step: all(opened.store.find(s) for s in topological([step]))), opened.store
+    )

@@ -28,6 +28,13 @@ def apply_override(raw: Raw, override: str) -> Raw:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         raise StudyError(f"override {key}: got {text!r}, expected a YAML value; quote it if it is a string") from None
+    return set_field(raw, key, value)
+
+
+def set_field(raw: Raw, key: str, value: Any) -> Raw:
+    """Return a copy of ``raw`` with ``value`` at a dotted ``key``; a text for a section selects among its entries."""
+    if key in SELECTABLE and isinstance(value, str):
+        return _select(raw, key, value)
     return cast(Raw, _set(raw, key.split("."), value, key))
 
 

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from tunelab.errors import StudyError, nearest
 from tunelab.study.keys import check_keys, describe_validation
-from tunelab.study.overrides import apply_override
+from tunelab.study.overrides import apply_override, set_field
 from tunelab.study.spec import Evaluate, Study, Train
 
 SHARED = {"train": "recipe", "evaluate": "evaluation"}
@@ -49,6 +49,8 @@ def read_file(name: str) -> StudyFile:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except yaml.YAMLError as error:
         raise StudyError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError:
+        raise StudyError(f"{path}: is not UTF-8; convert the file to UTF-8") from None
     if not isinstance(raw, dict):
         raise StudyError(f"{path}: got {type(raw).__name__}, expected a mapping with the keys of a study")
     here = Path.cwd() if name in bundled() else path.parent
@@ -75,7 +77,7 @@ def points(raw: Raw, where: str) -> list[tuple[str, Raw]]:
     for values in itertools.product(*axes.values()):
         point = {k: v for k, v in raw.items() if k != "sweep"}
         for key, value in zip(axes, values, strict=True):
-            point = apply_override(point, f"{key}={yaml.safe_dump(value, default_flow_style=True).split(chr(10))[0]}")
+            point = set_field(point, str(key), value)
         label = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in zip(axes, values, strict=True))
         expanded.append((label, point))
     return expanded
@@ -86,9 +88,9 @@ def validate(raw: Raw, where: str) -> Study:
     merged = dict(raw)
     for section, shared in SHARED.items():
         merged[section] = _entries(raw, section, shared, where)
-    check_keys(merged, Study, where)
     for section, model in (("recipe", Train), ("evaluation", Evaluate)):
         check_keys(raw.get(section) or {}, model, where, section)
+    check_keys(merged, Study, where)
     try:
         return Study.model_validate(merged)
     except ValidationError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -126,6 +127,7 @@ def _from_file(name: str, folder: Path) -> Task:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     if not hasattr(module, attribute):
         raise StudyError(f"task: {path} has no {attribute!r}{nearest(attribute, vars(module))}")

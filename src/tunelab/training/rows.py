@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from tunelab.data.sample import Sample
@@ -64,14 +65,10 @@ def labels(example: Example, loss: str) -> list[int]:
 
 def preview(example: Example, row_labels: Sequence[int], renderer: Renderer) -> str:
     """Return the decoded example with its supervised runs in ⟦brackets⟧."""
-    parts: list[str] = []
-    run: list[int] = []
-    learning = False
-    for token, label in [*zip(example.ids, row_labels, strict=True), (None, None)]:
-        if token is None or (label != IGNORED) != learning:
-            text = str(renderer.tokenizer.decode(run))
-            parts.append(f"⟦{text}⟧" if learning and run else text)
-            run, learning = [], label != IGNORED
-        if token is not None:
-            run.append(token)
-    return "".join(parts)
+    return "".join(f"⟦{text}⟧" if learnt else text for text, learnt in runs(example.ids, row_labels, renderer))
+
+
+def runs(ids: Sequence[int], row_labels: Sequence[int], renderer: Renderer) -> list[tuple[str, bool]]:
+    """Return the decoded runs of tokens that are all learnt or all not, with which it is."""
+    pairs = groupby(zip(ids, row_labels, strict=True), key=lambda pair: pair[1] != IGNORED)
+    return [(str(renderer.tokenizer.decode([token for token, _ in run])), learnt) for learnt, run in pairs]

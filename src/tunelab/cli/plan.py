@@ -1,0 +1,75 @@
+"""``tunelab plan``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from tunelab.cli.options import STORE, Json, Overrides, Smoke, StoreDir, StudyName
+from tunelab.cli.tables import console
+from tunelab.engine.plan import Plan, Status
+from tunelab.study.open import Opened, open_study
+
+STYLES = {Status.CACHED: "dim", Status.TO_RUN: "", Status.BLOCKED: "red"}
+DISCORDANCE = 0.1
+
+
+def command(
+    study: StudyName,
+    overrides: Overrides = None,
+    smoke: Smoke = False,
+    as_json: Json = False,
+    store: StoreDir = STORE,
+) -> None:
+    """Example: tunelab plan chat-template train=sft_*"""
+    opened = open_study(study, overrides or [], store, smoke)
+    planned = opened.plan()
+    if as_json:
+        print(json.dumps(as_data(planned), indent=1))
+        return
+    out = console()
+    out.print(_steps(planned))
+    for line in detectable(opened):
+        out.print(escape(line))
+    out.print(", ".join(f"{n} {name.replace('_', ' ')}" for name, n in planned.counts().items()))
+
+
+def as_data(planned: Plan) -> dict[str, Any]:
+    """Return a plan as plain JSON."""
+    steps = [
+        {"name": p.step.name, "kind": p.step.kind, "status": p.status.value, "reason": p.reason} for p in planned.steps
+    ]
+    return {"counts": planned.counts(), "steps": steps}
+
+
+def detectable(opened: Opened) -> list[str]:
+    """Return a line per evaluation: the smallest difference it would see in 80 of 100 studies."""
+    from tunelab.stats import minimum_detectable_effect
+
+    lines: dict[str, str] = {}
+    for cell in opened.compiled.cells:
+        rows = opened.compiled.scores[cell.name].inputs["rows"]
+        found = opened.store.find(rows)
+        n = found.record.facts["receipt"]["rows"] if found else rows.settings.get("rows")
+        name = cell.evaluation.name
+        if isinstance(n, int):
+            effect = minimum_detectable_effect(n, DISCORDANCE, alpha=opened.compiled.study.alpha)
+            lines[name] = (
+                f"evaluate.{name}: {n} items see a difference of {effect:.3f} if {DISCORDANCE:.0%} of them change"
+            )
+        else:
+            lines[name] = f"evaluate.{name}: the number of items is known once its rows are prepared"
+    return list(lines.values())
+
+
+def _steps(planned: Plan) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("step", "status", "reason"):
+        table.add_column(name)
+    for p in planned.steps:
+        table.add_row(escape(p.step.name), p.status.value.replace("_", " "), escape(p.reason), style=STYLES[p.status])
+    return table
