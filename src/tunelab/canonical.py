@@ -40,7 +40,9 @@ def fingerprint(kind: str, version: int, settings: Mapping[str, Any], inputs: Ma
 
 
 def _plain(value: Any, path: str) -> Any:
-    if value is None or isinstance(value, bool | str) or type(value) is int:
+    if isinstance(value, str):
+        return _text(value, path)
+    if value is None or isinstance(value, bool) or type(value) is int:
         return value
     if type(value) is float:
         if math.isfinite(value):
@@ -58,5 +60,11 @@ def _plain(value: Any, path: str) -> Any:
 
 def _key(key: Any, path: str) -> str:
     if isinstance(key, str):
-        return key
+        return _text(key, path)
     raise CanonicalError(f"{path}: got the key {key!r} ({type(key).__name__}), expected a string key")
+
+
+def _text(value: str, path: str) -> str:
+    if any("\ud800" <= c <= "\udfff" for c in value):
+        raise CanonicalError(f"{path}: got text with a lone surrogate ({ascii(value[:40])}), expected valid Unicode")
+    return value

@@ -26,5 +26,5 @@ def command(
         return
     print(f"{summary['task']}: {summary['n']} items")
     for name, metric in summary["metrics"].items():
-        print(f"  {name}: {number(metric['value'])} {span(metric).replace(chr(92), '')}")
+        print(f"  {name}: {number(metric['value'])} ({span(metric)})")
     print("  " + ", ".join(f"{n} {name}" for name, n in summary["outcomes"].items() if n))

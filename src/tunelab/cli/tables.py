@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 MARKS = {"better": "[green]▲ better[/]", "worse": "[red]▼ worse[/]", "undecided": "[yellow]? undecided[/]"}
-LOG_WIDTH = 120
+LOG_WIDTH = 140
 
 
 def console() -> Console:
@@ -45,7 +45,8 @@ def _cells(comparison: Mapping[str, Any]) -> Table:
     table.add_column("n", justify="right")
     table.add_column("against the baseline (95 %)", no_wrap=True)
     table.add_column("p (Holm)", justify="right", no_wrap=True)
-    table.add_column("verdict")
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("could see", justify="right", no_wrap=True)
     against = {row["cell"]: row for row in comparison["comparisons"] if "refused" not in row}
     for cell in comparison["cells"]:
         table.add_row(*_cell_row(cell, against.get(cell["cell"])))
@@ -57,11 +58,10 @@ def _cell_row(cell: Mapping[str, Any], against: Mapping[str, Any] | None) -> lis
     label = escape(cell["evaluation"]) + (" ≠" if cell["matched"] is False else "")
     row = [escape(cell["variant"]), label, f"{number(found['value'])} ({span(found)})", str(cell["scored"])]
     if against is None:
-        return [*row, "", "", "baseline" if cell["baseline"] is None else ""]
-    verdict = MARKS[against["verdict"]]
-    if against["verdict"] == "undecided":
-        verdict += f" (could see {against['minimum_detectable_effect']:.3f})"
-    return [*row, f"{against['difference']:+.3f} ({span(against)})", f"{against['p_adjusted']:.2g}", verdict]
+        return [*row, "", "", "baseline" if cell["baseline"] is None else "", ""]
+    difference = f"{against['difference']:+.3f} ({span(against)})"
+    detectable = f"{against['minimum_detectable_effect']:.3f}" if against["verdict"] == "undecided" else ""
+    return [*row, difference, f"{against['p_adjusted']:.2g}", MARKS[against["verdict"]], detectable]
 
 
 def _effects(comparison: Mapping[str, Any]) -> Table:

@@ -70,7 +70,7 @@ def _read_csv(path: Path) -> list[Row]:
                 raise csv.Error(f"the number of fields is not that of the header, {len(reader.fieldnames or ())}")
             rows.append(dict(row))
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
+        raise DataError(f"{path}, line {reader.reader.line_num}: not CSV ({error})") from None
     return rows
 
 

@@ -6,7 +6,6 @@ start: it is counted in ``attempts``, and its seconds are unknown and left out.
 
 from __future__ import annotations
 
-import errno
 import importlib.metadata
 import os
 import platform
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tunelab.engine.store import ATTEMPTS
-from tunelab.files import append_lines, resume_lines
+from tunelab.files import append_lines, disk_full, resume_lines
 
 LIBRARIES = (
     "torch", "transformers", "peft", "trl", "accelerate", "datasets", "tokenizers", "safetensors",
@@ -63,8 +62,9 @@ class Attempt:
         try:
             append_lines(self._path, [row])
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if not disk_full(error):
                 raise
+            resume_lines(self._path)
 
 
 def versions() -> dict[str, str]:

@@ -3,12 +3,14 @@
 A lease is a file that names its owner and is touched every few seconds. It is free to take when its owner is
 known to be dead (same machine, process gone) or when nobody has touched it for ``STALE_SECONDS``. Ages are
 measured against the file system's own clock, since machines that share a store may disagree about the time.
-Taking over is decided under a lock file, so that two takers cannot both win. An owner that lost its lease
-(a laptop that slept) learns it when it completes the step, and must not complete it.
+Taking over is decided under the store's lock, so that two takers cannot both win. An owner that lost its lease
+(a laptop that slept) learns it from the next heartbeat, stops at its next sign of progress, and must not complete
+the step.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -17,7 +19,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from tunelab.files import write_json
 
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
@@ -27,6 +29,8 @@ class Lease:
     """A held lease; release it, or let the process die."""
 
     def __init__(self, path: Path, token: str) -> None:
+        self.lost = False
+        """Whether a heartbeat has found that another process owns the step."""
         self._path = path
         self._token = token
         self._stop = threading.Event()
@@ -46,22 +50,20 @@ class Lease:
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
-            if not self.held():
-                return
-            os.utime(self._path)
+            with contextlib.suppress(OSError):
+                if not self.held():
+                    self.lost = True
+                    return
+                os.utime(self._path)
 
 
-def claim(path: Path, lock: Path) -> Lease | None:
-    """Take the lease at ``path``, or return None when another living process holds it.
-
-    ``lock`` is a file on the same file system that guards the decision; it is held for milliseconds.
-    """
-    with FileLock(lock):
-        if path.exists() and not _abandoned(path):
-            return None
-        token = uuid.uuid4().hex
-        path.write_text(json.dumps({"token": token, "place": _place(), "pid": os.getpid(), "born": _born(os.getpid())}))
-        return Lease(path, token)
+def claim(path: Path) -> Lease | None:
+    """Take the lease at ``path``, or return None when another living process holds it. Call under the store's lock."""
+    if is_held(path):
+        return None
+    token = uuid.uuid4().hex
+    write_json(path, {"token": token, "place": _place(), "pid": os.getpid(), "born": _born(os.getpid())})
+    return Lease(path, token)
 
 
 def is_held(path: Path) -> bool:
@@ -96,9 +98,15 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _place() -> str:
-    """Name the set of processes that can see each other's ids: host plus process namespace."""
-    namespace = Path("/proc/self/ns/pid")
-    return f"{socket.gethostname()}:{namespace.readlink() if namespace.exists() else ''}"
+    """Name the set of processes that can see each other's ids: host, boot and process namespace.
+
+    Machines cloned from one image share their host name, never their boot.
+    """
+    boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    parts = [socket.gethostname()]
+    if boot.exists() and namespace.exists():
+        parts += [boot.read_text().strip(), str(namespace.readlink())]
+    return ":".join(parts)
 
 
 def _born(pid: int) -> str | None:

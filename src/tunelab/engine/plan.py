@@ -20,7 +20,7 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class Planned:
-    """A step and what a run would do with it."""
+    """A step, over holes where its inputs are blocked, and what a run would do with it."""
 
     step: Step
     status: Status
@@ -40,10 +40,13 @@ class Plan:
 
 def plan(targets: Iterable[Step], store: Store) -> Plan:
     """Order what ``targets`` need, drop duplicates by fingerprint and look up the store."""
-    planned: dict[str, Planned] = {}
+    planned: list[Planned] = []
+    became: dict[str, Step] = {}
     for step in topological(targets):
-        planned[step.fingerprint] = _status(step, planned, store)
-    return Plan(tuple(planned.values()))
+        planned.append(_status(step, became, store))
+        if planned[-1].status is not Status.BLOCKED:
+            became[step.fingerprint] = planned[-1].step
+    return Plan(tuple(planned))
 
 
 def topological(targets: Iterable[Step]) -> list[Step]:
@@ -53,7 +56,7 @@ def topological(targets: Iterable[Step]) -> list[Step]:
     def visit(step: Step) -> None:
         if step.fingerprint in ordered:
             return
-        for needed in (*step.inputs.values(), *step.after):
+        for needed in step.needs:
             visit(needed)
         ordered[step.fingerprint] = step
 
@@ -62,12 +65,12 @@ def topological(targets: Iterable[Step]) -> list[Step]:
     return list(ordered.values())
 
 
-def _status(step: Step, planned: dict[str, Planned], store: Store) -> Planned:
-    if store.find(step) is not None:
-        return Planned(step, Status.CACHED)
+def _status(step: Step, became: dict[str, Step], store: Store) -> Planned:
+    if lacking := step.lacking(became):
+        return Planned(step, Status.BLOCKED, f"needs {lacking.name}")
+    actual = step.over(became)
+    if store.find(actual) is not None:
+        return Planned(actual, Status.CACHED)
     if step.blocked is not None:
-        return Planned(step, Status.BLOCKED, step.blocked)
-    for needed in (*step.inputs.values(), *step.after):
-        if planned[needed.fingerprint].status is Status.BLOCKED and not step.tolerant:
-            return Planned(step, Status.BLOCKED, f"needs {needed.name}")
-    return Planned(step, Status.TO_RUN)
+        return Planned(actual, Status.BLOCKED, step.blocked)
+    return Planned(actual, Status.TO_RUN)

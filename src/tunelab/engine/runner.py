@@ -7,14 +7,15 @@ it, passes over steps that others run, and waits for them only when nothing else
 
 from __future__ import annotations
 
-import errno
 import shutil
 import time
 import traceback
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
+from pathlib import Path
 from typing import Protocol
 
 from tunelab.engine.attempt import Attempt
@@ -24,8 +25,8 @@ from tunelab.engine.plan import topological
 from tunelab.engine.record import Artifact
 from tunelab.engine.step import Step
 from tunelab.engine.store import FAILED, SCRATCH, Store, read_json
-from tunelab.errors import LeaseLost, TunelabError
-from tunelab.files import write_json
+from tunelab.errors import LeaseLost, StoreError, TunelabError
+from tunelab.files import disk_full, write_json
 
 POLL_SECONDS = 0.2
 
@@ -78,11 +79,11 @@ class Runner:
     def __init__(self, store: Store, reporter: Reporter) -> None:
         self._store = store
         self._reporter = reporter
-        self._since = time.time()
+        self._since = 0.0
 
     def run(self, targets: Iterable[Step]) -> Outcome:
         """Run all that ``targets`` need. KeyboardInterrupt leaves the store ready to resume, and goes on up."""
-        outcome = Outcome()
+        outcome, self._since = Outcome(), time.time()
         pending = topological(targets)
         while pending:
             remaining = self._pass(pending, outcome)
@@ -100,67 +101,78 @@ class Runner:
         return remaining
 
     def _settle(self, step: Step, outcome: Outcome) -> bool:
-        needed = (*step.inputs.values(), *step.after)
-        if any(n.fingerprint not in outcome.states for n in needed):
+        if any(needed.fingerprint not in outcome.states for needed in step.needs):
             return False
-        unmet = [n for n in needed if outcome.states[n.fingerprint] not in FINISHED]
-        available = {k: s for k, s in step.inputs.items() if outcome.states[s.fingerprint] in FINISHED}
-        if step.blocked is not None:
-            return self._end(step, step, State.BLOCKED, step.blocked, outcome)
-        if unmet and (not step.tolerant or not available):
-            return self._end(step, step, State.BLOCKED, f"needs {unmet[0].name}", outcome)
-        actual = step.with_inputs({k: outcome.effective[s.fingerprint] for k, s in available.items()})
-        return self._obtain(step, actual, outcome)
+        became = {f: outcome.effective[f] for f, state in outcome.states.items() if state in FINISHED}
+        if lacking := step.lacking(became):
+            return self._end(step, step, State.BLOCKED, f"needs {lacking.name}", outcome)
+        return self._obtain(step, step.over(became), outcome)
 
     def _obtain(self, step: Step, actual: Step, outcome: Outcome) -> bool:
         """Find, run or leave one step whose inputs are there. True when it is settled."""
-        if self._store.find(actual) is not None:
-            return self._end(step, actual, State.CACHED, "", outcome)
-        lease = self._store.claim(actual)
-        if lease is None:
-            return False
         try:
             if self._store.find(actual) is not None:
-                return self._end(step, actual, State.CACHED, "", outcome)
-            if message := self._failed_elsewhere(actual):
-                return self._end(step, actual, State.FAILED, message, outcome)
-            self._reporter.started(actual)
-            state, message = self._attempt(actual, lease)
+                ended = State.CACHED, ""
+            elif step.blocked is not None:
+                ended = State.BLOCKED, step.blocked
+            else:
+                ended = self._claim_and_run(actual)
         except LeaseLost:
             return False
+        except (OSError, StoreError) as error:
+            ended = State.FAILED, describe(error, self._store.root)
+        return ended is not None and self._end(step, actual, *ended, outcome)
+
+    def _claim_and_run(self, step: Step) -> tuple[State, str] | None:
+        """Run a step unless another process has run it or runs it; None in the latter case."""
+        lease = self._store.claim(step)
+        if lease is None:
+            return None
+        try:
+            if self._store.find(step) is not None:
+                return State.CACHED, ""
+            if message := self._failed_elsewhere(step):
+                return State.FAILED, message
+            self._reporter.started(step)
+            return self._attempt(step, lease)
         finally:
             lease.release()
-        return self._end(step, actual, state, message, outcome)
 
     def _attempt(self, step: Step, lease: Lease) -> tuple[State, str]:
-        """Run one step; the only place where a step's errors are caught."""
+        """Run one step; the only place where a step's own errors are caught."""
         directory = self._store.directory(step)
-        attempt = Attempt(directory)
         try:
-            self._execute(step, lease, attempt)
+            with closing(Attempt(directory)) as attempt:
+                self._execute(step, lease, attempt)
         except LeaseLost:
             raise
-        except Exception as error:  # noqa: BLE001 - the boundary: any failure becomes a row, the rest goes on
-            message = describe(error)
-            failure = {"error": message, "traceback": traceback.format_exc(), "time": _now()}
-            _keep_failure(self._store, step, failure)
+        except Exception as error:  # the boundary: any failure becomes a row, the rest goes on
+            message = describe(error, directory)
+            if not lease.held():
+                raise LeaseLost(
+                    f"{step.name}: another process took this step over; it failed here: {message}"
+                ) from error
+            _keep_failure(directory, {"error": message, "traceback": traceback.format_exc(), "time": _now()})
             return State.FAILED, message
-        finally:
-            attempt.close()
         return State.DONE, ""
 
     def _execute(self, step: Step, lease: Lease, attempt: Attempt) -> None:
+        def progress(done: int, total: int, unit: str) -> None:
+            if lease.lost:
+                raise LeaseLost(f"{step.name}: another process took this step over; its result is used instead")
+            self._reporter.progressed(step, done, total, unit)
+
         context = StepContext(
             settings=step.settings,
             circumstance=step.circumstance,
             inputs={name: self._store.open(needed) for name, needed in step.inputs.items()},
             holes=step.holes,
             directory=self._store.directory(step),
-            progress=lambda done, total, unit: self._reporter.progressed(step, done, total, unit),
+            progress=progress,
         )
         step.function()(context)
-        shutil.rmtree(context.directory / SCRATCH, ignore_errors=True)
         self._store.complete(step, lease, attempt.record(context.facts))
+        shutil.rmtree(context.directory / SCRATCH, ignore_errors=True)
 
     def _failed_elsewhere(self, step: Step) -> str:
         """Return the error of an attempt that another process made and lost since this run began."""
@@ -179,10 +191,10 @@ class Runner:
         return True
 
 
-def describe(error: Exception) -> str:
+def describe(error: Exception, directory: Path) -> str:
     """Return one line for a person. An error that tunelab did not raise on purpose is named by its type."""
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        where = error.filename or "a file"
+    if disk_full(error):
+        where = getattr(error, "filename", None) or directory
         return f"disk full while writing {where}; free some space and run again: finished work is kept"
     if isinstance(error, TunelabError):
         return str(error)
@@ -190,12 +202,12 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {first}"
 
 
-def _keep_failure(store: Store, step: Step, failure: dict[str, str]) -> None:
+def _keep_failure(directory: Path, failure: dict[str, str]) -> None:
     """Write ``failed.json``; on a full disk the failure is still reported, only not kept."""
     try:
-        write_json(store.directory(step) / FAILED, failure)
+        write_json(directory / FAILED, failure)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if not disk_full(error):
             raise
 
 

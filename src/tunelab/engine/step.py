@@ -13,7 +13,7 @@ missing input is a hole, and the holes are part of its identity.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -61,6 +61,26 @@ class Step:
             "settings": dict(self.settings),
             "inputs": inputs | dict.fromkeys(self.holes),
         }
+
+    @property
+    def needs(self) -> tuple[Step, ...]:
+        """The steps that must end before this one may start."""
+        return (*self.inputs.values(), *self.after)
+
+    def lacking(self, finished: Collection[str]) -> Step | None:
+        """Return the first need that keeps this step from running when only ``finished`` fingerprints have a result.
+
+        A tolerant step lacks nothing as long as one of its inputs is there.
+        """
+        unmet = [need for need in self.needs if need.fingerprint not in finished]
+        if self.tolerant and any(step.fingerprint in finished for step in self.inputs.values()):
+            return None
+        return unmet[0] if unmet else None
+
+    def over(self, became: Mapping[str, Step]) -> Step:
+        """Return this step over what its inputs became, by fingerprint; the others become holes."""
+        inputs = self.inputs.items()
+        return self.with_inputs({name: became[s.fingerprint] for name, s in inputs if s.fingerprint in became})
 
     def with_inputs(self, available: Mapping[str, Step]) -> Step:
         """Return this step over the inputs that exist; the others become holes."""

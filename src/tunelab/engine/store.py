@@ -1,7 +1,8 @@
 """The store: one folder a step, complete exactly when ``record.json`` exists.
 
-``<store>/<kind>/<slug>-<8 hex>/`` holds a step's files. ``step.json`` says what the folder is for from the
-first moment, ``record.json`` is written last, by atomic rename, after every file has reached the disk. Anything
+``<store>/<kind>/<slug>-<8 hex>/`` holds a step's files; the digits find it and the slug is for people, so a step
+that a study calls by another name is still the same step. ``step.json`` says what the folder is for from the first
+moment, ``record.json`` is written last, by atomic rename, after every file has reached the disk. Anything
 without a record is owed, and what it holds may be used to resume. Nothing here is ever deleted or overwritten
 by a run. All knowledge of paths is in this file.
 """
@@ -12,6 +13,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from filelock import BaseFileLock, FileLock
 
 from tunelab.engine import lease
 from tunelab.engine.record import Artifact, FileEntry, Record
@@ -39,7 +42,11 @@ class Store:
 
     def directory(self, step: Step) -> Path:
         """Return the folder of a step, whether or not it exists."""
-        return self.root / step.name
+        directory = self.root / step.name
+        if directory.exists():
+            return directory
+        renamed = sorted(directory.parent.glob(f"*-{step.fingerprint[:8]}"))
+        return renamed[0] if renamed else directory
 
     def find(self, step: Step) -> Artifact | None:
         """Return the finished step, or None while it is owed. Raises StoreError for a record that is corrupt."""
@@ -66,8 +73,9 @@ class Store:
 
     def claim(self, step: Step) -> lease.Lease | None:
         """Take the right to run a step, or return None while another process runs it."""
-        directory = self._make(step)
-        return lease.claim(directory / LEASE, self.root / "claims.lock")
+        self.root.mkdir(parents=True, exist_ok=True)
+        with self._lock():
+            return lease.claim(self._make(step) / LEASE)
 
     def is_running(self, step: Step) -> bool:
         """Say whether a living process runs the step now."""
@@ -91,10 +99,13 @@ class Store:
             files=files,
             **record,
         )
-        if not held.held():
-            raise LeaseLost(f"{step.name}: another process took this step over; its result is used instead")
-        (directory / FAILED).unlink(missing_ok=True)
-        write_json(directory / RECORD, made.to_json())
+        for folder in {directory, *(path for path in directory.rglob("*") if path.is_dir())}:
+            sync_folder(folder)
+        with self._lock():
+            if not held.held():
+                raise LeaseLost(f"{step.name}: another process took this step over; its result is used instead")
+            (directory / FAILED).unlink(missing_ok=True)
+            write_json(directory / RECORD, made.to_json())
         self._verified.add(step.fingerprint)
         return Artifact(made, directory)
 
@@ -110,6 +121,10 @@ class Store:
         for path in sorted(self.root.glob(f"*/*/{STEP}")):
             yield f"{path.parent.parent.name}/{path.parent.name}", read_json(path)
 
+    def _lock(self) -> BaseFileLock:
+        """Guards claims and completions, for milliseconds."""
+        return FileLock(self.root / "claims.lock")
+
     def _make(self, step: Step) -> Path:
         directory = self.directory(step)
         directory.mkdir(parents=True, exist_ok=True)
@@ -124,7 +139,8 @@ class Store:
         path = self.root / "store.json"
         if not path.exists():
             return
-        found = read_json(path).get("format")
+        content = read_json(path)
+        found = content.get("format") if isinstance(content, dict) else content
         if not isinstance(found, int) or found > FORMAT:
             raise StoreError(
                 f"{path}: got store format {found!r}, expected {FORMAT} or lower; "
@@ -139,23 +155,25 @@ def read_record(directory: Path) -> Record | None:
         return None
     try:
         return Record.from_json(read_json(path))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(_corrupt(path, f"unexpected fields ({error})")) from None
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read one of the store's own JSON files; raises StoreError when it is not JSON."""
+def read_json(path: Path) -> Any:
+    """Read one of the store's own JSON files; raises StoreError when it cannot be read or is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise StoreError(_corrupt(path, f"text that is not JSON ({error})")) from None
+    except OSError as error:
+        raise StoreError(f"{path}: got {error.strerror}, expected a readable file; repair its permissions") from None
 
 
 def result_files(directory: Path) -> list[str]:
     """List a step's own files as sorted relative paths, without the store's bookkeeping and scratch files."""
     paths = (p.relative_to(directory) for p in directory.rglob("*") if p.is_file())
     return sorted(
-        p.as_posix() for p in paths if p.name not in NOT_RESULTS and p.parts[0] != SCRATCH and p.name[0] != "."
+        p.as_posix() for p in paths if p.as_posix() not in NOT_RESULTS and p.parts[0] != SCRATCH and p.name[0] != "."
     )
 
 
@@ -165,4 +183,4 @@ def _entry(path: Path) -> FileEntry:
 
 
 def _corrupt(path: Path, got: str) -> str:
-    return f"{path}: got {got}, expected a record; the file is corrupt: move {path.parent} away to run the step again"
+    return f"{path}: got {got}, expected what a run wrote there; the file is corrupt: move it away and run again"

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tunelab.canonical import canonical
 from tunelab.scoring.aggregate import item_values
 from tunelab.scoring.score import Score
 from tunelab.stats import (
@@ -143,7 +144,7 @@ def _task_effects(task: str, group: Sequence[Scored], alpha: float) -> list[dict
         return []
     table = np.array([[v[i] for i in shared] for v in values])
     rows: list[dict[str, Any]] = []
-    for effect in effects([{**s.cell["factors"], "seed": str(s.cell["seed"])} for s in group]):
+    for effect in effects([_factors(s.cell) for s in group]):
         found = contrast(table, effect.weights)
         rows.append(
             {
@@ -165,6 +166,10 @@ def _task_effects(task: str, group: Sequence[Scored], alpha: float) -> list[dict
             verdict(row["value"], float(p), alpha).value.replace("better", "positive").replace("worse", "negative")
         )
     return rows
+
+
+def _factors(cell: Cell) -> dict[str, str | None]:
+    return {**cell["factors"], "seed": str(cell["seed"]), "others": canonical(cell["others"])}
 
 
 def _thresholds(one: Scored) -> list[dict[str, Any]]:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from tunelab.data.sources import BuiltinSource, FileSource, HubSource, Source, mirror_source
+from tunelab.engine.plan import topological
 from tunelab.engine.step import Step
-from tunelab.errors import DataError, ModelError
+from tunelab.errors import DataError, ModelError, StudyError
 from tunelab.formats.format import Format
 from tunelab.models import device as devices
 from tunelab.models.spec import ModelRef, resolve
@@ -54,8 +55,22 @@ class Compiled:
 
 def compile_study(points: Sequence[tuple[str, Study]], folder: Path | None = None) -> Compiled:
     """Return the plan of a study. ``folder`` is where relative paths in it start. Raises UserError."""
+    return _Compiler(_whole(points), cells(points), folder or Path.cwd()).compile()
+
+
+def _whole(points: Sequence[tuple[str, Study]]) -> Study:
+    """Return the first point with the formats of all points; what a study has once must be equal in all of them."""
     study = points[0][1]
-    return _Compiler(study, cells(points), folder or Path.cwd()).compile()
+    formats = dict(study.formats)
+    for label, point in points[1:]:
+        for name in ("data", "alpha", "hardware"):
+            if getattr(point, name) != getattr(study, name):
+                raise StudyError(
+                    f"sweep: {name} differs at {label}, expected one for the whole study; "
+                    "sweep models, tasks, formats, recipes or evaluations"
+                )
+        formats |= {f"{name}@{label}": f for name, f in point.formats.items() if f not in formats.values()}
+    return study.model_copy(update={"formats": formats})
 
 
 @dataclass
@@ -237,9 +252,14 @@ class _Compiler:
                 **{f"generate/{name}": step.inputs["outputs"] for name, step in scores.items()},
                 **{f"train/{name}": step for name, step in train.items()},
                 **{f"check/{i}": step for i, step in enumerate(checks)},
+                **{f"prepare/{step.slug}-{step.fingerprint[:8]}": step for step in self.prepared(scores, train)},
             },
             tolerant=True,
         )
+
+    def prepared(self, scores: Mapping[str, Step], train: Mapping[str, Step]) -> list[Step]:
+        """Every prepare step behind the scores and the trained variants."""
+        return [step for step in topological([*scores.values(), *train.values()]) if step.kind == "prepare"]
 
     def model(self, name: str) -> tuple[dict[str, Any], str | None]:
         """Return a model's circumstance, and why it cannot be used, if it cannot."""
@@ -293,6 +313,7 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
         "matched": cell.matched,
         "at_least": cell.evaluation.settings.at_least,
         "seed": cell.variant.seed if train else None,
+        "others": _other_settings(cell),
         "factors": {
             "model": cell.variant.model,
             "method": train.method if train else None,
@@ -302,6 +323,16 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
             "eval_format": cell.evaluation.settings.format,
         },
     }
+
+
+def _other_settings(cell: Cell) -> dict[str, Any]:
+    """Return the settings that are no factor and must be equal where all else is said to be equal."""
+    asked = cell.evaluation.settings.model_dump(mode="json", exclude={"format", "at_least"})
+    if cell.variant.train is None:
+        return {"evaluation": asked}
+    named = {"method", "adaptation", "lora", "loss", "format", "model", "task"}
+    recipe = cell.variant.train.model_dump(mode="json", exclude=named)
+    return {"evaluation": asked, "recipe": recipe, "task": cell.variant.task}
 
 
 def _slug(name: str) -> str:

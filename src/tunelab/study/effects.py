@@ -19,6 +19,8 @@ import numpy.typing as npt
 from tunelab.stats import interaction, main_effects
 
 Factors = Mapping[str, str | None]
+NO_FACTORS = ("seed", "others")
+"""What must be equal in a pair of cells and is no factor itself."""
 PAIRED_FORMATS = ("train_format", "eval_format")
 
 
@@ -34,7 +36,7 @@ class Effect:
 
 def effects(cells: Sequence[Factors]) -> list[Effect]:
     """Return the main effect of each factor that varies, and matched minus mismatched formats."""
-    varying = [f for f in cells[0] if f != "seed" and len({c[f] for c in cells}) > 1] if cells else []
+    varying = [f for f in cells[0] if f not in NO_FACTORS and len({c[f] for c in cells}) > 1] if cells else []
     found = [effect for factor in varying for effect in _main(cells, factor)]
     if set(PAIRED_FORMATS) <= set(varying):
         found += _matched(cells)
@@ -74,13 +76,14 @@ def _matched(cells: Sequence[Factors]) -> list[Effect]:
 
 
 def _complete(cells: Sequence[Factors], factors: Sequence[str], wanted: Sequence[Mapping[str, str]]) -> list[int]:
-    """Return the cells, by index, of every combination of the other factors that has each wanted level once."""
-    groups: defaultdict[str, dict[int, int]] = defaultdict(dict)
+    """Return the cells, by index, of every combination of the other factors that has each wanted level just once."""
+    groups: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
     for index, cell in enumerate(cells):
         for slot, levels in enumerate(wanted):
             if all(str(cell[f]) == level for f, level in levels.items()):
-                groups[_rest(cell, factors)].setdefault(slot, index)
-    return [i for group in groups.values() if len(group) == len(wanted) for i in group.values()]
+                groups[_rest(cell, factors)].append((slot, index))
+    once = list(range(len(wanted)))
+    return [i for group in groups.values() if sorted(s for s, _ in group) == once for _, i in group]
 
 
 def _rest(cell: Factors, factors: Sequence[str]) -> str:

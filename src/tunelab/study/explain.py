@@ -79,7 +79,9 @@ def explain_step(known: Mapping[str, Known], name: str) -> Explained:
     if not others:
         return Explained(f"{step.name} {state}; there is no finished {kind} step to compare it with", [])
     slug = step.name.rpartition("-")[0]
-    nearest_step = min(others, key=lambda k: (not k.name.startswith(f"{slug}-"), len(differences(known, k, step)), k.name))
+    nearest_step = min(
+        others, key=lambda k: (not k.name.startswith(f"{slug}-"), len(differences(known, k, step)), k.name)
+    )
     headline = f"{step.name} {state}; compared with the most similar finished step, {nearest_step.name}:"
     return Explained(headline, differences(known, nearest_step, step))
 

@@ -206,7 +206,7 @@ def last_checkpoint(scratch: Path) -> Path | None:
 
 
 def keep_checkpoints(job: Job) -> None:
-    """Move the checkpoints that the recipe keeps out of the scratch folder, weights only."""
+    """Keep the checkpoints that the recipe asks for, weights only; the scratch folder stays fit to resume from."""
     if not job.recipe.checkpoints:
         return
     for folder in job.scratch.glob("checkpoint-*"):
@@ -214,7 +214,15 @@ def keep_checkpoints(job: Job) -> None:
         target.mkdir(parents=True, exist_ok=True)
         for path in folder.iterdir():
             if path.suffix in (".safetensors", ".json") and path.name != "trainer_state.json":
-                path.replace(target / path.name)
+                _link_or_copy(path, target / path.name)
+
+
+def _link_or_copy(path: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(path)
+    except OSError:
+        shutil.copyfile(path, target)
 
 
 def last_loss(directory: Path) -> float | None:

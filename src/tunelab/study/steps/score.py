@@ -31,6 +31,7 @@ def run(context: StepContext) -> None:
         by_item[row["id"]].append(score)
     summary = {"task": task.name, **summarise(by_item, task.metrics)}
     summary["unanswered"] = len(samples) - len(by_item)
+    summary["available"] = context.inputs["rows"].record.facts["receipt"]["available"]
     write_json(context.directory / "summary.json", summary)
     context.facts.update(summary)
 

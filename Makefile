@@ -1,0 +1,37 @@
+# One set of commands for people and for CI. The first of them makes .venv and installs the pinned versions.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+QUIET := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
+
+.PHONY: quickstart install format lint types test docs clean
+
+quickstart: .venv/installed
+	$(BIN)/tunelab run quickstart
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+format: .venv/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: .venv/installed
+	$(BIN)/pyright
+
+test: .venv/installed
+	$(QUIET) $(BIN)/python -m pytest
+
+docs: .venv/installed
+	$(BIN)/python scripts/build_command_help.py
+
+clean:
+	rm -rf .venv build dist src/*.egg-info

@@ -1,0 +1,39 @@
+"""Writes docs/commands.md from the commands' own help, so that the two cannot disagree.
+
+    python scripts/build_command_help.py            write the page
+    python scripts/build_command_help.py --check    exit with 1 when the page is out of date
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tunelab.cli.app import VERBS
+
+PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
+COMMANDS = [[], *([verb] for verb in VERBS), ["data", "show"]]
+
+
+def help_text(command: list[str]) -> str:
+    """Return a command's help as it prints on a plain terminal of 100 columns."""
+    code = "import sys; sys.argv[0] = 'tunelab'; from tunelab.cli import main; main()"
+    environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
+    result = subprocess.run(
+        [sys.executable, "-c", code, *command, "--help"], env=environment, capture_output=True, text=True, check=True
+    )
+    return "\n".join(line.rstrip() for line in result.stdout.strip().splitlines())
+
+
+def page() -> str:
+    """Return the whole page."""
+    parts = ["# Commands\n\nMade by `make docs` from the commands' own help.\n"]
+    parts += [f"## `{' '.join(['tunelab', *command])}`\n\n```\n{help_text(command)}\n```\n" for command in COMMANDS]
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    wanted = page()
+    if "--check" in sys.argv:
+        sys.exit(PAGE.read_text(encoding="utf-8") != wanted)
+    PAGE.write_text(wanted, encoding="utf-8")

@@ -1,0 +1,50 @@
+"""Leaks: repeats word for word, shared runs of 13 words, and nothing else."""
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunelab.data.leaks import NGRAM, find_leaks
+
+WORDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=30)
+
+
+def sentence(*numbers):
+    return " ".join(f"w{n}" for n in numbers)
+
+
+def test_a_repeat_is_found_whatever_its_case_and_punctuation():
+    [leak] = find_leaks([("t1", "How many  eggs, Ann?")], [("e1", "other words"), ("e2", "how many eggs ann")])
+    assert (leak.evaluation_id, leak.train_id, leak.kind, leak.text) == ("e2", "t1", "exact", "how many eggs ann")
+
+
+def test_a_shared_run_of_thirteen_words_is_listed_and_of_twelve_is_not():
+    train = [("t", sentence(*range(20)))]
+    thirteen, twelve = sentence(-1, *range(5, 18), -2), sentence(-1, *range(5, 17), -2)
+    [leak] = find_leaks(train, [("twelve", twelve), ("thirteen", thirteen)])
+    assert (leak.evaluation_id, leak.kind) == ("thirteen", "13-gram")
+    assert leak.text == sentence(*range(5, 18))
+
+
+def test_exact_leaks_come_first_and_each_evaluation_row_has_one():
+    train = [("a", sentence(*range(15))), ("b", sentence(*range(30, 60))), ("c", sentence(*range(30, 60)))]
+    rows = [("run", sentence(*range(1, 15), 99)), ("same", sentence(*range(30, 60)))]
+    assert [(k.evaluation_id, k.train_id, k.kind) for k in find_leaks(train, rows)] == [
+        ("same", "b", "exact"),
+        ("run", "a", "13-gram"),
+    ]
+
+
+def test_disjoint_rows_have_no_leak():
+    rng = random.Random(0)
+    rows = [sentence(*rng.sample(range(100 * i, 100 * i + 100), 40)) for i in range(20)]
+    assert find_leaks([(str(i), r) for i, r in enumerate(rows[:10])], [(str(i), r) for i, r in enumerate(rows[10:])]) == []
+
+
+@given(WORDS, WORDS)
+def test_leaks_are_those_of_a_search_in_plain_text(train, evaluation):
+    runs = [" ".join(evaluation[i : i + NGRAM]) for i in range(len(evaluation) - NGRAM + 1)]
+    shared = any(f" {run} " in f" {' '.join(train)} " for run in runs)
+    expected = ["exact"] if train == evaluation else ["13-gram"] if shared else []
+    assert [leak.kind for leak in find_leaks([("t", " ".join(train))], [("e", " ".join(evaluation))])] == expected

@@ -1,0 +1,120 @@
+"""Sources: what a split's rows are identified by, and one line of help within seconds where there are none."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tunelab.data.sources import BuiltinSource, Dataset, FileSource, HubSource, mirror_source
+from tunelab.errors import DataError
+
+DATASET = Dataset("nobody/nothing", "main", "0" * 40, {"train": "train", "test": "validation"}, ("a",))
+WAYS = ("(1)", "(2) TUNELAB_DATA=DIR with DIR/nobody/nothing/main/train.jsonl", "(3) data.files.<split>=FILE")
+OFFLINE = """
+import time
+from tunelab.data.sources import Dataset, HubSource
+from tunelab.errors import DataError
+dataset = Dataset("nobody/nothing", "main", "0" * 40, {"train": "train"}, ("a",))
+import datasets
+start = time.monotonic()
+try:
+    HubSource(dataset).rows("train")
+except DataError as error:
+    print(round(time.monotonic() - start, 2), error)
+"""
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    folder = tmp_path / "nobody" / "nothing" / "main"
+    folder.mkdir(parents=True)
+    (folder / "validation.jsonl").write_text('{"a": 1}\n')
+    monkeypatch.setenv("TUNELAB_DATA", str(tmp_path))
+    return folder
+
+
+def test_the_mirror_maps_the_tasks_split_to_the_hubs_name(mirror):
+    source = mirror_source(DATASET)
+    assert source is not None
+    assert source.rows("test") == [{"a": 1}]
+    with pytest.raises(DataError, match="no file for the split 'train'"):
+        source.rows("train")
+
+
+def test_no_mirror_without_the_variable_or_the_data_set(mirror, monkeypatch):
+    monkeypatch.setenv("TUNELAB_DATA", str(mirror))
+    assert mirror_source(DATASET) is None
+    monkeypatch.delenv("TUNELAB_DATA")
+    assert mirror_source(DATASET) is None
+
+
+def test_a_files_identity_is_its_content_and_not_its_place(tmp_path):
+    first, moved = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    first.write_text('{"a": 1}\n')
+    before = FileSource({"train": first}).identity("train")
+    assert str(tmp_path) not in repr(before)
+    first.rename(moved)
+    assert FileSource({"train": moved}).identity("train") == before
+    moved.write_text('{"a": 2}\n')
+    assert FileSource({"train": moved}).identity("train") != before
+
+
+def test_a_declared_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"data\.files\.train: .*gone\.jsonl is not a file"):
+        FileSource({"train": tmp_path / "gone.jsonl"}).identity("train")
+
+
+def test_builtin_rows_are_a_split_without_the_split_column():
+    source = BuiltinSource("gsm8k")
+    sizes = {split: len(source.rows(split)) for split in ("train", "test")}
+    assert sizes == {"train": 12, "test": 8}
+    assert all(set(row) == {"question", "answer"} for row in source.rows("train"))
+    assert source.identity("train") != source.identity("test")
+    with pytest.raises(DataError, match="no built-in rows for the split 'dev'"):
+        source.rows("dev")
+    with pytest.raises(DataError, match="ships no built-in rows"):
+        BuiltinSource("arithmetic").identity("train")
+
+
+def test_the_hubs_identity_is_the_pinned_revision_and_needs_no_network():
+    assert HubSource(DATASET).identity("test") == {
+        "hub": "nobody/nothing", "config": "main", "revision": "0" * 40, "split": "validation"
+    }
+    with pytest.raises(DataError, match=r"got 'tset', expected a declared split; did you mean 'test'"):
+        HubSource(DATASET).identity("tset")
+
+
+def offline(environment):
+    """Ask for hub rows in a process of its own: whether the hub answers is found out once a process."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("HF_") and not k.lower().endswith("_proxy")}
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE], env=inherited | environment, capture_output=True, text=True, check=True
+    )
+    seconds, _, message = done.stdout.partition(" ")
+    return float(seconds), message
+
+
+@pytest.fixture
+def silent_port():
+    """A port that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize("declared", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}, {}])
+def test_without_a_hub_there_is_an_answer_within_seconds_that_names_the_three_ways(declared, silent_port, tmp_path):
+    endpoint = {"HF_ENDPOINT": f"http://127.0.0.1:{silent_port}", "HF_HOME": str(tmp_path)}
+    seconds, message = offline(endpoint | declared)
+    assert seconds < 5
+    assert message.startswith("dataset nobody/nothing (main, train): the hub cannot be reached")
+    assert all(way in message for way in WAYS)
+    assert message.count("\n") == 1
+
+
+def test_planning_does_not_wait_for_the_hub():
+    start = time.monotonic()
+    HubSource(DATASET).identity("train")
+    assert time.monotonic() - start < 1

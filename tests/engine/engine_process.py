@@ -1,0 +1,19 @@
+"""A process of its own that runs a graph: ``engine_process.py STORE GRAPH LOG PAUSE``; exits 1 unless all is well."""
+
+import sys
+from pathlib import Path
+
+from engine_steps import chain, run, step, write
+
+from tunelab.engine.store import Store
+
+GRAPHS = {
+    "chain": lambda **circumstance: chain(8, **circumstance)[-1:],
+    "wide": lambda **circumstance: [step(write, f"w{n}", circumstance=circumstance) for n in range(12)],
+    "one": lambda **circumstance: [step(write, "one", circumstance=circumstance)],
+}
+
+if __name__ == "__main__":
+    root, graph, log, pause = sys.argv[1:]
+    outcome, _ = run(Store(Path(root)), *GRAPHS[graph](log=log, pause=float(pause)))
+    sys.exit(0 if outcome.ok else 1)

@@ -1,0 +1,163 @@
+"""Step functions small enough to read at a glance, and the graphs that the engine's tests run.
+
+``circumstance`` carries what a test wants to steer (a log, a pause, a file whose presence makes a step fail), so
+that steering never changes a step's fingerprint.
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+
+from tunelab.engine.runner import Runner
+from tunelab.engine.step import Step
+from tunelab.files import append_lines, resume_lines, write_json, write_lines
+
+OUT = "out.txt"
+ROWS = 6
+
+
+def step(function, name, inputs=(), **fields):
+    """A step of this module named ``name`` over ``inputs``, which keep their own names."""
+    return Step(
+        kind="work",
+        version=fields.pop("version", 1),
+        slug=name,
+        entry=f"engine_steps:{function.__name__}",
+        settings={"name": name} | fields.pop("settings", {}),
+        inputs={needed.slug: needed for needed in inputs},
+        **fields,
+    )
+
+
+def write(context):
+    """Write this step's name and all that its inputs wrote."""
+    log(context)
+    time.sleep(context.circumstance.get("pause", 0))
+    above = [context.inputs[name].path(OUT).read_text() for name in sorted(context.inputs)]
+    holes = [f"<{name}>" for name in sorted(context.holes)]
+    (context.directory / OUT).write_text(f"{context.settings['name']}({' '.join(above + holes)})")
+
+
+def fail_while(context):
+    """Fail as long as the file named in the circumstance exists."""
+    (context.scratch / "checkpoint").write_text("half way")
+    if Path(context.circumstance["while"]).exists():
+        raise ValueError("loss is not finite\nsecond line")
+    write(context)
+
+
+def interrupt_while(context):
+    """Behave like Ctrl-C as long as the file named in the circumstance exists."""
+    (context.directory / "half.txt").write_text("half way")
+    if Path(context.circumstance["while"]).exists():
+        raise KeyboardInterrupt
+    write(context)
+
+
+def write_nested(context):
+    """Leave files in folders, one of them under a name that the store uses itself."""
+    for name in (OUT, "model/weights.bin", "model/record.json", "scratch/old.bin", ".hidden"):
+        path = context.directory / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(name)
+    context.facts["rows"] = 3
+
+
+def copy_identity(context):
+    """Show that ``step.json`` is there before the step does anything."""
+    (context.directory / OUT).write_text((context.directory / "step.json").read_text())
+
+
+def record_nan(context):
+    """Finish, with a fact that no record can hold."""
+    (context.scratch / "checkpoint").write_text("all of the work")
+    context.facts["loss"] = float("nan")
+
+
+def lose_lease_once(context):
+    """Lose the lease to a process that dies at once, then go on as the circumstance says."""
+    log(context)
+    if starts(Path(context.circumstance["log"])) == [context.settings["name"]]:
+        give_lease_away(context.directory, age=3600)
+        if context.circumstance["then"] == "fail":
+            raise ValueError("the other process moved my files")
+    write_json(context.directory / OUT, sorted(path.name for path in context.directory.iterdir()))
+
+
+def report_for_ever(context):
+    """Give the lease away and report progress until somebody objects."""
+    give_lease_away(context.directory, age=0)
+    for done in range(1000):
+        context.progress(done, 1000, "rows")
+        time.sleep(0.01)
+
+
+def fill(context):
+    """Write 300 kB."""
+    with (context.directory / "big.bin").open("wb") as file:
+        file.write(b"x" * 300_000)
+
+
+def grow(context):
+    """Append one row after the other and resume where a kill left off; the rows depend on the inputs."""
+    log(context)
+    path = context.directory / "rows.jsonl"
+    above = sum(len(resume_lines(needed.path("rows.jsonl"))) for needed in context.inputs.values())
+    for number in range(len(resume_lines(path)), ROWS):
+        time.sleep(context.circumstance["pause"])
+        append_lines(path, [{"name": context.settings["name"], "row": number, "above": above}])
+        context.progress(number + 1, ROWS, "rows")
+    write_lines(context.directory / "summary.jsonl", [{"rows": len(resume_lines(path))}])
+
+
+def log(context):
+    """Append this step's name and process to the log, if the test keeps one, in one system call."""
+    if path := context.circumstance.get("log"):
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(descriptor, f"{context.settings['name']} {os.getpid()}\n".encode())
+        os.close(descriptor)
+
+
+def starts(path):
+    """Names of the steps that were started, in order."""
+    return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def give_lease_away(directory, age):
+    """Make a step's lease that of another machine, last touched ``age`` seconds ago."""
+    path = directory / "lease.json"
+    path.write_text(json.dumps({"token": "theirs", "place": "elsewhere", "pid": 1, "born": "1"}))
+    os.utime(path, (time.time() - age, time.time() - age))
+
+
+class Events:
+    """A reporter that keeps what it sees."""
+
+    def __init__(self):
+        self.started_names = []
+        self.ended_states = {}
+        self.moved = []
+
+    def started(self, step):
+        self.started_names.append(step.slug)
+
+    def progressed(self, step, done, total, unit):
+        self.moved.append((step.slug, done, total, unit))
+
+    def ended(self, step, state, message):
+        self.ended_states[step.slug] = state.value
+
+
+def run(store, *targets):
+    """Run ``targets`` and return the outcome and the events."""
+    events = Events()
+    return Runner(store, events).run(targets), events
+
+
+def chain(length, function=grow, **circumstance):
+    """``length`` steps, each over the one before."""
+    made = []
+    for number in range(length):
+        made.append(step(function, f"s{number}", made[-1:], circumstance=circumstance))
+    return made

@@ -1,0 +1,183 @@
+"""Every task of the registry keeps the contract: gold answers score, garbage does not, splits are apart."""
+
+import json
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tunelab.data.leaks import find_leaks
+from tunelab.data.sample import Sample
+from tunelab.data.sources import BuiltinSource, FileSource
+from tunelab.errors import DataError, StudyError
+from tunelab.scoring.numbers import first_number
+from tunelab.scoring.score import Metric, Outcome
+from tunelab.tasks.arithmetic_problems import problems
+from tunelab.tasks.task import checked_rows, find_task, identity, installed, load_samples, question_text
+
+GARBAGE = "zxqv blorp"
+TASKS = sorted(installed())
+USER_TASK = '''
+from __future__ import annotations
+from dataclasses import dataclass
+from tunelab.data.sample import Message, Sample
+from tunelab.scoring.score import Metric, judged
+
+@dataclass
+class Echo:
+    name: str = "echo"
+    version: int = 3
+    dataset: object | None = None
+    train_split: str = "train"
+    test_split: str = "test"
+    metrics: tuple[Metric, ...] = (Metric("same"),)
+    stop: tuple[str, ...] = ()
+    max_new_tokens: int = 8
+
+    def load(self, split, source):
+        yield Sample(f"{split}-0", {"word": "ja"}, ("ja",))
+    def messages(self, sample):
+        return [Message("user", sample.fields["word"])]
+    def target(self, sample):
+        return sample.targets[0]
+    def score(self, sample, output):
+        return judged(output == sample.targets[0], output, {"same": float(output == sample.targets[0])})
+'''
+
+
+def shipped(name, split):
+    """A split's samples without a network: generated, or the rows that the task ships."""
+    task = find_task(name)
+    return load_samples(task, split, None if task.dataset is None else BuiltinSource(name))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_keeps_the_contract(name):
+    task = find_task(name)
+    assert (task.name, type(task.version)) == (name, int)
+    assert task.max_new_tokens > 0
+    assert all(isinstance(metric, Metric) for metric in task.metrics)
+    assert all(stop for stop in task.stop)
+    assert task.dataset is None or {task.train_split, task.test_split} <= set(task.dataset.splits)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_gold_answers_score_one_and_garbage_scores_zero(name):
+    task = find_task(name)
+    headline = task.metrics[0]
+    for sample in (*shipped(name, task.train_split), *shipped(name, task.test_split)):
+        gold, garbage = task.score(sample, task.target(sample)), task.score(sample, GARBAGE)
+        assert (gold.outcome, gold.values[headline.name]) == (Outcome.CORRECT, headline.scale)
+        assert garbage.values[headline.name] == 0
+        assert garbage.outcome in (Outcome.WRONG, Outcome.NO_ANSWER)
+        assert set(gold.values) == set(garbage.values) == {metric.name for metric in task.metrics}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_training_and_test_rows_are_apart(name):
+    task = find_task(name)
+    splits = [shipped(name, task.train_split), shipped(name, task.test_split)]
+    train, test = [[(s.id, question_text(task.messages(s))) for s in samples] for samples in splits]
+    assert len({i for i, _ in train + test}) == len(train) + len(test)
+    assert all(text.strip() for _, text in train + test)
+    assert [leak for leak in find_leaks(train, test) if leak.kind == "exact"] == []
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_samples_survive_json(name):
+    for sample in shipped(name, find_task(name).test_split)[:20]:
+        again = Sample.from_json(json.loads(json.dumps(sample.to_json())))
+        assert again == sample
+        assert find_task(name).messages(again) == find_task(name).messages(sample)
+
+
+def test_every_annotated_calculation_of_the_gsm8k_rows_is_right():
+    answers = [s.targets[0] for split in ("train", "test") for s in shipped("gsm8k", split)]
+    found = [match for answer in answers for match in re.findall(r"<<([^=]+)=([^>]+)>>", answer)]
+    assert len(found) > 20
+    for calculation, result in found:
+        terms = re.sub(r"[\d.]+", lambda number: f"Decimal('{number[0]}')", calculation)
+        assert eval(terms, {"Decimal": Decimal}) == Decimal(result)
+
+
+@pytest.mark.parametrize(
+    ("output", "numeric", "strict", "flexible"),
+    [
+        ("#### 1250", 1, 1, 1),
+        ("#### 1,250", 1, 1, 1),
+        ("#### $1,250.00", 1, 0, 0),
+        ("It is 1250.\nNow on to row 7", 0, 0, 0),
+        ("The answer is 1250 (36 rows)", 1, 0, 0),
+        ("so 1,250 trees", 1, 0, 1),
+    ],
+)
+def test_gsm8k_keeps_three_readings_side_by_side(output, numeric, strict, flexible):
+    sample = next(s for s in shipped("gsm8k", "train") if s.targets[0].endswith("#### 1,250"))
+    score = find_task("gsm8k").score(sample, output)
+    assert dict(score.values) == {"numeric": numeric, "strict": strict, "flexible": flexible}
+
+
+def test_gsm8k_refuses_a_gold_answer_without_a_number():
+    sample = Sample("x", {"question": "?"}, ("#### many",))
+    with pytest.raises(DataError, match="expected a number"):
+        find_task("gsm8k").score(sample, "#### 4")
+
+
+def test_arithmetic_is_the_same_in_every_run_and_only_grows():
+    assert problems("test", 50) == problems("test", 80)[:50]
+    assert problems("test", 50, seed=1) != problems("test", 50)
+    for problem in problems("train", 300):
+        for left, right in (step.split(" = ") for step in problem.steps.splitlines()):
+            assert eval(left) == int(right)
+        assert problem.answer == int(right)
+        assert first_number(problem.question) is not None
+
+
+def test_arithmetic_splits_share_no_calculation():
+    seen = {split: {p.steps for s in (0, 1) for p in problems(split, 600, s)} for split in ("train", "test")}
+    assert seen["train"] & seen["test"] == set()
+
+
+def test_an_unknown_task_names_the_nearest():
+    with pytest.raises(StudyError, match=r"got 'gsmk8'.*did you mean 'gsm8k'"):
+        find_task("gsmk8")
+
+
+def test_a_task_of_the_users_comes_from_a_file_and_is_identified_by_its_content(tmp_path):
+    file = tmp_path / "my_task.py"
+    file.write_text(USER_TASK)
+    task = find_task("./my_task.py:Echo", tmp_path)
+    before = identity(task, "./my_task.py:Echo", tmp_path)
+    assert [s.targets for s in load_samples(task, "train", None)] == [("ja",)]
+    assert (before["name"], before["version"]) == ("echo", 3)
+    file.write_text(USER_TASK + "# edited\n")
+    assert identity(task, "./my_task.py:Echo", tmp_path) != before
+
+
+def test_a_task_file_that_is_not_there_or_lacks_the_class_is_one_line(tmp_path):
+    (tmp_path / "my_task.py").write_text(USER_TASK)
+    with pytest.raises(StudyError, match=r"other\.py is not a file"):
+        find_task("other.py:Echo", tmp_path)
+    with pytest.raises(StudyError, match=r"has no 'Ecco'; did you mean 'Echo'\?"):
+        find_task("my_task.py:Ecco", tmp_path)
+
+
+def test_rows_without_a_needed_column_and_repeated_ids_are_refused(tmp_path):
+    file = tmp_path / "train.jsonl"
+    file.write_text('{"question": "1 + 1?", "answer": "#### 2"}\n{"question": "2 + 2?", "solution": "#### 4"}\n')
+    with pytest.raises(DataError, match=r"gsm8k.*train.*row 2: no column 'answer', got \['question', 'solution'\]"):
+        checked_rows(find_task("gsm8k"), "train", FileSource({"train": file}))
+    task = find_task("arithmetic")
+    task.load = lambda split, source: [Sample("a", {}, ("1",))] * 2
+    with pytest.raises(DataError, match="ids repeat"):
+        load_samples(task, "train", None)
+
+
+def test_the_shipped_rows_have_the_datasets_own_columns():
+    for name in TASKS:
+        dataset = find_task(name).dataset
+        path = Path(__file__).parents[2] / "src" / "tunelab" / "tasks" / "rows" / f"{name}.jsonl"
+        if dataset is not None:
+            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            assert all({"split", *dataset.columns} <= set(row) for row in rows)
