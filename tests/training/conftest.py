@@ -1,6 +1,78 @@
-"""Properties are judged by their result, never by the speed of the machine."""
+"""The tiny model, a few rows, and trainings small enough for a test."""
 
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
 from hypothesis import settings
+
+from tunelab.formats.format import Format
+from tunelab.formats.renderer import Renderer
+from tunelab.models.load import load_model, load_tokenizer
+from tunelab.models.spec import resolve
+from tunelab.tasks.task import find_task, load_samples
+from tunelab.training.recipe import Lora, Recipe
+from tunelab.training.rows import supervised_rows
+from tunelab.training.sft import Hardware, Job, train
 
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """Trains the tiny model in folders of a test."""
+
+    root: Path
+    renderer: Renderer
+    samples: list
+
+    def rows(self, loss="completion", n=24, **limits):
+        limits = {"max_length": 512, "max_too_long": 0.0, **limits}
+        return supervised_rows(self.samples[:n], find_task("arithmetic"), self.renderer, loss, **limits)
+
+    def train(self, name, *, n=24, micro=8, seed=0, progress=lambda *_: None, **recipe):
+        """Train in the folder ``name``, which may hold an interrupted attempt; return the facts."""
+        settings = {
+            "method": "sft", "adaptation": "full", "loss": "completion", "lr": 1e-3, "epochs": 1, "batch_size": 8,
+            "schedule": "constant", "lora": Lora(rank=4, alpha=8, dropout=0.1), **recipe,
+        }
+        job = Job(
+            recipe=Recipe(**settings),
+            precision="fp32",
+            seed=seed,
+            rows=self.rows(settings["loss"], n),
+            hardware=Hardware("cpu", micro, False, ()),
+            directory=self.root / name,
+            scratch=self.root / name / "scratch",
+            progress=progress,
+        )
+        job.scratch.mkdir(parents=True, exist_ok=True)
+        return train(job, load_model(resolve("tiny"), "cpu", "fp32"), self.renderer.tokenizer)
+
+    def weights(self, name, adapter=False):
+        """The trained weights, as they are loaded for generation."""
+        ref, folder = resolve("tiny"), self.root / name / "model"
+        if not adapter:
+            ref = dataclasses.replace(ref, location=str(folder))
+        return dict(load_model(ref, "cpu", "fp32", folder if adapter else None).named_parameters())
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """A bench on the chat format."""
+    renderer = Renderer(load_tokenizer(resolve("tiny")), Format(template="chat"))
+    return Bench(tmp_path, renderer, load_samples(find_task("arithmetic"), "train", None)[:24])
+
+
+@pytest.fixture
+def same():
+    """Compare two sets of weights; return the largest difference."""
+
+    def largest(one, other):
+        assert one.keys() == other.keys()
+        return max(float((one[k] - other[k]).detach().abs().max()) for k in one)
+
+    torch.manual_seed(0)
+    return largest

@@ -55,7 +55,8 @@ class Renderer:
         self.tokenizer = tokenizer
         self.format = fmt
         self._shots = list(shots)
-        self._bos = _bos_of_plain_text(tokenizer)
+        self._bos = tokenizer.bos_token_id
+        self._adds_bos = tokenizer("x")["input_ids"][:1] == [self._bos]  # pyright: ignore[reportIndexIssue]
         self.end_of_turn = self._find_end_of_turn()
 
     @property
@@ -167,11 +168,9 @@ class Renderer:
 
     def _prompt_ids(self, text: str) -> list[int]:
         ids = self._encode(text)
-        if self._bos is None:
-            return ids
-        if self.format.template == "raw":
+        if self.format.template == "raw" and self._adds_bos:
             ids = [self._bos, *ids]
-        if ids[:2] == [self._bos, self._bos]:
+        if self._bos is not None and ids[:2] == [self._bos, self._bos]:
             raise FormatError(
                 "beginning-of-text token: the prompt begins with it twice; remove one from the template or prompt"
             )
@@ -179,10 +178,3 @@ class Renderer:
 
     def _encode(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]  # pyright: ignore[reportReturnType]
-
-
-def _bos_of_plain_text(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """Return the id that the tokenizer itself puts before plain text, or None."""
-    ids: list[int] = tokenizer("x")["input_ids"]  # pyright: ignore[reportAssignmentType]
-    bos = tokenizer.bos_token_id
-    return bos if isinstance(bos, int) and ids[:1] == [bos] else None

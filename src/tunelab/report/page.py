@@ -55,6 +55,7 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "leaks": provenance.leaks(evidence),
         "examples": provenance.examples(evidence),
         "data": provenance.data(evidence),
+        "receipts": provenance.receipts(evidence),
         "costs": provenance.costs(evidence),
         "versions": provenance.versions(evidence),
         "fingerprints": provenance.fingerprints(evidence),

@@ -1,0 +1,162 @@
+"""The verbs, run as a user runs them."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+def test_help_names_every_verb_and_imports_nothing_heavy():
+    code = "import sys; sys.argv = ['tunelab', '--help']\nfrom tunelab.cli import main\ntry:\n main()\nexcept SystemExit:\n"
+    code += " heavy = {'torch', 'transformers', 'pydantic', 'numpy', 'pandas', 'yaml'} & set(sys.modules)\n print(heavy)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for verb in ("run", "plan", "report", "show", "explain", "score", "data", "studies", "schema", "doctor"):
+        assert f" {verb} " in result.stdout
+    assert result.stdout.strip().endswith("set()")
+
+
+def test_plan_counts_every_step_and_runs_none(tunelab, tmp_path):
+    planned = json.loads(tunelab("plan", "quickstart", "--json").stdout)
+    assert set(planned["counts"]) == {"cached", "to_run", "blocked"}
+    assert planned["counts"]["to_run"] == len(planned["steps"]) > 0
+    assert not (tmp_path / ".tunelab").exists()
+
+
+def test_a_finished_study_has_nothing_left_to_run(tunelab, finished, tmp_path):
+    planned = json.loads(tunelab("plan", "quickstart", "--smoke", "--json", "--store", str(finished / ".tunelab")).stdout)
+    assert planned["counts"]["to_run"] == planned["counts"]["blocked"] == 0
+
+
+def test_results_are_linked_by_the_names_that_people_use(finished):
+    folder = finished / "results" / "quickstart-smoke"
+    assert (folder / "models" / "sft_chat" / "model.safetensors").is_file()
+    summary = json.loads((folder / "eval" / "sft_chat_eval_raw" / "summary.json").read_text())
+    results = json.loads((folder / "eval" / "sft_chat_eval_raw" / "results.json").read_text())
+    assert summary["n"] == len(results) == 32
+    for name in ("index.html", "comparison.csv", "comparison.md", "accuracy_bar.png", "accuracy_grouped.png"):
+        assert (folder / "report" / name).is_file()
+
+
+def test_deleting_the_results_folder_loses_no_work(tunelab, finished, tmp_path):
+    arguments = ("--smoke", "--store", str(finished / ".tunelab"), "--results", str(tmp_path / "again"))
+    result = tunelab("run", "quickstart", *arguments)
+    assert "cached" in result.stdout
+    assert " done" not in result.stdout
+    assert (tmp_path / "again" / "quickstart-smoke" / "report" / "index.html").is_file()
+
+
+def test_show_prints_the_table_and_its_data(tunelab, finished):
+    results = str(finished / "results")
+    assert "sft_raw_completion" in tunelab("show", "quickstart-smoke", "--results", results).stdout
+    comparison = json.loads(tunelab("show", "quickstart-smoke", "--json", "--results", results).stdout)
+    assert len(comparison["cells"]) == 8
+    assert len(comparison["comparisons"]) == 6
+
+
+def test_explain_names_the_setting_that_was_changed(tunelab, finished):
+    store = str(finished / ".tunelab")
+    arguments = ("--study", "quickstart", "--smoke", "--set", "recipe.lr=0.5", "--store", store)
+    result = tunelab("explain", "train/sft_chat", *arguments)
+    assert "not finished and would run" in result.stdout
+    assert "settings.recipe.lr: 0.0001 → 0.5" in result.stdout
+
+
+def test_a_variant_that_fails_is_a_hole_and_the_rest_is_reported(tunelab, finished, tmp_path):
+    arguments = ("--smoke", "--store", str(finished / ".tunelab"))
+    result = tunelab("run", "quickstart", "train.sft_chat.max_length=5", "train.sft_chat.max_too_long=0.5", *arguments)
+    assert result.returncode == 1
+    assert "longer than max_length = 5" in result.stdout
+    assert "hole: sft_chat/raw" in result.stdout
+    page = (tmp_path / "results" / "quickstart-smoke" / "report" / "index.html").read_text()
+    assert "sft_chat/raw" in page
+    assert "sft_raw_all" in page
+
+
+def test_a_damaged_file_is_not_used_and_nothing_is_deleted(tunelab, finished, tmp_path):
+    store = tmp_path / "store"
+    shutil.copytree(finished / ".tunelab", store)
+    shutil.rmtree(next((store / "score").glob("sft_chat-raw-*")))
+    outputs = next((store / "generate").glob("sft_chat-raw-*")) / "outputs.jsonl"
+    outputs.write_text(damaged := outputs.read_text().replace("e", "f", 1))
+    result = tunelab("run", "quickstart", "--smoke", "--store", str(store))
+    assert result.returncode == 1
+    assert "outputs.jsonl: got sha256" in result.stdout
+    assert outputs.read_text() == damaged
+
+
+def test_score_takes_ids_indices_and_own_targets(tunelab, tmp_path):
+    rows = [{"output": "#### 4", "target": "4"}, {"output": "It is 5", "target": ["5", "6"]}, {"output": "no", "target": "1"}]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    summary = json.loads(tunelab("score", "gsm8k", "p.jsonl", "--json").stdout)
+    assert summary["n"] == 3
+    assert summary["metrics"]["numeric"]["value"] == pytest.approx(2 / 3)
+    assert summary["metrics"]["strict"]["value"] == pytest.approx(1 / 3)
+    assert summary["outcomes"]["no_answer"] == 1
+    (tmp_path / "i.jsonl").write_text('{"id": "test-0", "output": "x"}\n{"index": 1, "output": "y"}\n')
+    assert json.loads(tunelab("score", "arithmetic", "i.jsonl", "--json").stdout)["n"] == 2
+
+
+def test_data_show_brackets_what_is_learnt(tunelab):
+    shown = tunelab("data", "show", "arithmetic", "--rows", "1").stdout
+    prompt, _, learnt = shown.partition("⟦")
+    assert "<|im_start|>user" in prompt
+    assert "####" in learnt
+    assert "<|im_end|>⟧" in learnt
+
+
+def test_the_schema_accepts_the_bundled_studies_fields(tunelab):
+    schema = json.loads(tunelab("schema").stdout)
+    assert {"study", "formats", "train", "evaluate", "sweep"} <= set(schema["properties"])
+    assert "required" not in schema["$defs"]["Train"]
+
+
+def test_doctor_finds_a_damaged_file(tunelab, finished, tmp_path):
+    assert tunelab("doctor", "--store", str(finished / ".tunelab")).returncode == 0
+    shutil.copytree(finished / ".tunelab", tmp_path / "store")
+    next((tmp_path / "store").glob("score/*/scores.jsonl")).write_text("")
+    result = tunelab("doctor", "--store", str(tmp_path / "store"))
+    assert result.returncode == 1
+    assert "scores.jsonl: got 0 bytes" in result.stdout
+
+
+def test_only_evaluate_leaves_untrained_variants_out(tunelab, finished):
+    arguments = ("--smoke", "--only", "evaluate", "--store", str(finished / ".tunelab"))
+    result = tunelab("run", "quickstart", "train.sft_chat.lr=0.5", *arguments)
+    assert result.returncode == 0
+    assert "sft_raw_all" in result.stdout
+    assert "sft_chat " not in result.stdout
+
+
+def test_report_alone_shows_what_is_not_there_as_holes(tunelab, finished, tmp_path):
+    arguments = ("--smoke", "--store", str(finished / ".tunelab"))
+    result = tunelab("report", "quickstart", "train.sft_chat.lr=0.25", *arguments)
+    assert result.returncode == 0
+    page = (tmp_path / "results" / "quickstart-smoke" / "report" / "index.html").read_text()
+    assert "sft_chat/chat" in page
+
+
+def test_a_gate_that_is_not_met_ends_with_three(tunelab, finished):
+    arguments = ("--smoke", "--gate", "--store", str(finished / ".tunelab"))
+    assert tunelab("run", "quickstart", "evaluate.raw.at_least={numeric: 0.0}", *arguments).returncode == 0
+    result = tunelab("run", "quickstart", "evaluate.raw.at_least={numeric: 1.01}", *arguments)
+    assert result.returncode == 3
+    assert "fail" in result.stdout
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path):
+    import os
+    import signal
+
+    command = [sys.executable, "-c", "from tunelab.cli import main; main()", "run", "quickstart"]
+    variables = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=tmp_path, env=variables, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob(".tunelab/generate/*/lease.json")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert "run the same command again" in process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert not list(tmp_path.glob(".tunelab/*/*/lease.json"))

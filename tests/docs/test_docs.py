@@ -1,0 +1,39 @@
+"""What the docs show is what the code does."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_page_on_adding_a_task_works_as_written(tmp_path):
+    page = (ROOT / "docs" / "adding-a-task.md").read_text()
+    names = re.findall(r"[Pp]ut this into `([\w.]+)`|and this into `([\w.]+)`", page)
+    blocks = re.findall(r"```(?:python|json|yaml)\n(.*?)```", page, re.DOTALL)
+    for (first, second), block in zip(names, blocks, strict=True):
+        (tmp_path / (first or second)).write_text(block)
+    command = [sys.executable, "-c", "from tunelab.cli import main; main()", "run", "opposites.yaml"]
+    variables = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "undecided" in result.stdout
+
+
+def test_the_command_help_page_is_up_to_date():
+    script = ROOT / "scripts" / "build_command_help.py"
+    assert subprocess.run([sys.executable, str(script), "--check"], check=False).returncode == 0
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
+            assert target.startswith("http") or (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_bundled_study_is_named_in_the_readme():
+    readme = (ROOT / "README.md").read_text()
+    for study in (ROOT / "src" / "tunelab" / "studies").glob("*.yaml"):
+        assert study.stem in readme
