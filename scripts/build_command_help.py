@@ -1,7 +1,7 @@
 """Writes docs/commands.md from the commands' own help, so that the two cannot disagree.
 
-    python scripts/build_command_help.py            write the page
-    python scripts/build_command_help.py --check    exit with 1 when the page is out of date
+python scripts/build_command_help.py            write the page
+python scripts/build_command_help.py --check    exit with 1 when the page is out of date
 """
 
 import os

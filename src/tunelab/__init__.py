@@ -1,1 +1,25 @@
-"""tunelab: controlled fine-tuning experiments on language models."""
+"""tunelab: controlled fine-tuning experiments on language models.
+
+The names below are the public surface for use from Python; each is imported when it is first asked for, so that
+the command line starts at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tunelab.formats.format import Format
+    from tunelab.study.api import run
+    from tunelab.study.spec import Data, Evaluate, Hardware, Study, Train
+
+__all__ = ["Data", "Evaluate", "Format", "Hardware", "Study", "Train", "run"]
+
+_HOMES = {"Format": "tunelab.formats.format", "run": "tunelab.study.api"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'tunelab' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES.get(name, "tunelab.study.spec")), name)

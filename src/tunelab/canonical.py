@@ -66,5 +66,5 @@ def _key(key: Any, path: str) -> str:
 
 def _text(value: str, path: str) -> str:
     if any("\ud800" <= c <= "\udfff" for c in value):
-        raise CanonicalError(f"{path}: got text with a lone surrogate ({ascii(value[:40])}), expected valid Unicode")
+        raise CanonicalError(f"{path}: got text with a lone surrogate ({value[:40]!a}), expected valid Unicode")
     return value

@@ -12,7 +12,9 @@ import pytest
 
 def test_help_names_every_verb_and_imports_nothing_heavy():
     code = "import sys; sys.argv = ['tunelab', '--help']\nfrom tunelab.cli import main\ntry:\n main()\nexcept SystemExit:\n"
-    code += " heavy = {'torch', 'transformers', 'pydantic', 'numpy', 'pandas', 'yaml'} & set(sys.modules)\n print(heavy)"
+    code += (
+        " heavy = {'torch', 'transformers', 'pydantic', 'numpy', 'pandas', 'yaml'} & set(sys.modules)\n print(heavy)"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     for verb in ("run", "plan", "report", "show", "explain", "score", "data", "studies", "schema", "doctor"):
         assert f" {verb} " in result.stdout
@@ -27,7 +29,9 @@ def test_plan_counts_every_step_and_runs_none(tunelab, tmp_path):
 
 
 def test_a_finished_study_has_nothing_left_to_run(tunelab, finished, tmp_path):
-    planned = json.loads(tunelab("plan", "quickstart", "--smoke", "--json", "--store", str(finished / ".tunelab")).stdout)
+    planned = json.loads(
+        tunelab("plan", "quickstart", "--smoke", "--json", "--store", str(finished / ".tunelab")).stdout
+    )
     assert planned["counts"]["to_run"] == planned["counts"]["blocked"] == 0
 
 
@@ -89,7 +93,11 @@ def test_a_damaged_file_is_not_used_and_nothing_is_deleted(tunelab, finished, tm
 
 
 def test_score_takes_ids_indices_and_own_targets(tunelab, tmp_path):
-    rows = [{"output": "#### 4", "target": "4"}, {"output": "It is 5", "target": ["5", "6"]}, {"output": "no", "target": "1"}]
+    rows = [
+        {"output": "#### 4", "target": "4"},
+        {"output": "It is 5", "target": ["5", "6"]},
+        {"output": "no", "target": "1"},
+    ]
     (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     summary = json.loads(tunelab("score", "gsm8k", "p.jsonl", "--json").stdout)
     assert summary["n"] == 3

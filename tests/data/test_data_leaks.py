@@ -39,7 +39,9 @@ def test_exact_leaks_come_first_and_each_evaluation_row_has_one():
 def test_disjoint_rows_have_no_leak():
     rng = random.Random(0)
     rows = [sentence(*rng.sample(range(100 * i, 100 * i + 100), 40)) for i in range(20)]
-    assert find_leaks([(str(i), r) for i, r in enumerate(rows[:10])], [(str(i), r) for i, r in enumerate(rows[10:])]) == []
+    assert (
+        find_leaks([(str(i), r) for i, r in enumerate(rows[:10])], [(str(i), r) for i, r in enumerate(rows[10:])]) == []
+    )
 
 
 @given(WORDS, WORDS)

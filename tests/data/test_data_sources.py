@@ -81,7 +81,10 @@ def test_builtin_rows_are_a_split_without_the_split_column():
 
 def test_the_hubs_identity_is_the_pinned_revision_and_needs_no_network():
     assert HubSource(DATASET).identity("test") == {
-        "hub": "nobody/nothing", "config": "main", "revision": "0" * 40, "split": "validation"
+        "hub": "nobody/nothing",
+        "config": "main",
+        "revision": "0" * 40,
+        "split": "validation",
     }
     with pytest.raises(DataError, match=r"got 'tset', expected a declared split; did you mean 'test'"):
         HubSource(DATASET).identity("tset")

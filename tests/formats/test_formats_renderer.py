@@ -106,7 +106,9 @@ def test_the_end_of_turn_is_learnt_once_and_last(renderers, text, target):
 def test_parsing_inverts_the_rendering_of_a_target(renderers, target):
     for renderer in renderers.values():
         prompt, example = renderer.prompt(question("?")), renderer.example(question("?"), target)
-        expected = target if renderer.tokenizer.backend_tokenizer.normalizer is None else unicodedata.normalize("NFC", target)
+        expected = (
+            target if renderer.tokenizer.backend_tokenizer.normalizer is None else unicodedata.normalize("NFC", target)
+        )
         assert renderer.parse(example.ids[len(prompt.ids) :]) == expected
 
 
@@ -194,7 +196,9 @@ def test_worked_examples_as_text_stand_in_one_turn():
 
 @pytest.mark.parametrize("style", ["turns", "text"])
 def test_raw_text_is_written_out(style):
-    fmt = Format(template="raw", system="Add.", user_prefix="Q: ", assistant_prefix="A:", few_shots=FewShots(k=2, style=style))
+    fmt = Format(
+        template="raw", system="Add.", user_prefix="Q: ", assistant_prefix="A:", few_shots=FewShots(k=2, style=style)
+    )
     renderer = Renderer(tiny(), fmt, SHOTS)
     prompt = "Add.\n\nQ: 1 + 1?\nA: 2\n\nQ: 2 + 2?\nA: 4\n\nQ: 3 + 3?\nA:"
     assert renderer.prompt(question("3 + 3?")).text == prompt

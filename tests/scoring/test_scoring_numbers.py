@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from tunelab.scoring.numbers import first_number, flexible, last_number, numeric, plain, strict
 
-RECORDED = Path(os.environ.get("TUNELAB_DATA", "/nowhere")) / ".." / "parity" / "gsm8k" / "example_model_solutions.jsonl"
+RECORDED = (
+    Path(os.environ.get("TUNELAB_DATA", "/nowhere")) / ".." / "parity" / "gsm8k" / "example_model_solutions.jsonl"
+)
 CORRECT = {"6b_finetuning": 286, "6b_verification": 515, "175b_finetuning": 458, "175b_verification": 742}
 
 READINGS = [

@@ -51,7 +51,11 @@ def test_unscored_is_left_out_counted_and_bounded(outcomes):
 
 
 def test_truncated_and_unanswered_count_as_zero_and_apart():
-    scores = {"a": [score(Outcome.CORRECT)], "b": [Score(Outcome.TRUNCATED, {"m": 0.0})], "c": [judged(False, None, {"m": 0.0})]}
+    scores = {
+        "a": [score(Outcome.CORRECT)],
+        "b": [Score(Outcome.TRUNCATED, {"m": 0.0})],
+        "c": [judged(False, None, {"m": 0.0})],
+    }
     summary = summarise(scores, [METRIC])
     assert summary["metrics"]["m"]["value"] == pytest.approx(1 / 3)
     assert (summary["outcomes"]["truncated"], summary["outcomes"]["no_answer"], summary["scored"]) == (1, 1, 3)
@@ -74,6 +78,9 @@ def test_graded_values_get_the_t_interval_of_scipy():
 
 
 def test_draws_of_an_item_count_once_with_their_mean():
-    scores = {"a": [score(Outcome.CORRECT), score(Outcome.WRONG), score(Outcome.UNSCORED)], "b": [score(Outcome.CORRECT)]}
+    scores = {
+        "a": [score(Outcome.CORRECT), score(Outcome.WRONG), score(Outcome.UNSCORED)],
+        "b": [score(Outcome.CORRECT)],
+    }
     assert item_values(scores, "m") == {"a": 0.5, "b": 1.0}
     assert summarise(scores, [METRIC])["metrics"]["m"]["value"] == 0.75

@@ -1,6 +1,14 @@
-"""Properties are judged by their result, never by the speed of the machine."""
+"""Studies are read and compiled without a network and without the user's own data."""
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
+
+
+@pytest.fixture(autouse=True)
+def no_mirror(monkeypatch):
+    """Plans must not depend on the machine."""
+    monkeypatch.delenv("TUNELAB_DATA", raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -18,7 +18,7 @@ from tunelab.tasks.task import checked_rows, find_task, identity, installed, loa
 
 GARBAGE = "zxqv blorp"
 TASKS = sorted(installed())
-USER_TASK = '''
+USER_TASK = """
 from __future__ import annotations
 from dataclasses import dataclass
 from tunelab.data.sample import Message, Sample
@@ -43,7 +43,7 @@ class Echo:
         return sample.targets[0]
     def score(self, sample, output):
         return judged(output == sample.targets[0], output, {"same": float(output == sample.targets[0])})
-'''
+"""
 
 
 def shipped(name, split):

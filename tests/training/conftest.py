@@ -35,8 +35,15 @@ class Bench:
     def train(self, name, *, n=24, micro=8, seed=0, progress=lambda *_: None, **recipe):
         """Train in the folder ``name``, which may hold an interrupted attempt; return the facts."""
         settings = {
-            "method": "sft", "adaptation": "full", "loss": "completion", "lr": 1e-3, "epochs": 1, "batch_size": 8,
-            "schedule": "constant", "lora": Lora(rank=4, alpha=8, dropout=0.1), **recipe,
+            "method": "sft",
+            "adaptation": "full",
+            "loss": "completion",
+            "lr": 1e-3,
+            "epochs": 1,
+            "batch_size": 8,
+            "schedule": "constant",
+            "lora": Lora(rank=4, alpha=8, dropout=0.1),
+            **recipe,
         }
         job = Job(
             recipe=Recipe(**settings),

@@ -127,7 +127,11 @@ def test_a_trained_adapter_is_saved_alone_and_moves_the_model(bench, same):
     assert not any(name.startswith("model") for name in saved)
     base = dict(load_model(resolve("tiny"), "cpu", "fp32").named_parameters())
     trained = bench.weights("lora", adapter=True)
-    kept = {k.removeprefix("base_model.model.").replace(".base_layer", ""): v for k, v in trained.items() if "lora_" not in k}
+    kept = {
+        k.removeprefix("base_model.model.").replace(".base_layer", ""): v
+        for k, v in trained.items()
+        if "lora_" not in k
+    }
     assert same(kept, base) == 0
     assert all(float(v.detach().abs().max()) > 0 for k, v in trained.items() if "lora_B" in k)
     assert facts["steps"] == 3
@@ -165,7 +169,9 @@ def test_training_lowers_the_loss_on_its_rows(bench):
 
 
 def recipe(**settings):
-    return Recipe(**{"method": "sft", "adaptation": "full", "loss": "all", "lr": 1, "epochs": 1, "batch_size": 8} | settings)
+    return Recipe(
+        **{"method": "sft", "adaptation": "full", "loss": "all", "lr": 1, "epochs": 1, "batch_size": 8} | settings
+    )
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,6 @@ def cells(points: Sequence[tuple[str, Study]]) -> list[Cell]:
 
 def _point_cells(study: Study) -> list[Cell]:
     variants = _variants(study)
-    baselines = {v.seed: v for v in variants if v.name.partition("#")[0] == study.baseline}
     found: list[Cell] = []
     for variant in variants:
         for name, settings in study.evaluate.items():
@@ -87,8 +86,7 @@ def _point_cells(study: Study) -> list[Cell]:
                     f"{study.study}: {variant.name} was trained under another format than evaluate.{name} uses; "
                     "write mismatch: allow to compare formats, or mismatch: skip to leave such cells out"
                 )
-            baseline = baselines.get(variant.seed) or next(iter(baselines.values()), None)
-            found.append(Cell(variant, evaluation, None if baseline is variant else baseline, matched))
+            found.append(Cell(variant, evaluation, _baseline(study, variant, variants), matched))
     return found
 
 
@@ -104,6 +102,14 @@ def _variants(study: Study) -> list[Variant]:
             fmt = study.formats[train.format]
             found.append(Variant(label, train.model or study.model, train, fmt, train.task or study.task, seed))
     return found
+
+
+def _baseline(study: Study, variant: Variant, variants: Sequence[Variant]) -> Variant | None:
+    """Return what a variant is compared with: its own model's base, or the named variant of the same seed."""
+    if study.baseline == BASE:
+        return next((v for v in variants if v.train is None and v.model == variant.model and v is not variant), None)
+    named = [v for v in variants if v.name.partition("#")[0] == study.baseline]
+    return None if variant in named else next((v for v in named if v.seed == variant.seed), named[0])
 
 
 def _matched(variant: Variant, evaluation: Evaluation) -> bool | None:

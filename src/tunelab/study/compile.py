@@ -91,8 +91,14 @@ class _Compiler:
 
     @cached_property
     def device(self) -> devices.Device:
-        chosen = self.study.hardware.device
-        return devices.detect() if chosen == "auto" else chosen
+        chosen, found = self.study.hardware.device, devices.detect()
+        if chosen not in ("auto", "cpu", found):
+            raise StudyError(f"hardware.device: got {chosen!r}, but this machine has {found!r}; use auto")
+        return found if chosen == "auto" else chosen
+
+    def precision(self, declared: str) -> str:
+        """Resolve auto: what is computed in another precision is another result."""
+        return devices.default_precision(self.device) if declared == "auto" else declared
 
     def prepare(self, task: str, split: str, select: Mapping[str, Any], avoid: Sequence[Step] = ()) -> Step:
         """Rows of a split: a subset, or the worked examples of a format."""
@@ -166,7 +172,7 @@ class _Compiler:
         assert train is not None
         assert fmt is not None
         model, blocked = self.model(variant.model)
-        precision = devices.default_precision(self.device) if train.precision == "auto" else train.precision
+        precision = self.precision(train.precision)
         shots = self.shots(variant.task, fmt)
         return Step(
             kind="train",
@@ -194,7 +200,6 @@ class _Compiler:
         trained = {"trained": self.train(variant)} if variant.train else {}
         decoding = evaluation.settings.model_dump(include={"temperature", "top_p", "samples", "seed"})
         decoding["max_new_tokens"] = evaluation.settings.max_new_tokens or task.max_new_tokens
-        precision = variant.train.precision if variant.train else "auto"
         return Step(
             kind="generate",
             version=VERSIONS["generate"],
@@ -206,7 +211,7 @@ class _Compiler:
                 "task": self.task_identity(evaluation.task),
                 "decoding": decoding,
                 "backend": "transformers",
-                "precision": devices.default_precision(self.device) if precision == "auto" else precision,
+                "precision": self.precision(evaluation.settings.precision),
             },
             inputs={"rows": self.evaluation_rows(evaluation), **trained, **({"shots": shots} if shots else {})},
             circumstance={"model": model, "task": evaluation.task, **self.hardware()},

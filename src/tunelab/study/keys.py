@@ -47,4 +47,6 @@ def describe_validation(error: ValidationError) -> str:
 
 def _is_type_name(part: Any) -> bool:
     """Pydantic puts the tried member of a union into the path: not a key of the file."""
-    return isinstance(part, str) and (part in ("int", "float", "str") or part.startswith(("literal[", "tuple[")))
+    return isinstance(part, str) and (
+        part in ("int", "float", "str") or part.startswith(("constrained-", "literal[", "tuple["))
+    )

@@ -13,6 +13,7 @@ from tunelab.errors import StudyError
 from tunelab.study.compile import Compiled, compile_study
 from tunelab.study.read import read_file, read_study
 from tunelab.study.smoke import smoke as shrink
+from tunelab.study.spec import Study
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,13 @@ class Opened:
 def open_study(name: str, overrides: Sequence[str], store: Path, smoke: bool = False) -> Opened:
     """Open a bundled study by name or a study file by path. Raises UserError or StoreError."""
     points = read_study(name, overrides)
-    if smoke:
-        points = [(label, shrink(study)) for label, study in points]
-    return Opened(compile_study(points, read_file(name).folder), Store(store))
+    return open_points(points, read_file(name).folder, store, smoke)
+
+
+def open_points(points: Sequence[tuple[str, Study]], folder: Path, store: Path, smoke: bool = False) -> Opened:
+    """Open studies that are already objects: the labelled points of a sweep, or one under an empty label."""
+    chosen = [(label, shrink(study) if smoke else study) for label, study in points]
+    return Opened(compile_study(chosen, folder), Store(store))
 
 
 def only_trained(opened: Opened) -> Opened:

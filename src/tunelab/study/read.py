@@ -143,7 +143,8 @@ class _Loader(yaml.SafeLoader):
     """Refuses a key that is written twice: YAML would silently keep the last."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
+        written = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        keys = [self.construct_object(key, deep=deep) for key in written]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(

@@ -46,6 +46,7 @@ class Evaluate(Strict):
     top_p: float = Field(default=1.0, gt=0, le=1, description="Nucleus sampling.")
     samples: int = Field(default=1, gt=0, description="Draws per row; their mean is the row's score.")
     seed: int = Field(default=0, description="Of the draws.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 on a GPU, else fp32.")
     at_least: dict[str, float] = Field(default_factory=dict, description="Thresholds by metric, for --gate.")
 
 

@@ -12,6 +12,7 @@ import importlib.metadata
 import importlib.util
 import sys
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -76,6 +77,7 @@ def find_task(name: str, folder: Path | None = None) -> Task:
     return getattr(importlib.import_module(module), attribute)()
 
 
+@cache
 def installed() -> dict[str, str]:
     """Map every bundled and installed task's name to ``module:class``, importing none."""
     plugins = {e.name: e.value for e in importlib.metadata.entry_points(group=ENTRY_POINT)}

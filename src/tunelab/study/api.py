@@ -1,0 +1,51 @@
+"""Running a study from Python: the same plan, store and results as the command line's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tunelab.engine.runner import Reporter, Runner, State, artifact_of
+from tunelab.engine.step import Step
+from tunelab.errors import StepError
+from tunelab.files import read_json
+from tunelab.study.layout import link_results
+from tunelab.study.open import open_points
+from tunelab.study.spec import Study
+from tunelab.study.steps.compare import COMPARISON
+
+
+class SilentReporter:
+    """Says nothing."""
+
+    def started(self, step: Step) -> None:
+        """Say nothing."""
+
+    def progressed(self, step: Step, done: int, total: int, unit: str) -> None:
+        """Say nothing."""
+
+    def ended(self, step: Step, state: State, message: str) -> None:
+        """Say nothing."""
+
+
+def run(
+    study: Study,
+    *,
+    store: Path = Path(".tunelab"),
+    results: Path = Path("results"),
+    smoke: bool = False,
+    reporter: Reporter | None = None,
+) -> dict[str, Any]:
+    """Run what is not done yet and return the comparison, as ``comparison.json`` holds it.
+
+    Failed cells are among its ``holes``. Raises UserError for a study that cannot run, and StepError when nothing
+    was left to compare.
+    """
+    opened = open_points([("", study)], Path.cwd(), store, smoke)
+    opened.refuse_blocked()
+    outcome = Runner(opened.store, reporter or SilentReporter()).run(opened.targets())
+    link_results(opened, outcome, results)
+    compared = artifact_of(opened.store, outcome, opened.compiled.compare)
+    if compared is None:
+        raise StepError("; ".join(dict.fromkeys(outcome.messages.values())))
+    return read_json(compared.path(COMPARISON))

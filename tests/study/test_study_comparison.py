@@ -1,0 +1,218 @@
+"""The comparison of synthetic cells, against scipy, statsmodels and sums by hand."""
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_1samp
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+from study_files import STUDY, changed, opened
+
+from tunelab.scoring.aggregate import summarise
+from tunelab.scoring.score import Metric, Outcome, Score
+from tunelab.study.cells import cells
+from tunelab.study.comparison import Scored, compare
+from tunelab.study.compile import describe_cell
+from tunelab.study.effects import effects
+
+BINARY, GRADED = Metric("m"), Metric("m", binary=False)
+
+
+def described(folder, **fields):
+    """Cells as the plan describes them."""
+    return [describe_cell(cell) for cell in cells(opened(folder, changed(**fields)))]
+
+
+def scored(cell, values, metric=BINARY, scorer="v1", ids=None):
+    """A scored cell; a value of None is unscored."""
+    names = ids or [f"q{i}" for i in range(len(values))]
+    scores = {
+        name: [
+            Score(Outcome.UNSCORED)
+            if v is None
+            else Score(Outcome.CORRECT if v == 1 else Outcome.WRONG, {"m": float(v)})
+        ]
+        for name, v in zip(names, values, strict=True)
+    }
+    return Scored(cell, scores, summarise(scores, [metric]), scorer)
+
+
+def compared(*found, alpha=0.05):
+    return compare({s.cell["cell"]: s for s in found}, alpha)
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """The base and one variant under one evaluation."""
+    train, evaluate = {"sft": {"format": "chat", "loss": "all"}}, {"chat": {"format": "chat"}}
+    return described(tmp_path, train=train, evaluate=evaluate)
+
+
+def test_right_and_wrong_are_compared_in_pairs(pair):
+    rng = np.random.default_rng(0)
+    base, sft = (rng.random(80) < 0.3).astype(int), (rng.random(80) < 0.6).astype(int)
+    [row] = compared(scored(pair[0], base), scored(pair[1], sft))["comparisons"]
+    table = [[int(((sft == i) & (base == j)).sum()) for j in (1, 0)] for i in (1, 0)]
+    assert (row["cell"], row["baseline"], row["n"], row["left_out"]) == ("sft/chat", "base/chat", 80, 0)
+    assert row["difference"] == pytest.approx(sft.mean() - base.mean())
+    assert (row["only_variant_right"], row["only_baseline_right"]) == (table[0][1], table[1][0])
+    assert row["p_value"] == pytest.approx(mcnemar(table, exact=True).pvalue)
+
+
+def test_graded_values_are_compared_in_pairs(pair):
+    base, sft = np.random.default_rng(0).random((2, 50))
+    [row] = compared(scored(pair[0], base, GRADED), scored(pair[1], sft, GRADED))["comparisons"]
+    expected = ttest_1samp(sft - base, 0)
+    interval = expected.confidence_interval(0.95)
+    assert row["p_value"] == pytest.approx(expected.pvalue)
+    assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high))
+
+
+def test_pairs_are_made_by_id_and_not_by_place(pair):
+    values, ids = [1, 0, 0, 1, 1, 0], list("abcdef")
+    one = scored(pair[0], values, ids=ids)
+    other = scored(pair[1], values[::-1], ids=ids[::-1])
+    [row] = compared(one, other)["comparisons"]
+    assert (row["difference"], row["discordant"]) == (0, 0)
+
+
+def test_unscored_items_are_left_out_of_the_pair_and_counted(pair):
+    base, sft = [1, 0, None, 0, 1, 1], [1, 1, 1, None, 1, 0]
+    result = compared(scored(pair[0], base), scored(pair[1], sft))
+    [row] = result["comparisons"]
+    assert (row["n"], row["left_out"], row["difference"]) == (4, 2, 0.0)
+    assert [(c["n"], c["scored"], c["outcomes"]["unscored"]) for c in result["cells"]] == [(6, 5, 1), (6, 5, 1)]
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"ids": ["q0", "q1", "x", "y"]}, "the two were asked different samples (4 of them are in one only)"),
+        ({"scorer": "v2"}, "the two were scored by different scorers"),
+        ({"values": [None] * 4}, "no item was scored on both sides"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_with_the_reason(pair, other, reason):
+    result = compared(scored(pair[0], [1, 0, 1, 0]), scored(pair[1], **({"values": [1, 1, 1, 1]} | other)))
+    [row] = result["comparisons"]
+    assert row["refused"] == reason
+    assert not {"difference", "p_value", "p_adjusted", "verdict"} & set(row)
+
+
+def test_a_missing_baseline_leaves_no_comparison(pair):
+    result = compared(scored(pair[1], [1, 0]))
+    assert result["comparisons"] == []
+    assert [cell["cell"] for cell in result["cells"]] == ["sft/chat"]
+
+
+def test_holms_correction_runs_within_each_task(tmp_path):
+    evaluate = {"chat": {"format": "chat"}, "raw": {"format": "raw"}, "other": {"format": "raw", "task": "gsm8k"}}
+    rng = np.random.default_rng(1)
+    found = [
+        scored(cell, (rng.random(100) < (0.3 if cell["variant"] == "base" else 0.4 + 0.05 * i)).astype(int))
+        for i, cell in enumerate(described(tmp_path, evaluate=evaluate))
+    ]
+    rows = compared(*found)["comparisons"]
+    assert {row["task"] for row in rows} == {"arithmetic", "gsm8k"}
+    for task, size in (("arithmetic", 4), ("gsm8k", 2)):
+        family = [row for row in rows if row["task"] == task]
+        expected = multipletests([row["p_value"] for row in family], method="holm")[1]
+        assert [row["p_adjusted"] for row in family] == pytest.approx(list(expected))
+        assert len(family) == size
+
+
+@pytest.mark.parametrize(("right", "verdict"), [(60, "better"), (20, "worse"), (41, "no difference")])
+def test_a_verdict_says_which_way(pair, right, verdict):
+    base, sft = [int(i < 40) for i in range(100)], [int(i < right) for i in range(100)]
+    [row] = compared(scored(pair[0], base), scored(pair[1], sft))["comparisons"]
+    assert row["verdict"].startswith(verdict.split()[0]) or verdict == "no difference"
+    assert (row["p_adjusted"] < 0.05) is (verdict != "no difference")
+
+
+def test_thresholds_are_judged_and_a_metric_that_is_not_there_is_missing(tmp_path):
+    [cell] = described(tmp_path, train={}, evaluate={"chat": {"format": "chat", "at_least": {"m": 0.3, "f2": 0.1}}})
+    rows = compared(scored(cell, [1] * 90 + [0] * 10))["thresholds"]
+    assert [(row["metric"], row["at_least"]) for row in rows] == [("m", 0.3), ("f2", 0.1)]
+    assert (rows[0]["value"], rows[1]["verdict"]) == (0.9, "missing")
+
+
+CROSSED = {f"{fmt}_{loss}": {"format": fmt, "loss": loss} for fmt in ("chat", "raw") for loss in ("all", "completion")}
+
+
+def crossed(folder, **fields):
+    """Two formats × two losses × two evaluations with graded values; and the values by factors."""
+    rng = np.random.default_rng(2)
+    found, values = [], {}
+    for cell in described(folder, **({"train": CROSSED} | fields)):
+        drawn = rng.random(30) * (0.2 if cell["variant"] == "base" else 1)
+        found.append(scored(cell, drawn, GRADED))
+        f = cell["factors"]
+        values[f["train_format"], f["eval_format"], f["loss"]] = drawn
+    return {row["effect"]: row for row in compared(*found)["effects"]}, values
+
+
+def test_matched_minus_mismatched_is_the_sum_by_hand(tmp_path):
+    rows, values = crossed(tmp_path)
+    matched = np.mean([v for (t, e, _), v in values.items() if t == e], axis=0)
+    mismatched = np.mean([v for (t, e, _), v in values.items() if t and t != e], axis=0)
+    row, expected = rows["formats: matched - mismatched"], ttest_1samp(matched - mismatched, 0)
+    assert row["value"] == pytest.approx((matched - mismatched).mean())
+    assert row["p_value"] == pytest.approx(expected.pvalue)
+    assert (row["low"], row["high"]) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert (row["cells"], row["n"]) == (8, 30)
+
+
+@pytest.mark.parametrize(
+    ("effect", "place", "high", "low"),
+    [
+        ("loss: completion - all", 2, "completion", "all"),
+        ("training format: raw - chat", 0, "raw", "chat"),
+        ("evaluation format: raw - chat", 1, "raw", "chat"),
+    ],
+)
+def test_a_main_effect_is_the_difference_of_means(tmp_path, effect, place, high, low):
+    rows, values = crossed(tmp_path)
+    mean = {level: np.mean([v for k, v in values.items() if k[0] and k[place] == level]) for level in (high, low)}
+    assert rows[effect]["value"] == pytest.approx(mean[high] - mean[low])
+
+
+def test_effects_are_corrected_within_the_task(tmp_path):
+    rows = list(crossed(tmp_path)[0].values())
+    expected = multipletests([row["p_value"] for row in rows], method="holm")[1]
+    assert [row["p_adjusted"] for row in rows] == pytest.approx(list(expected))
+
+
+def test_an_effect_is_taken_only_where_all_else_is_equal(tmp_path):
+    train = {k: v for k, v in CROSSED.items() if k != "raw_completion"}
+    rows, values = crossed(tmp_path, train=train)
+    pairs = [values["chat", e, "completion"] - values["chat", e, "all"] for e in ("chat", "raw")]
+    assert rows["loss: completion - all"]["value"] == pytest.approx(np.mean(pairs))
+    assert rows["loss: completion - all"]["cells"] == 4
+
+
+@pytest.mark.parametrize("other", [{"lr": 0.5}, {"rows": 50}, {"epochs": 9}, {"task": "gsm8k"}])
+def test_recipes_that_differ_in_more_than_a_factor_show_no_effect_of_it(tmp_path, other):
+    train = {"one": {"format": "chat", "loss": "all"}, "two": {"format": "chat", "loss": "completion", **other}}
+    rows, _ = crossed(tmp_path, train=train)
+    assert "loss: completion - all" not in rows
+
+
+def test_the_effect_of_adapters_is_shown_against_full_training(tmp_path):
+    lora = {"adaptation": "lora", "lora": {"rank": 4}}
+    train = {"full": {"format": "chat", "loss": "all"}, "lora": {"format": "chat", "loss": "all", **lora}}
+    assert crossed(tmp_path, train=train)[0]["adaptation: lora - full"]["cells"] == 4
+
+
+def test_two_cells_with_the_same_factors_are_no_pair(tmp_path):
+    recipe = STUDY["recipe"] | {"adaptation": "lora"}
+    train = {f"r{r}": {"format": "chat", "loss": "all", "lora": {"rank": r}} for r in (2, 4)}
+    rows, _ = crossed(tmp_path, recipe=recipe, train=train | {"b": {"format": "chat", "loss": "completion"}})
+    assert "loss: completion - all" not in rows
+
+
+def test_seeds_are_paired_with_themselves():
+    base = {"loss": "all", "seed": "0", "others": "{}"}
+    found = [base, base | {"loss": "completion"}, base | {"seed": "1"}, base | {"seed": "1", "loss": "completion"}]
+    [effect] = effects(found)
+    assert effect.weights == pytest.approx([-0.5, 0.5, -0.5, 0.5])
+    [alone] = effects([*found[:3], base | {"seed": "2", "loss": "completion"}])
+    assert alone.weights == pytest.approx([-1, 1, 0, 0])

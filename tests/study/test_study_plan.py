@@ -1,0 +1,279 @@
+"""Cells and plans: equal work is one step, and identity is exactly what can change a result."""
+
+import json
+
+import pytest
+from study_files import STUDY, changed, compiled, fingerprints, kinds, only, opened, put
+
+from tunelab.errors import StudyError
+from tunelab.study.cells import cells
+from tunelab.study.compile import compile_study
+from tunelab.study.read import bundled, read_study
+from tunelab.study.smoke import smoke
+from tunelab.training.recipe import Lora, Recipe
+
+GOLDEN = {
+    "quickstart": {"prepare": 2, "check": 1, "train": 3, "generate": 8, "score": 8, "compare": 1, "report": 1},
+    "chat-template": {"prepare": 2, "check": 1, "train": 4, "generate": 10, "score": 10, "compare": 1, "report": 1},
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), GOLDEN.items())
+def test_the_plan_of_a_bundled_study_is_as_small_as_it_can_be(name, expected):
+    assert kinds(compile_study(read_study(name))) == expected
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_every_bundled_study_compiles_in_full_and_as_smoke(name):
+    points = read_study(name)
+    full = compile_study(points)
+    small = compile_study([(label, smoke(study)) for label, study in points])
+    assert set(kinds(small)) == set(kinds(full))
+    assert small.study.study == f"{name}-smoke"
+    assert not set(fingerprints(small)) & set(fingerprints(full))
+    assert all(step.blocked is None for step in (*small.train.values(), *small.scores.values(), *small.checks))
+
+
+def test_a_variant_evaluated_under_two_formats_is_trained_once(tmp_path):
+    found = compiled(tmp_path, changed(train={"sft": {"format": "chat", "loss": "all"}}))
+    assert kinds(found) == {"prepare": 2, "check": 1, "train": 1, "generate": 4, "score": 4, "compare": 1, "report": 1}
+
+
+def test_two_names_for_the_same_work_are_one_step(tmp_path):
+    entry = {"format": "chat", "loss": "all"}
+    found = compiled(
+        tmp_path, changed(train={"one": entry, "two": entry}, formats=STUDY["formats"] | {"c": {"template": "chat"}})
+    )
+    assert found.train["one"].fingerprint == found.train["two"].fingerprint
+    assert kinds(found)["train"] == 1
+
+
+@pytest.mark.parametrize(
+    "hardware",
+    [
+        {"micro_batch_size": 2},
+        {"generation_batch_size": 3},
+        {"gradient_checkpointing": True},
+        {"track": ["tensorboard"]},
+        {"device": "cpu"},
+    ],
+)
+def test_hardware_changes_no_fingerprint(tmp_path, hardware):
+    device = {"device": "cpu"}
+    assert fingerprints(compiled(tmp_path, changed(hardware=device | hardware))) == fingerprints(
+        compiled(tmp_path, changed(hardware=device))
+    )
+
+
+OTHER = {
+    "adaptation": "lora",
+    "loss": "completion",
+    "lr": 0.5,
+    "epochs": 2,
+    "batch_size": 4,
+    "weight_decay": 0.1,
+    "warmup": 0.1,
+    "schedule": "cosine",
+    "max_grad_norm": 2.0,
+    "max_length": 99,
+    "max_too_long": 0.5,
+    "max_steps": 3,
+    "checkpoints": 2,
+    "precision": "bf16",
+}
+
+
+def trained(tmp_path, **settings):
+    entry = {"format": "chat", "loss": "all", **settings}
+    return compiled(tmp_path, changed(train={"sft": entry}, hardware={"device": "cpu"})).train["sft"].fingerprint
+
+
+@pytest.mark.parametrize("name", sorted(set(Recipe.model_fields) - {"method", "lora"}))
+def test_every_recipe_field_changes_the_training(tmp_path, name):
+    assert trained(tmp_path, **{name: OTHER[name]}) != trained(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "value"), [("rank", 3), ("alpha", 3), ("dropout", 0.5), ("targets", ["q_proj"])])
+def test_adapter_settings_change_the_training_of_adapters_only(tmp_path, name, value):
+    assert set(Lora.model_fields) == {"rank", "alpha", "dropout", "targets"}
+    settings = {"lora": {name: value}}
+    assert trained(tmp_path, adaptation="lora", **settings) != trained(tmp_path, adaptation="lora")
+    assert trained(tmp_path, adaptation="full", **settings) == trained(tmp_path, adaptation="full")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "changes"),
+    [
+        ("evaluation.rows", 41, {"generate", "score"}),
+        ("evaluation.rows_seed", 1, {"generate", "score"}),
+        ("evaluation.temperature", 0.5, {"generate", "score"}),
+        ("evaluation.max_new_tokens", 7, {"generate", "score"}),
+        ("evaluation.samples", 2, {"generate", "score"}),
+        ("recipe.rows", 95, {"train", "generate", "score"}),
+        ("recipe.rows_seed", 1, {"train", "generate", "score"}),
+        ("seeds", [1], {"train", "generate", "score"}),
+        ("formats.chat.system", "Hm.", {"train", "generate", "score"}),
+        ("formats.chat.kwargs", {"enable_thinking": False}, {"train", "generate", "score"}),
+        ("formats.chat.few_shots", {"k": 2}, {"train", "generate", "score"}),
+        ("question", "Why?", set()),
+        ("alpha", 0.01, set()),
+        ("evaluation.at_least", {"numeric": 0.5}, set()),
+        ("data.leaks", "report", set()),
+    ],
+)
+def test_a_setting_changes_what_it_can_change_and_nothing_else(tmp_path, path, value, changes):
+    before, after = compiled(tmp_path), compiled(tmp_path, put(STUDY, path, value))
+    cell = "sft_chat/chat"
+    pairs = {
+        "train": (before.train["sft_chat"], after.train["sft_chat"]),
+        "score": (before.scores[cell], after.scores[cell]),
+        "generate": (before.scores[cell].inputs["outputs"], after.scores[cell].inputs["outputs"]),
+    }
+    assert {kind for kind, (one, other) in pairs.items() if one.fingerprint != other.fingerprint} == changes
+
+
+def test_worked_examples_are_kept_out_of_every_variants_training_rows(tmp_path):
+    raw = put(put(STUDY, "formats.chat.few_shots", {"k": 2, "seed": 5}), "formats.raw.few_shots", {"k": 3})
+    reserved = [{"seed": 0, "k": 3}, {"seed": 5, "k": 2}]
+    assert [s.inputs["rows"].settings["reserve"] for s in compiled(tmp_path, raw).train.values()] == [reserved] * 2
+
+
+def test_worked_examples_of_every_point_of_a_sweep_are_kept_out_too(tmp_path):
+    found = compiled(tmp_path, put(STUDY, "sweep", {"formats.chat.few_shots.k": [0, 4]}))
+    for step in found.train.values():
+        assert {"seed": 0, "k": 4} in step.inputs["rows"].settings["reserve"]
+
+
+def test_a_few_shot_prompt_is_declared_as_an_input(tmp_path):
+    found = compiled(tmp_path, put(STUDY, "formats.chat.few_shots", {"k": 2}))
+    outputs = found.scores["base/chat"].inputs["outputs"]
+    assert outputs.inputs["shots"].settings["shots"] == {"k": 2, "seed": 0}
+    assert outputs.inputs["shots"].settings["split"] == "train"
+    assert "shots" not in found.scores["base/raw"].inputs["outputs"].inputs
+
+
+def test_a_leak_check_comes_before_every_training(tmp_path):
+    found = compiled(tmp_path)
+    for variant, step in found.train.items():
+        [check] = step.after
+        assert check.inputs["train"].fingerprint == step.inputs["rows"].fingerprint
+        rows = {found.scores[c.name].inputs["rows"].fingerprint for c in found.cells if c.variant.name == variant}
+        assert {s.fingerprint for name, s in check.inputs.items() if name != "train"} == rows
+
+
+def test_dropping_leaks_makes_the_training_rows_depend_on_the_evaluation(tmp_path):
+    found = compiled(tmp_path, put(STUDY, "data", {"leaks": "drop"}))
+    rows = found.train["sft_raw"].inputs["rows"]
+    assert {s.settings["split"] for s in rows.inputs.values()} == {"test"}
+
+
+def names(points):
+    return [cell.name for cell in cells(points)]
+
+
+def test_every_variant_meets_every_evaluation_in_the_files_order(tmp_path):
+    expected = ["base/chat", "base/raw", "sft_chat/chat", "sft_chat/raw", "sft_raw/chat", "sft_raw/raw"]
+    found = cells(opened(tmp_path))
+    assert [cell.name for cell in found] == expected
+    assert [cell.matched for cell in found] == [None, None, True, False, False, True]
+    assert [cell.baseline and cell.baseline.name for cell in found] == [None, None, *["base"] * 4]
+
+
+def test_an_undeclared_mismatch_is_refused_a_declared_one_skipped_or_allowed(tmp_path):
+    with pytest.raises(StudyError, match=r"sft_chat was trained under another format than evaluate\.raw uses"):
+        cells(opened(tmp_path, changed(mismatch=None)))
+    skipped = names(opened(tmp_path, changed(mismatch="skip")))
+    assert skipped == ["base/chat", "base/raw", "sft_chat/chat", "sft_raw/raw"]
+    assert len(names(opened(tmp_path, changed(mismatch="allow")))) == 6
+
+
+def test_formats_match_by_what_they_render_and_not_by_name_or_worked_examples(tmp_path):
+    formats = STUDY["formats"] | {
+        "chat4": {"template": "chat", "few_shots": {"k": 4}},
+        "sys": {"template": "chat", "system": "x"},
+    }
+    evaluate = {"shots": {"format": "chat4"}, "sys": {"format": "sys"}}
+    found = cells(
+        opened(tmp_path, changed(formats=formats, evaluate=evaluate, train={"a": {"format": "chat", "loss": "all"}}))
+    )
+    assert {c.evaluation.name: c.matched for c in found if c.variant.train} == {"shots": True, "sys": False}
+
+
+def test_each_seed_is_a_variant_with_the_baseline_of_its_seed(tmp_path):
+    found = cells(opened(tmp_path, changed(seeds=[3, 4], baseline="sft_raw", evaluate={"raw": {"format": "raw"}})))
+    assert {c.variant.name: c.variant.seed for c in found if c.variant.train} == {
+        "sft_chat#3": 3,
+        "sft_chat#4": 4,
+        "sft_raw#3": 3,
+        "sft_raw#4": 4,
+    }
+    compared = {c.variant.name: c.baseline.name for c in found if c.baseline}
+    assert compared == {"base": "sft_raw#3", "sft_chat#3": "sft_raw#3", "sft_chat#4": "sft_raw#4"}
+
+
+def test_a_sweep_names_what_differs_and_keeps_what_is_equal_once(tmp_path):
+    found = names(opened(tmp_path, put(STUDY, "sweep", {"train.sft_raw.lr": [0.1, 0.2]})))
+    assert found == [
+        "base/chat",
+        "base/raw",
+        "sft_chat/chat",
+        "sft_chat/raw",
+        "sft_raw@lr=0.1/chat",
+        "sft_raw@lr=0.1/raw",
+        "sft_raw@lr=0.2/chat",
+        "sft_raw@lr=0.2/raw",
+    ]
+
+
+def test_a_sweep_over_models_compares_each_variant_with_its_own_base(tmp_path):
+    found = cells(opened(tmp_path, put(STUDY, "sweep", {"model": ["tiny", "a/b"]})))
+    assert {c.variant.name: c.baseline.name for c in found if c.baseline} == {
+        f"{name}@model={model}": f"base@model={model}" for name in ("sft_chat", "sft_raw") for model in ("tiny", "a/b")
+    }
+
+
+@pytest.mark.parametrize("field", ["data.leaks", "alpha", "hardware.micro_batch_size"])
+def test_a_sweep_over_what_a_study_has_once_is_refused(tmp_path, field):
+    values = {"data.leaks": ["drop", "report"], "alpha": [0.05, 0.1], "hardware.micro_batch_size": [1, 2]}[field]
+    with pytest.raises(StudyError, match=f"sweep: {field.partition('.')[0]} differs at"):
+        compiled(tmp_path, put(STUDY, "sweep", {field: values}))
+
+
+def test_smoke_is_the_same_study_at_the_size_of_a_minute(tmp_path):
+    raw = put(
+        put(changed(model="Qwen/Qwen3-4B"), "train.sft_raw.model", "other/model"), "evaluate.raw.max_new_tokens", 9
+    )
+    study = only(tmp_path, raw)
+    small = smoke(study)
+    assert (small.study, small.model, small.smoke) == ("templates-smoke", "tiny", True)
+    assert {t.model for t in small.train.values()} == {None}
+    assert all(t.max_steps <= 12 and t.rows <= 96 for t in small.train.values())
+    assert [e.rows for e in small.evaluate.values()] == [32, 32]
+    assert [e.max_new_tokens for e in small.evaluate.values()] == [64, 9]
+    assert [(t.format, t.loss, t.lr) for t in small.train.values()] == [
+        (t.format, t.loss, t.lr) for t in study.train.values()
+    ]
+    assert (small.formats, small.mismatch, small.seeds) == (study.formats, study.mismatch, study.seeds)
+
+
+def test_smoke_needs_no_data_but_the_rows_that_tasks_ship(tmp_path):
+    [(label, study)] = opened(tmp_path, changed(task="gsm8k", model="Qwen/Qwen3-4B"))
+    found = compile_study([(label, smoke(study))], tmp_path)
+    assert found.scores["base/raw"].inputs["rows"].settings["source"]["builtin"] == "gsm8k"
+    assert all(step.blocked is None for step in found.train.values())
+
+
+def test_a_model_or_data_set_that_is_not_there_blocks_its_steps_and_no_others(tmp_path):
+    found = compiled(tmp_path, put(STUDY, "train.sft_raw.model", "./gone"))
+    assert "gone has no config.json" in found.train["sft_raw"].blocked
+    assert found.train["sft_chat"].blocked is None
+    files = compiled(tmp_path, changed(task="gsm8k", data={"files": {"test": "gone.jsonl"}}))
+    assert "gone.jsonl is not a file" in files.scores["base/raw"].inputs["rows"].blocked
+
+
+def test_a_plan_is_plain_json_and_names_no_place(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"question": "1 + 1?", "answer": "#### 2"}\n')
+    data = {"files": {"train": "rows.jsonl", "test": "rows.jsonl"}}
+    found = compiled(tmp_path, changed(task="gsm8k", data=data))
+    for step in (*found.train.values(), *found.scores.values(), found.train["sft_raw"].inputs["rows"]):
+        assert str(tmp_path) not in json.dumps(step.identity)

@@ -1,0 +1,205 @@
+"""Reading a study: mistakes are one line with file, key path and the nearest key; entries merge and multiply."""
+
+import pytest
+import yaml
+from study_files import STUDY, changed, only, opened, put
+
+from tunelab.errors import StudyError
+from tunelab.study.read import bundled, read_study
+
+
+@pytest.mark.parametrize(
+    ("path", "nearest"),
+    [
+        ("modle", "model"),
+        ("formats.chat.templte", "template"),
+        ("formats.chat.few_shots.kk", "k"),
+        ("recipe.lrr", "lr"),
+        ("recipe.lora.rnk", "rank"),
+        ("train.sft_chat.los", "loss"),
+        ("train.sft_chat.lora.alfa", "alpha"),
+        ("evaluation.temprature", "temperature"),
+        ("evaluate.raw.sample", "samples"),
+        ("data.sorce", "source"),
+        ("hardware.micro_batch", "micro_batch_size"),
+    ],
+)
+def test_an_unknown_key_is_named_with_file_path_and_nearest_key(tmp_path, path, nearest):
+    with pytest.raises(StudyError) as raised:
+        opened(tmp_path, put(STUDY, path, 1))
+    assert str(raised.value) == f"{tmp_path}/study.yaml: unknown key {path!r}; did you mean {nearest!r}?"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("recipe.lr", -1, "train.sft_chat.lr: got -1; input should be greater than 0"),
+        ("recipe.lr", "fast", "train.sft_chat.lr: got 'fast'"),
+        ("recipe.method", "stf", "train.sft_chat.method: got 'stf'; input should be 'sft'"),
+        ("train.sft_chat.format", "chatt", "train.sft_chat.format: got 'chatt', expected a name under formats"),
+        ("evaluate.raw.format", "rw", "evaluate.raw.format: got 'rw', expected a name under formats"),
+        ("evaluate.raw.rows", 0, "evaluate.raw.rows: got 0"),
+        ("evaluate.raw.rows", 1.5, "evaluate.raw.rows: got 1.5"),
+        ("formats.chat.template", "chatml", "formats.chat.template: got 'chatml'"),
+        ("baseline", "bse", "baseline: got 'bse', expected one of base, sft_chat, sft_raw"),
+        ("train.base", {"format": "raw", "loss": "all"}, "train.base: the name 'base' is taken"),
+        ("train.sft_chat", 3, "train.sft_chat: got 3, expected a mapping of settings"),
+        ("train", ["a"], "train and recipe: expected mappings"),
+        ("sweep", {"recipe.lr": 1}, "sweep: expected a mapping of field to a list of values"),
+        ("alpha", 1.0, "alpha: got 1.0; input should be less than 1"),
+        ("study", "a/b", "study: got 'a/b'"),
+        ("seeds", [], "seeds: got []"),
+    ],
+)
+def test_a_wrong_value_is_named_with_file_and_path(tmp_path, path, value, expected):
+    with pytest.raises(StudyError) as raised:
+        opened(tmp_path, put(STUDY, path, value))
+    assert str(raised.value).startswith(f"{tmp_path}/study.yaml: {expected}")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("missing", ["study", "question", "model", "task", "formats", "evaluate"])
+def test_a_missing_field_is_named(tmp_path, missing):
+    with pytest.raises(StudyError, match=rf"study\.yaml: {missing}: "):
+        opened(tmp_path, changed(**{missing: None}))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("study: a\nmodel: tiny\nmodel: other\n", "the key 'model' is written twice"),
+        ("formats:\n  raw: {template: raw}\n  raw: {template: chat}\n", "the key 'raw' is written twice"),
+        ("recipe: {lr: 1, epochs: 2, lr: 3}\n", "the key 'lr' is written twice"),
+        ("a: [1\n", "not valid YAML"),
+        ("- a\n", "got list, expected a mapping"),
+        ("", "got NoneType, expected a mapping"),
+    ],
+)
+def test_a_file_that_is_no_study_is_refused_in_one_line(tmp_path, text, expected):
+    with pytest.raises(StudyError) as raised:
+        opened(tmp_path, text)
+    assert expected in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path):
+    (tmp_path / "study.yaml").write_bytes("question: é\n".encode("latin-1"))
+    with pytest.raises(StudyError, match=r"study\.yaml: is not UTF-8"):
+        read_study(str(tmp_path / "study.yaml"))
+
+
+def test_merge_keys_of_yaml_are_no_duplicates(tmp_path):
+    text = yaml.safe_dump(STUDY, sort_keys=False).replace("  sft_chat:\n", "  sft_chat: &first\n")
+    text = text.replace("  sft_raw:\n", "  sft_raw:\n    <<: *first\n")
+    assert only(tmp_path, text).train["sft_raw"].format == "raw"
+
+
+def test_an_unknown_study_names_the_nearest():
+    with pytest.raises(StudyError, match=r"got 'quikstart', expected a YAML file.*did you mean 'quickstart'"):
+        read_study("quikstart")
+
+
+def test_entries_inherit_the_shared_settings_and_override_them_deeply(tmp_path):
+    raw = put(put(STUDY, "recipe.lora", {"rank": 8, "alpha": 4}), "train.sft_raw.lora", {"rank": 2})
+    study = only(tmp_path, put(raw, "evaluate.raw.rows", 7))
+    assert (study.train["sft_chat"].lora.rank, study.train["sft_chat"].lr) == (8, 0.001)
+    assert (study.train["sft_raw"].lora.rank, study.train["sft_raw"].lora.alpha) == (2, 4)
+    assert (study.evaluate["chat"].rows, study.evaluate["raw"].rows) == (40, 7)
+
+
+def test_a_matrix_multiplies_an_entry(tmp_path):
+    raw = put(
+        STUDY, "train", {"sft_{format}_{loss}": {"matrix": {"format": ["chat", "raw"], "loss": ["all", "completion"]}}}
+    )
+    train = only(tmp_path, raw).train
+    assert {name: (entry.format, entry.loss) for name, entry in train.items()} == {
+        "sft_chat_all": ("chat", "all"),
+        "sft_chat_completion": ("chat", "completion"),
+        "sft_raw_all": ("raw", "all"),
+        "sft_raw_completion": ("raw", "completion"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "matrix", "expected"),
+    [
+        ("sft_{format}", {"format": ["chat", "raw"], "loss": ["all", "completion"]}, "train.sft_chat: named twice"),
+        ("sft_{frmt}", {"format": ["chat"]}, "the name asks for 'frmt'"),
+        ("sft", {"format": "chat"}, "expected a mapping of field to a list of values"),
+    ],
+)
+def test_a_matrix_that_does_not_name_its_entries_is_refused(tmp_path, name, matrix, expected):
+    with pytest.raises(StudyError, match=expected):
+        opened(tmp_path, put(STUDY, "train", {name: {"matrix": matrix, "format": "chat", "loss": "all"}}))
+
+
+@pytest.mark.parametrize(
+    ("override", "read"),
+    [
+        ("recipe.lr=1e-4", lambda s: [t.lr for t in s.train.values()] == [1e-4, 1e-4]),
+        ("train.sft_*.lr=0.5", lambda s: [t.lr for t in s.train.values()] == [0.5, 0.5]),
+        ("train.*raw.lr=0.5", lambda s: [t.lr for t in s.train.values()] == [0.001, 0.5]),
+        ("model=./here", lambda s: s.model == "./here"),
+        ("data.files={train: a.jsonl}", lambda s: s.data.files == {"train": "a.jsonl"}),
+        ("formats.chat.few_shots.k=3", lambda s: s.formats["chat"].few_shots.k == 3),
+        ("formats.chat.stop=[a, b]", lambda s: s.formats["chat"].stop == ("a", "b")),
+        ("evaluation.rows=0.5", lambda s: s.evaluate["raw"].rows == 0.5),
+        ("evaluation.rows=null", lambda s: s.evaluate["raw"].rows is None),
+        ("question=a=b", lambda s: s.question == "a=b"),
+        ("train=sft_r*", lambda s: list(s.train) == ["sft_raw"]),
+        ("train=*", lambda s: list(s.train) == ["sft_chat", "sft_raw"]),
+        ("train=sft_raw,sft_chat", lambda s: list(s.train) == ["sft_chat", "sft_raw"]),
+        ("evaluate=chat", lambda s: list(s.evaluate) == ["chat"]),
+    ],
+)
+def test_an_override_reaches_every_field_and_selects_entries(tmp_path, override, read):
+    assert read(only(tmp_path, STUDY, override))
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("recipe.lr", "got 'recipe.lr', expected key=value"),
+        ("recipe.lrr=1", "unknown key 'recipe.lrr'; did you mean 'lr'?"),
+        ("train.sft_x*.lr=1", "'sft_x*' matches no entry"),
+        ("train=sft_rw", "train: 'sft_rw' matches no entry; did you mean 'sft_raw'?"),
+        ("model.size=1", "'size' lies below a value that is not a mapping"),
+        ("recipe.lr=[1", "expected a YAML value"),
+    ],
+)
+def test_a_wrong_override_is_one_line(tmp_path, override, expected):
+    with pytest.raises(StudyError) as raised:
+        opened(tmp_path, STUDY, override)
+    assert expected in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+LONG = "You are a careful teacher of arithmetic.\nWrite every step on a line of its own: then the answer, after four hashes."
+
+
+def test_a_sweep_crosses_its_fields_and_labels_the_points(tmp_path):
+    raw = put(STUDY, "sweep", {"recipe.lr": [0.1, 0.2], "formats.chat.system": [None, LONG]})
+    points = opened(tmp_path, raw)
+    assert [label for label, _ in points][:2] == ["lr=0.1,system=None", f"lr=0.1,system={LONG}"]
+    assert [(s.train["sft_raw"].lr, s.formats["chat"].system) for _, s in points] == [
+        (0.1, None),
+        (0.1, LONG),
+        (0.2, None),
+        (0.2, LONG),
+    ]
+    assert all(study.sweep == {} for _, study in points)
+
+
+def test_a_sweep_over_settings_or_selections_keeps_their_values(tmp_path):
+    lora = {"rank": 4, "targets": [f"a_module_with_a_long_name_{i}" for i in range(9)]}
+    [(_, swept)] = opened(tmp_path, put(STUDY, "sweep", {"recipe.lora": [lora]}))
+    assert swept.train["sft_raw"].lora.targets == tuple(lora["targets"])
+    points = opened(tmp_path, put(STUDY, "sweep", {"train": ["sft_raw", "sft_chat"]}))
+    assert [list(study.train) for _, study in points] == [["sft_raw"], ["sft_chat"]]
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_every_bundled_study_reads(name):
+    points = read_study(name)
+    assert {study.study for _, study in points} == {name}
+    assert all(study.question.endswith("?") for _, study in points)
