@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from decimal import Decimal
@@ -54,7 +55,7 @@ def test_the_order_of_a_list_matters_and_its_type_does_not():
     assert canonical((1, 2)) == canonical([1, 2])
 
 
-@pytest.mark.parametrize("value", [Path("/tmp"), {1}, b"x", Decimal(1), np.float64(1), np.int64(1), object])
+@pytest.mark.parametrize("value", [Path("/tmp"), {1}, b"x", Decimal(1), np.float64(1), signal.SIGTERM, object])
 def test_an_unknown_type_is_refused_and_its_place_named(value):
     with pytest.raises(CanonicalError, match=r"^\$\.recipe\.rates\[1\]: got \w+, expected None, bool.*; convert it"):
         canonical({"recipe": {"rates": [1, value]}})

@@ -24,6 +24,8 @@ try:
     HubSource(dataset).rows("train")
 except DataError as error:
     print(round(time.monotonic() - start, 2), error)
+import huggingface_hub.constants
+assert huggingface_hub.constants.HF_HUB_OFFLINE
 """
 
 

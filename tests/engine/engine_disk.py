@@ -6,7 +6,9 @@ from pathlib import Path
 
 from engine_steps import fill, run, step, write
 
+from tunelab.engine.attempt import Attempt
 from tunelab.engine.store import Store
+from tunelab.files import append_lines, read_lines
 
 
 def take(path, size):
@@ -30,6 +32,18 @@ def told(store, steps):
     }
 
 
+def torn(folder, ballast):
+    """Let the disk run full in the middle of a line of ``attempts.jsonl``; return the events that are left."""
+    folder.mkdir()
+    path = folder / "attempts.jsonl"
+    append_lines(path, [{"event": "ended", "seconds": 1, "cpu_seconds": 1, "padding": "x" * 4000}])
+    take(ballast, 2_000_000)
+    attempt = Attempt(folder)
+    ballast.unlink()
+    attempt.close()
+    return [row["event"] for row in read_lines(path)]
+
+
 if __name__ == "__main__":
     disk = Path(sys.argv[1])
     small = step(write, "small")
@@ -44,4 +58,4 @@ if __name__ == "__main__":
     results.append(told(Store(disk / "store"), [step(write, "new")]))
     (disk / "ballast").unlink()
     results.append(told(store, steps))
-    print(json.dumps(results))
+    print(json.dumps({"runs": results, "attempts": torn(disk / "torn", disk / "ballast")}))

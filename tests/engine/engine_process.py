@@ -3,13 +3,14 @@
 import sys
 from pathlib import Path
 
-from engine_steps import chain, run, step, write
+from engine_steps import chain, fail_late, run, step, write
 
 from tunelab.engine.store import Store
 
 GRAPHS = {
     "chain": lambda **circumstance: chain(8, **circumstance)[-1:],
     "wide": lambda **circumstance: [step(write, f"w{n}", circumstance=circumstance) for n in range(12)],
+    "bad": lambda **circumstance: [step(fail_late, "bad", circumstance=circumstance)],
     "one": lambda **circumstance: [step(write, "one", circumstance=circumstance)],
 }
 

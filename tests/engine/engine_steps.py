@@ -82,15 +82,17 @@ def lose_lease_once(context):
         give_lease_away(context.directory, age=3600)
         if context.circumstance["then"] == "fail":
             raise ValueError("the other process moved my files")
+        for done in range(500 if context.circumstance["then"] == "report" else 0):
+            context.progress(done, 500, "rows")
+            time.sleep(0.01)
     write_json(context.directory / OUT, sorted(path.name for path in context.directory.iterdir()))
 
 
-def report_for_ever(context):
-    """Give the lease away and report progress until somebody objects."""
-    give_lease_away(context.directory, age=0)
-    for done in range(1000):
-        context.progress(done, 1000, "rows")
-        time.sleep(0.01)
+def fail_late(context):
+    """Fail after a while."""
+    log(context)
+    time.sleep(context.circumstance["pause"])
+    raise ValueError("loss is not finite")
 
 
 def fill(context):

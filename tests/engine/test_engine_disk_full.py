@@ -18,7 +18,7 @@ def on_small_disk(folder, command):
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def seen(tmp_path_factory):
     """What four runs did: too little space for one step, no space for its folder, for any folder, enough space."""
     folder = tmp_path_factory.mktemp("disk")
     try:
@@ -30,6 +30,12 @@ def runs(tmp_path_factory):
     made = on_small_disk(folder, '"$1" "$2" "$0"')
     assert made.returncode == 0, made.stderr
     return json.loads(made.stdout)
+
+
+@pytest.fixture
+def runs(seen):
+    """What the four runs told."""
+    return seen["runs"]
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_record(runs):
@@ -49,6 +55,10 @@ def test_a_disk_full_to_the_last_byte_stops_a_step_before_it_starts(runs):
 
 def test_a_full_disk_leaves_neither_half_written_files_nor_leases(runs):
     assert [run["left"] for run in runs] == [[], [], [], []]
+
+
+def test_a_line_torn_by_a_full_disk_does_not_spoil_the_next_one(seen):
+    assert seen["attempts"] == ["ended", "ended"]
 
 
 def test_a_rerun_succeeds_once_there_is_space(runs):

@@ -2,18 +2,22 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from engine_steps import OUT, give_lease_away, lose_lease_once, report_for_ever, run, starts, step, write
+from engine_steps import OUT, give_lease_away, lose_lease_once, run, starts, step, write
+from filelock import FileLock
 
 from tunelab.engine import lease
 from tunelab.engine.attempt import Attempt
 from tunelab.engine.lease import STALE_SECONDS
+from tunelab.engine.store import Store
 from tunelab.errors import LeaseLost
 
 SCRIPT = Path(__file__).with_name("engine_process.py")
@@ -39,6 +43,15 @@ def test_two_processes_share_the_steps_and_run_each_once(store, tmp_path):
     rows = [line.split() for line in log.read_text().splitlines()]
     assert Counter(name for name, _ in rows) == Counter({f"w{n}": 1 for n in range(12)})
     assert {int(pid) for _, pid in rows} == {p.pid for p in both}
+
+
+def test_only_one_of_many_claims_at_the_same_moment_wins(store):
+    with ThreadPoolExecutor(8) as threads:
+        for number in range(20):
+            one = step(write, f"s{number}")
+            held = [won for won in threads.map(store.claim, [one] * 8) if won is not None]
+            assert len(held) == 1
+            held[0].release()
 
 
 def test_a_step_of_a_killed_process_is_taken_over_at_once(store, tmp_path):
@@ -122,11 +135,30 @@ def test_the_end_of_a_step_that_was_taken_over_leaves_no_trace(store, tmp_path, 
     assert {"record.json", "failed.json"}.isdisjoint(seen)
 
 
-def test_a_step_stops_at_its_next_sign_of_progress_once_its_lease_is_lost(store, monkeypatch):
+def test_a_step_stops_at_its_next_sign_of_progress_once_its_lease_is_lost(store, tmp_path, monkeypatch):
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.02)
-    one = step(report_for_ever, "one")
-    monkeypatch.setattr("tunelab.engine.runner.POLL_SECONDS", "no more than one attempt")
-    with pytest.raises(TypeError):
-        run(store, one)
-    assert store.find(one) is None
-    assert store.is_running(one)
+    one = step(lose_lease_once, "one", circumstance={"log": str(tmp_path / "log"), "then": "report"})
+    outcome, events = run(store, one)
+    assert outcome.ok
+    assert starts(tmp_path / "log") == ["one", "one"]
+    assert 0 < len(events.moved) < 250
+
+
+def test_a_step_that_fails_in_one_process_is_not_tried_again_by_one_that_waited_for_it(store, tmp_path):
+    log = tmp_path / "log"
+    both = [process(store, "bad", log, 2) for _ in range(2)]
+    assert [p.wait() for p in both] == [1, 1]
+    assert starts(log) == ["bad"]
+
+
+def test_a_step_finished_while_another_process_was_about_to_claim_it_is_not_run_again(store, tmp_path):
+    one, elsewhere = step(write, "one"), Store(tmp_path / "elsewhere")
+    run(elsewhere, one)
+    store.root.mkdir()
+    with ThreadPoolExecutor(1) as thread:
+        with FileLock(store.root / "claims.lock"):
+            ran = thread.submit(run, store, one)
+            time.sleep(0.2)
+            shutil.copytree(elsewhere.directory(one), store.directory(one))
+        outcome, events = ran.result()
+    assert (outcome.ok, events.started_names) == (True, [])

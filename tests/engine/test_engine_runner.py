@@ -17,6 +17,7 @@ from engine_steps import (
 
 from tunelab.engine.runner import Runner, State, artifact_of
 from tunelab.engine.store import Store
+from tunelab.files import read_lines
 
 
 @pytest.fixture
@@ -43,7 +44,8 @@ def test_each_step_runs_once_and_a_second_run_runs_nothing(store, tmp_path):
 def test_a_failed_step_blocks_what_depends_on_it_and_nothing_else(store, broken):
     bad = step(fail_while, "bad", circumstance={"while": str(broken)})
     below = step(write, "below", [bad])
-    outcome, events = run(store, step(write, "end", [below]), step(write, "ordered", after=(bad,)), step(write, "free"))
+    free = step(write, "free")
+    outcome, events = run(store, step(write, "end", [free, below]), step(write, "ordered", after=(bad,)), free)
     assert not outcome.ok
     assert events.ended_states == {
         "bad": "failed", "below": "blocked", "end": "blocked", "ordered": "blocked", "free": "done"
@@ -171,6 +173,7 @@ def test_time_adds_up_over_attempts_and_a_torn_line_does_no_harm(store):
     first = json.loads((directory / "attempts.jsonl").read_text().splitlines()[1])["seconds"]
     run(store, one)
     record = store.find(one).record
+    assert [line["event"] for line in read_lines(directory / "attempts.jsonl")] == ["started", "ended"] * 2
     assert record.attempts == 2
     assert record.seconds >= first > 0.05
 

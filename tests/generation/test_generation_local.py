@@ -4,9 +4,13 @@ import pytest
 import torch
 
 from tunelab.data.sample import Message
+from tunelab.formats.format import Format
+from tunelab.formats.renderer import Renderer
 from tunelab.generation.batches import plan_batches, run_batches
 from tunelab.generation.decoding import Decoding, Request
 from tunelab.generation.local import LocalGenerator
+from tunelab.models.load import load_tokenizer
+from tunelab.models.spec import resolve
 from tunelab.tasks.arithmetic_problems import problems
 
 GREEDY = Decoding(max_new_tokens=32)
@@ -85,6 +89,15 @@ def test_a_stop_string_ends_an_answer_at_the_token_that_completes_it(tiny, rende
 def test_neither_output_nor_count_depends_on_the_batch(tiny, renderer, size):
     generator = LocalGenerator(tiny, renderer, GREEDY, STOPS)
     assert generated(generator, requests(renderer), size) == generated(generator, requests(renderer), 1)
+
+
+def test_a_stop_string_inside_thinking_that_the_prompt_began_does_not_stop(tiny):
+    tokenizer = load_tokenizer(resolve("tiny"))
+    tokenizer.chat_template += "{% if add_generation_prompt %}{{ '<think>\n' }}{% endif %}"
+    thinking = Renderer(tokenizer, Format(template="chat"))
+    free, stopped = (generated(LocalGenerator(tiny, thinking, GREEDY, s), requests(thinking), 4) for s in ((), STOPS))
+    assert any(stop in o.output for o in free for stop in STOPS)
+    assert stopped == free
 
 
 def test_a_spent_budget_is_length_and_an_ended_turn_is_stop(tiny, renderer):

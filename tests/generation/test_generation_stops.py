@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunelab.generation.stops import find_stop
+from tunelab.generation.stops import find_stop, open_thought
 
 PIECES = st.lists(st.sampled_from(["<think>", "</think>", "STOP", "Q:", "a", "\n"]), max_size=12).map("".join)
 
@@ -43,6 +43,14 @@ def test_the_first_stop_outside_thinking_is_where_a_reader_would_stop(text):
 )
 def test_a_stop_string_inside_thinking_does_not_stop(text, expected):
     assert find_stop(text, ("\nQ:",)) == expected
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [("q", ""), ("q<think>\n", "<think>"), ("<think>a</think>\n", ""), ("What is <think>?\nA:", "")],
+)
+def test_a_prompt_may_leave_a_thought_open(prompt, expected):
+    assert open_thought(prompt) == expected
 
 
 def test_without_stop_strings_nothing_stops():

@@ -1,4 +1,4 @@
-"""Readings of a final number, against the references' own regular expressions, recorded verdicts and plain arithmetic."""
+"""Readings of a final number, against recorded verdicts and a table of the traps."""
 
 import json
 import os

@@ -144,6 +144,13 @@ def test_worked_examples_of_every_point_of_a_sweep_are_kept_out_too(tmp_path):
         assert {"seed": 0, "k": 4} in step.inputs["rows"].settings["reserve"]
 
 
+def test_worked_examples_are_kept_out_of_the_scored_rows_of_the_same_split(tmp_path):
+    raw = put(put(STUDY, "formats.chat.few_shots", {"k": 2}), "evaluate.chat.split", "train")
+    scores = compiled(tmp_path, raw).scores
+    assert scores["base/chat"].inputs["rows"].settings["reserve"] == [{"seed": 0, "k": 2}]
+    assert "reserve" not in scores["base/raw"].inputs["rows"].settings
+
+
 def test_a_few_shot_prompt_is_declared_as_an_input(tmp_path):
     found = compiled(tmp_path, put(STUDY, "formats.chat.few_shots", {"k": 2}))
     outputs = found.scores["base/chat"].inputs["outputs"]
@@ -209,6 +216,18 @@ def test_each_seed_is_a_variant_with_the_baseline_of_its_seed(tmp_path):
     }
     compared = {c.variant.name: c.baseline.name for c in found if c.baseline}
     assert compared == {"base": "sft_raw#3", "sft_chat#3": "sft_raw#3", "sft_chat#4": "sft_raw#4"}
+
+
+def test_a_variant_of_another_model_is_compared_with_that_models_base(tmp_path):
+    train = {"own": {"format": "raw", "loss": "all"}, "other": {"format": "raw", "loss": "all", "model": "a/b"}}
+    found = cells(opened(tmp_path, changed(train=train)))
+    assert {c.variant.name: c.baseline.name for c in found if c.variant.train} == {"own": "base", "other": "base_b"}
+
+
+def test_two_variants_of_one_name_are_refused_and_not_merged(tmp_path):
+    train = {name: {"format": "raw", "loss": "all", "model": f"{name}/same"} for name in ("a", "b")}
+    with pytest.raises(StudyError, match="two variants have the name 'base_same'"):
+        cells(opened(tmp_path, changed(train=train)))
 
 
 def test_a_sweep_names_what_differs_and_keeps_what_is_equal_once(tmp_path):

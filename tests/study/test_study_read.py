@@ -7,6 +7,8 @@ from study_files import STUDY, changed, only, opened, put
 from tunelab.errors import StudyError
 from tunelab.study.read import bundled, read_study
 
+LONG = "You are a careful teacher.\nWrite every step on a line of its own: then, after four hashes, the answer."
+
 
 @pytest.mark.parametrize(
     ("path", "nearest"),
@@ -172,9 +174,6 @@ def test_a_wrong_override_is_one_line(tmp_path, override, expected):
         opened(tmp_path, STUDY, override)
     assert expected in str(raised.value)
     assert "\n" not in str(raised.value)
-
-
-LONG = "You are a careful teacher of arithmetic.\nWrite every step on a line of its own: then the answer, after four hashes."
 
 
 def test_a_sweep_crosses_its_fields_and_labels_the_points(tmp_path):

@@ -82,8 +82,8 @@ def _print_end(opened: Opened, outcome: Outcome, comparison: dict[str, Any], fol
     counts = {state: sum(s is state for s in outcome.states.values()) for state in State}
     parts = [f"{n} {state.value}" for state, n in counts.items() if n]
     out.print(f"Steps: {', '.join(parts)}")
-    for message in dict.fromkeys(outcome.messages.values()):
-        out.print(f"  {message}", style="red", markup=False)
+    for name, message in outcome.failures().items():
+        out.print(f"  {name} failed: {message}", style="red", markup=False)
     report = folder / "report" / "index.html"
     if report.exists():
         print(f"Report: {report}")

@@ -13,6 +13,7 @@ from rich.table import Table
 
 MARKS = {"better": "[green]▲ better[/]", "worse": "[red]▼ worse[/]", "undecided": "[yellow]? undecided[/]"}
 LOG_WIDTH = 140
+WIDE = 110
 
 
 def console() -> Console:
@@ -23,9 +24,11 @@ def console() -> Console:
 def print_comparison(out: Console, comparison: Mapping[str, Any], question: str) -> None:
     """Print the cells with intervals and verdicts, then the effects, then what is missing."""
     out.print(f"\n[bold]{escape(question)}[/]\n")
-    out.print(_cells(comparison))
+    out.print(_cells(comparison, narrow=out.width < WIDE))
+    if any(row.get("verdict") == "undecided" for row in comparison["comparisons"]):
+        out.print("undecided (sees x): a difference of x would have been found in 80 of 100 such studies")
     if any(cell["matched"] is False for cell in comparison["cells"]):
-        out.print("≠ evaluated in another format than it was trained in\n")
+        out.print("≠ evaluated in another format than it was trained in")
     if comparison["effects"]:
         out.print(_effects(comparison))
     for row in comparison["thresholds"]:
@@ -37,31 +40,34 @@ def print_comparison(out: Console, comparison: Mapping[str, Any], question: str)
             out.print(f"[red]not compared:[/] {escape(row['cell'])}: {escape(row['refused'])}")
 
 
-def _cells(comparison: Mapping[str, Any]) -> Table:
+def _cells(comparison: Mapping[str, Any], narrow: bool) -> Table:
+    """The cells: seven columns, or the four that matter with values over their intervals on a narrow terminal."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("variant", "evaluation"):
-        table.add_column(name)
-    table.add_column("score (95 %)", no_wrap=True)
-    table.add_column("n", justify="right")
-    table.add_column("against the baseline (95 %)", no_wrap=True)
-    table.add_column("p (Holm)", justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("could see", justify="right", no_wrap=True)
+    columns = ("variant", "evaluation", "score (95 %)", "against the baseline (95 %)", "p (Holm)", "verdict", "n")
+    for name in ("cell", "score (95 %)", "against the baseline", "verdict") if narrow else columns:
+        table.add_column(name, no_wrap=True, justify="right" if name in ("p (Holm)", "n") else "left")
     against = {row["cell"]: row for row in comparison["comparisons"] if "refused" not in row}
     for cell in comparison["cells"]:
-        table.add_row(*_cell_row(cell, against.get(cell["cell"])))
+        variant, evaluation, score, difference, p, verdict, n = _cell_row(cell, against.get(cell["cell"]))
+        if narrow:
+            over = (entry.replace(" (", "\n(") for entry in (score, difference, verdict))
+            table.add_row(f"{variant}\n  {evaluation}", *over)
+        else:
+            table.add_row(variant, evaluation, score, difference, p, verdict, n)
     return table
 
 
-def _cell_row(cell: Mapping[str, Any], against: Mapping[str, Any] | None) -> list[str]:
+def _cell_row(cell: Mapping[str, Any], against: Mapping[str, Any] | None) -> tuple[str, ...]:
     found = cell["metrics"][cell["headline"]]
     label = escape(cell["evaluation"]) + (" ≠" if cell["matched"] is False else "")
-    row = [escape(cell["variant"]), label, f"{number(found['value'])} ({span(found)})", str(cell["scored"])]
+    row = (escape(cell["variant"]), label, f"{number(found['value'])} ({span(found)})")
     if against is None:
-        return [*row, "", "", "baseline" if cell["baseline"] is None else "", ""]
+        return (*row, "", "", "baseline" if cell["baseline"] is None else "", str(cell["scored"]))
+    verdict = MARKS[against["verdict"]]
+    if against["verdict"] == "undecided":
+        verdict += f" (sees {against['minimum_detectable_effect']:.3f})"
     difference = f"{against['difference']:+.3f} ({span(against)})"
-    detectable = f"{against['minimum_detectable_effect']:.3f}" if against["verdict"] == "undecided" else ""
-    return [*row, difference, f"{against['p_adjusted']:.2g}", MARKS[against["verdict"]], detectable]
+    return (*row, difference, f"{against['p_adjusted']:.2g}", verdict, str(cell["scored"]))
 
 
 def _effects(comparison: Mapping[str, Any]) -> Table:

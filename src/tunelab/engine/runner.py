@@ -72,6 +72,11 @@ class Outcome:
         """True when every step is finished."""
         return all(state in FINISHED for state in self.states.values())
 
+    def failures(self) -> dict[str, str]:
+        """Name and error of each step that failed; what was blocked by it is not listed."""
+        failed = (f for f, state in self.states.items() if state is State.FAILED)
+        return {self.effective[f].name: self.messages[f] for f in failed}
+
 
 class Runner:
     """Runs steps on one store, in this process."""

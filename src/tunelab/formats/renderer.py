@@ -55,7 +55,7 @@ class Renderer:
         self.tokenizer = tokenizer
         self.format = fmt
         self._shots = list(shots)
-        self._bos = tokenizer.bos_token_id
+        self._bos = tokenizer.bos_token_id if isinstance(tokenizer.bos_token_id, int) else None
         self._adds_bos = tokenizer("x")["input_ids"][:1] == [self._bos]  # pyright: ignore[reportIndexIssue]
         self.end_of_turn = self._find_end_of_turn()
 
@@ -168,9 +168,11 @@ class Renderer:
 
     def _prompt_ids(self, text: str) -> list[int]:
         ids = self._encode(text)
+        if self._bos is None:
+            return ids
         if self.format.template == "raw" and self._adds_bos:
             ids = [self._bos, *ids]
-        if self._bos is not None and ids[:2] == [self._bos, self._bos]:
+        if ids[:2] == [self._bos, self._bos]:
             raise FormatError(
                 "beginning-of-text token: the prompt begins with it twice; remove one from the template or prompt"
             )

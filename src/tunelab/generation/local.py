@@ -11,7 +11,7 @@ from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel,
 from tunelab.formats.renderer import Renderer
 from tunelab.generation.decoding import Decoding, Output, Request
 from tunelab.generation.sampling import CounterSampler
-from tunelab.generation.stops import find_stop
+from tunelab.generation.stops import find_stop, open_thought
 
 
 class LocalGenerator:
@@ -45,7 +45,7 @@ class LocalGenerator:
             attention_mask=mask,
             generation_config=self._config,
             logits_processor=LogitsProcessorList(samplers),
-            stopping_criteria=StoppingCriteriaList([_StopStrings(self._renderer, self._stops, width)]),
+            stopping_criteria=StoppingCriteriaList([_StopStrings(self._renderer, self._stops, batch, width)]),
         )
         return [self._output(request, row) for request, row in zip(batch, made[:, width:].tolist(), strict=True)]
 
@@ -54,7 +54,8 @@ class LocalGenerator:
         stop_ids = set(self._config.eos_token_id)  # pyright: ignore[reportArgumentType]
         end = next((i for i, token in enumerate(row) if token in stop_ids), None)
         text = self._renderer.parse(row if end is None else row[:end])
-        cut = find_stop(text, self._stops)
+        before = open_thought(request.prompt)
+        cut = find_stop(before + text, self._stops) - len(before)
         finish = "stop_string" if cut >= 0 else "length" if end is None else "stop"
         tokens = len(row) if end is None else end + 1
         while finish == "stop_string" and row[tokens - 1] == self._pad:
@@ -73,23 +74,26 @@ class LocalGenerator:
 class _StopStrings(StoppingCriteria):
     """Ends the rows whose text contains a stop string; a cheap look at the tail decides whether to look closer."""
 
-    def __init__(self, renderer: Renderer, stops: Sequence[str], prompt_width: int) -> None:
+    def __init__(self, renderer: Renderer, stops: Sequence[str], batch: Sequence[Request], prompt_width: int) -> None:
         self._tokenizer = renderer.tokenizer
         self._stops = stops
+        self._before = [open_thought(request.prompt) for request in batch]
         self._width = prompt_width
         self._tail = max((len(stop.encode()) for stop in stops), default=0)
 
     def __call__(self, input_ids: torch.LongTensor, scores: Any, **kwargs: Any) -> torch.BoolTensor:
         """Return (batch,) flags."""
         rows: list[list[int]] = input_ids[:, self._width :].tolist()
-        flags = [bool(self._stops) and self._stopped(row) for row in rows]
+        flags = [
+            bool(self._stops) and self._stopped(row, before) for row, before in zip(rows, self._before, strict=True)
+        ]
         return torch.tensor(flags, device=input_ids.device, dtype=torch.bool)  # pyright: ignore[reportReturnType]
 
-    def _stopped(self, row: list[int]) -> bool:
+    def _stopped(self, row: list[int], before: str) -> bool:
         tail = str(self._tokenizer.decode(row[-self._tail :]))
         if not any(stop in tail for stop in self._stops):
             return False
-        return find_stop(str(self._tokenizer.decode(row)), self._stops) >= 0
+        return find_stop(before + str(self._tokenizer.decode(row)), self._stops) >= 0
 
 
 def _configured_stops(model: PreTrainedModel) -> set[int]:

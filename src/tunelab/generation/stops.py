@@ -9,7 +9,13 @@ import re
 from collections.abc import Sequence
 
 THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+OPEN = "<think>"
 HIDDEN = "\0"
+
+
+def open_thought(prompt: str) -> str:
+    """Return the think tag that a prompt ends with, for the model to go on thinking, or the empty text."""
+    return OPEN if prompt.rstrip().endswith(OPEN) else ""
 
 
 def find_stop(text: str, stops: Sequence[str]) -> int:

@@ -101,6 +101,9 @@ def _variants(study: Study) -> list[Variant]:
             label = name if len(study.seeds) == 1 else f"{name}#{seed}"
             fmt = study.formats[train.format]
             found.append(Variant(label, train.model or study.model, train, fmt, train.task or study.task, seed))
+    names = [variant.name for variant in found]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise StudyError(f"{study.study}: two variants have the name {repeated[0]!r}; rename a train entry or a model")
     return found
 
 

@@ -127,9 +127,15 @@ class _Compiler:
         )
 
     def evaluation_rows(self, evaluation: Evaluation) -> Step:
-        settings = evaluation.settings
-        split = settings.split or tasks.find_task(evaluation.task, self.folder).test_split
-        return self.prepare(evaluation.task, split, self.subset(settings.rows, settings.rows_seed))
+        settings, task = evaluation.settings, tasks.find_task(evaluation.task, self.folder)
+        split = settings.split or task.test_split
+        reserved = self.reserved() if split == task.train_split else {}
+        return self.prepare(evaluation.task, split, self.subset(settings.rows, settings.rows_seed) | reserved)
+
+    def reserved(self) -> dict[str, Any]:
+        """Leave the worked examples of every format out of the rows, so that no prompt holds its own question."""
+        shots = sorted({(f.few_shots.seed, f.few_shots.k) for f in self.study.formats.values() if f.few_shots.k})
+        return {"reserve": [{"seed": seed, "k": k} for seed, k in shots]}
 
     def subset(self, rows: Size, seed: int) -> dict[str, Any]:
         return {"rows": rows, "seed": seed, **({"at_most": True} if self.study.smoke else {})}
@@ -142,11 +148,8 @@ class _Compiler:
         return self.prepare(task, split, {"shots": {"k": fmt.few_shots.k, "seed": fmt.few_shots.seed}})
 
     def training_rows(self, variant: Variant) -> Step:
-        """Training rows without the worked examples of any format of the study, so that no prompt holds a row twice."""
         assert variant.train is not None
-        reserve = sorted({(f.few_shots.seed, f.few_shots.k) for f in self.study.formats.values() if f.few_shots.k})
-        select = self.subset(variant.train.rows, variant.train.rows_seed)
-        select["reserve"] = [{"seed": seed, "k": k} for seed, k in reserve]
+        select = self.subset(variant.train.rows, variant.train.rows_seed) | self.reserved()
         avoid = self.evaluated_rows(variant) if self.study.data.leaks == "drop" else []
         return self.prepare(variant.task, tasks.find_task(variant.task, self.folder).train_split, select, avoid)
 

@@ -12,7 +12,8 @@ import hashlib
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,12 +67,12 @@ def train(job: Job, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
     trainable: Any = model
     if job.recipe.adaptation == "lora":
         trainable, facts["initial_adapter_sha256"] = add_adapter(model, job.recipe)
-    for name in job.hardware.track:
-        _point_tracker(name, job.directory)
-    trainer = make_trainer(job, trainable, tokenizer)
     resume = last_checkpoint(job.scratch)
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    with trackers(job.hardware.track, job.directory):
+        trainer = make_trainer(job, trainable, tokenizer)
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     trainer.save_model(str(job.directory / "model"))
+    (job.directory / "model" / "training_args.bin").unlink(missing_ok=True)
     keep_checkpoints(job)
     facts["steps"] = trainer.state.global_step
     facts["final_loss"] = last_loss(job.directory)
@@ -231,10 +232,25 @@ def last_loss(directory: Path) -> float | None:
     return rows[-1]["loss"] if rows else None
 
 
-def _point_tracker(name: str, directory: Path) -> None:
-    """Let a tracker keep its local files with the step, unless the user has chosen a place."""
-    variables = {"tensorboard": "TENSORBOARD_LOGGING_DIR", "wandb": "WANDB_DIR", "trackio": "TRACKIO_DIR"}
-    os.environ.setdefault(variables[name], str(directory / "tracking"))
+@contextmanager
+def trackers(names: tuple[str, ...], directory: Path) -> Generator[None]:
+    """Keep TensorBoard's files with the step, and give every training a W&B run of its own.
+
+    W&B and Trackio write where they always do; a process trains several variants, and W&B would log them as one.
+    """
+    place = "TENSORBOARD_LOGGING_DIR"
+    ours = "tensorboard" in names and place not in os.environ
+    if ours:
+        os.environ[place] = str(directory / "tensorboard")
+    try:
+        yield
+    finally:
+        if ours:
+            del os.environ[place]
+        if "wandb" in names:
+            import wandb
+
+            wandb.finish()
 
 
 def _plain(value: dict[str, Any]) -> dict[str, Any]:
