@@ -90,3 +90,24 @@ def test_a_store_made_by_a_newer_version_is_left_alone(tunelab, tmp_path):
     assert result.returncode == 1
     assert "newer tunelab" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_corrupt_record_is_named_and_nothing_is_lost(tunelab, tmp_path):
+    overrides = ("train=sft_chat", "evaluate=chat", "train.sft_chat.max_steps=2", "evaluate.chat.rows=4")
+    assert tunelab("run", "quickstart", *overrides).returncode == 0
+    record = next(tmp_path.glob(".tunelab/train/*/record.json"))
+    record.write_text(record.read_text()[:-40])
+    result = tunelab("run", "quickstart", *overrides)
+    assert result.returncode == 1
+    assert "is corrupt: move" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert (record.parent / "model" / "model.safetensors").exists()
+
+
+def test_a_worked_example_that_is_also_scored_stops_the_study(tunelab, tmp_path):
+    rows = "".join(row(f"What is {word} plus one?") for word in ("one", "two", "three", "four"))
+    study = study_with_files(tmp_path, rows, rows)
+    result = tunelab("run", study, "train={}", "formats.chat.few_shots.k=2")
+    assert result.returncode == 1
+    assert "2 evaluation rows are among the training rows" in result.stdout
+    assert not list(tmp_path.glob(".tunelab/generate/*/record.json"))

@@ -11,7 +11,8 @@ import pytest
 
 
 def test_help_names_every_verb_and_imports_nothing_heavy():
-    code = "import sys; sys.argv = ['tunelab', '--help']\nfrom tunelab.cli import main\ntry:\n main()\nexcept SystemExit:\n"
+    code = "import sys; sys.argv = ['tunelab', '--help']\nfrom tunelab.cli import main\n"
+    code += "try:\n main()\nexcept SystemExit:\n"
     code += (
         " heavy = {'torch', 'transformers', 'pydantic', 'numpy', 'pandas', 'yaml'} & set(sys.modules)\n print(heavy)"
     )
@@ -168,3 +169,11 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path):
     assert "run the same command again" in process.communicate(timeout=60)[1]
     assert process.returncode == 130
     assert not list(tmp_path.glob(".tunelab/*/*/lease.json"))
+
+
+def test_training_metrics_go_to_tensorboard_too(tunelab, tmp_path):
+    overrides = ("train=sft_chat", "evaluate=chat", "hardware.track=[tensorboard]")
+    assert tunelab("run", "quickstart", "--smoke", *overrides).returncode == 0
+    [events] = tmp_path.glob(".tunelab/train/*/tensorboard/events*")
+    assert events.stat().st_size > 0
+    assert tunelab("doctor").returncode == 0

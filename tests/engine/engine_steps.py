@@ -88,6 +88,12 @@ def lose_lease_once(context):
     write_json(context.directory / OUT, sorted(path.name for path in context.directory.iterdir()))
 
 
+def fail_without_trace(context):
+    """Fail where the failure cannot be written down."""
+    (context.directory / "failed.json").mkdir()
+    raise ValueError("loss is not finite")
+
+
 def fail_late(context):
     """Fail after a while."""
     log(context)

@@ -7,6 +7,7 @@ from engine_steps import (
     OUT,
     chain,
     fail_while,
+    fail_without_trace,
     interrupt_while,
     record_nan,
     run,
@@ -69,6 +70,12 @@ def test_a_failure_is_kept_with_its_traceback_until_a_rerun_succeeds(store, brok
     assert store.find(bad).record.attempts == 2
 
 
+def test_a_failure_that_cannot_be_kept_is_still_reported_as_what_it_was(store):
+    bad = step(fail_without_trace, "bad")
+    outcome, _ = run(store, bad)
+    assert outcome.messages == {bad.fingerprint: "ValueError: loss is not finite"}
+
+
 def test_one_runner_can_try_again(store, broken):
     bad = step(fail_while, "bad", circumstance={"while": str(broken)})
     _, events = run(store)
@@ -97,7 +104,7 @@ def test_a_tolerant_step_runs_with_holes_and_is_then_another_step(store, broken)
     broken.unlink()
     outcome, _ = run(store, end)
     assert artifact_of(store, outcome, end).path(OUT).read_text() == "end(bad() good())"
-    assert holed.record.fingerprint != end.fingerprint
+    assert len({holed.record.fingerprint, end.fingerprint, step(write, "end", [good]).fingerprint}) == 3
     assert holed.path(OUT).exists()
 
 

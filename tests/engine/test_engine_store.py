@@ -7,6 +7,7 @@ import re
 import pytest
 from engine_steps import OUT, copy_identity, fail_while, run, step, write, write_nested
 
+from tunelab.canonical import fingerprint
 from tunelab.engine.store import Store
 from tunelab.errors import StoreError
 
@@ -53,6 +54,7 @@ def test_identity_is_in_the_folder_before_the_step_does_anything(store):
     found = json.loads(store.find(one).path(OUT).read_text())
     assert found == one.identity | {"fingerprint": one.fingerprint}
     assert found["inputs"] == {"a": None, "b": None}
+    assert fingerprint(found["kind"], found["version"], found["settings"], found["inputs"]) == one.fingerprint
 
 
 def test_a_step_that_failed_can_still_be_explained(store, tmp_path):

@@ -13,8 +13,7 @@ from tunelab.files import write_json, write_lines
 from tunelab.formats.format import Format
 from tunelab.scoring.aggregate import summarise
 from tunelab.scoring.score import Metric, judged
-from tunelab.study.cells import Cell, Evaluation, Variant
-from tunelab.study.compile import describe_cell
+from tunelab.study.cells import Cell, Evaluation, Variant, describe_cell
 from tunelab.study.spec import Evaluate, Study, Train
 from tunelab.study.steps.score import read_scores
 

@@ -9,9 +9,8 @@ from study_files import STUDY, changed, opened
 
 from tunelab.scoring.aggregate import summarise
 from tunelab.scoring.score import Metric, Outcome, Score
-from tunelab.study.cells import cells
+from tunelab.study.cells import cells, describe_cell
 from tunelab.study.comparison import Scored, compare
-from tunelab.study.compile import describe_cell
 from tunelab.study.effects import effects
 
 BINARY, GRADED = Metric("m"), Metric("m", binary=False)
@@ -195,6 +194,11 @@ def test_recipes_that_differ_in_more_than_a_factor_show_no_effect_of_it(tmp_path
     train = {"one": {"format": "chat", "loss": "all"}, "two": {"format": "chat", "loss": "completion", **other}}
     rows, _ = crossed(tmp_path, train=train)
     assert "loss: completion - all" not in rows
+
+
+def test_settings_that_are_no_factor_show_no_effect(tmp_path):
+    train = {f"lr{n}": {"format": "chat", "loss": "all", "lr": n / 10} for n in (1, 2)}
+    assert set(crossed(tmp_path, train=train, seeds=[0, 1])[0]) == {"evaluation format: raw - chat"}
 
 
 def test_the_effect_of_adapters_is_shown_against_full_training(tmp_path):

@@ -163,9 +163,9 @@ def test_a_leak_check_comes_before_every_training(tmp_path):
     found = compiled(tmp_path)
     for variant, step in found.train.items():
         [check] = step.after
-        assert check.inputs["train"].fingerprint == step.inputs["rows"].fingerprint
+        assert check.inputs["seen_0"].fingerprint == step.inputs["rows"].fingerprint
         rows = {found.scores[c.name].inputs["rows"].fingerprint for c in found.cells if c.variant.name == variant}
-        assert {s.fingerprint for name, s in check.inputs.items() if name != "train"} == rows
+        assert {s.fingerprint for name, s in check.inputs.items() if name != "seen_0"} == rows
 
 
 def test_dropping_leaks_makes_the_training_rows_depend_on_the_evaluation(tmp_path):

@@ -12,9 +12,10 @@ from tunelab.generation.decoding import Decoding, Request
 from tunelab.generation.local import LocalGenerator
 from tunelab.models.load import load_model
 from tunelab.models.spec import resolve
+from tunelab.training.checkpoints import MARKER, save_steps
 from tunelab.training.recipe import Recipe
 from tunelab.training.rows import IGNORED
-from tunelab.training.sft import MARKER, largest_divisor, total_steps
+from tunelab.training.sft import largest_divisor, total_steps
 
 
 class Killed(Exception):
@@ -200,3 +201,9 @@ def test_the_renderer_of_training_is_the_renderer_of_evaluation(bench):
     prompt = bench.renderer.prompt([Message("user", sample.fields["question"])]).ids
     assert row["input_ids"][: len(prompt)] == prompt
     assert set(row["labels"][: len(prompt)]) == {IGNORED}
+
+
+def test_checkpoints_are_evenly_spaced_and_end_with_the_last_step():
+    assert save_steps(9, 4) == {3, 5, 7, 9}
+    assert save_steps(20, 3) == {7, 14, 20}
+    assert save_steps(2, 4) == {1, 2}

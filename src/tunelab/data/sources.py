@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
@@ -79,7 +80,8 @@ class FileSource:
     files: Mapping[str, Path]
 
     def identity(self, split: str) -> dict[str, Any]:
-        return {"sha256": sha256_file(self._path(split))}
+        path = self._path(split)
+        return {"sha256": _digest(path, path.stat().st_size, path.stat().st_mtime_ns)}
 
     def rows(self, split: str) -> list[Row]:
         return read_rows(self._path(split))
@@ -115,6 +117,12 @@ class BuiltinSource:
         if not path.is_file():
             raise DataError(f"task {self.task}: ships no built-in rows; use data.source=hub or data.files")
         return path
+
+
+@cache
+def _digest(path: Path, size: int, mtime_ns: int) -> str:
+    """Checksum of a file, computed once a process while size and time stay: a plan asks for it in every cell."""
+    return sha256_file(path)
 
 
 def mirror_source(dataset: Dataset) -> FileSource | None:

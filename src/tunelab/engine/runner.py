@@ -11,7 +11,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -208,12 +208,9 @@ def describe(error: Exception, directory: Path) -> str:
 
 
 def _keep_failure(directory: Path, failure: dict[str, str]) -> None:
-    """Write ``failed.json``; on a full disk the failure is still reported, only not kept."""
-    try:
+    """Write ``failed.json``; where that cannot be done the failure is still reported, only not kept."""
+    with suppress(OSError):
         write_json(directory / FAILED, failure)
-    except OSError as error:
-        if not disk_full(error):
-            raise
 
 
 def artifact_of(store: Store, outcome: Outcome, step: Step) -> Artifact | None:

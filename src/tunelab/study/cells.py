@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tunelab.errors import StudyError
 from tunelab.formats.format import Format
@@ -145,3 +146,37 @@ def _renamed(variant: Variant, labels: dict[tuple[str, Hashable], str]) -> Varia
 
 def _short(model: str) -> str:
     return model.rstrip("/").rpartition("/")[2]
+
+
+def describe_cell(cell: Cell) -> dict[str, Any]:
+    """Return what the comparison needs to know of a cell, as plain JSON: its factors and its baseline."""
+    train = cell.variant.train
+    return {
+        "cell": cell.name,
+        "variant": cell.variant.name,
+        "evaluation": cell.evaluation.name,
+        "task": cell.evaluation.task,
+        "baseline": f"{cell.baseline.name}/{cell.evaluation.name}" if cell.baseline else None,
+        "matched": cell.matched,
+        "at_least": cell.evaluation.settings.at_least,
+        "seed": cell.variant.seed if train else None,
+        "others": _other_settings(cell),
+        "factors": {
+            "model": cell.variant.model,
+            "method": train.method if train else None,
+            "adaptation": train.adaptation if train else None,
+            "loss": train.loss if train else None,
+            "train_format": train.format if train else None,
+            "eval_format": cell.evaluation.settings.format,
+        },
+    }
+
+
+def _other_settings(cell: Cell) -> dict[str, Any]:
+    """Return the settings that are no factor and must be equal where all else is said to be equal."""
+    asked = cell.evaluation.settings.model_dump(mode="json", exclude={"format", "at_least"})
+    if cell.variant.train is None:
+        return {"evaluation": asked}
+    named = {"method", "adaptation", "lora", "loss", "format", "model", "task"}
+    recipe = cell.variant.train.model_dump(mode="json", exclude=named)
+    return {"evaluation": asked, "recipe": recipe, "task": cell.variant.task}

@@ -13,18 +13,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tunelab.data.sources import BuiltinSource, FileSource, HubSource, Source, mirror_source
 from tunelab.engine.plan import topological
 from tunelab.engine.step import Step
-from tunelab.errors import DataError, ModelError, StudyError
-from tunelab.formats.format import Format
+from tunelab.errors import ModelError, StudyError
 from tunelab.models import device as devices
 from tunelab.models.spec import ModelRef, resolve
-from tunelab.study.cells import Cell, Evaluation, Variant, cells
-from tunelab.study.spec import Data, Size, Study
+from tunelab.study.cells import Cell, Variant, cells, describe_cell
+from tunelab.study.rows_plan import RowsPlan
+from tunelab.study.spec import Study
 from tunelab.tasks import task as tasks
 
-VERSIONS = {"prepare": 1, "check": 1, "train": 1, "generate": 1, "score": 1, "compare": 1, "report": 1}
+VERSIONS = {"train": 1, "generate": 1, "score": 1, "compare": 1, "report": 1}
 
 
 @dataclass(frozen=True)
@@ -84,10 +83,15 @@ class _Compiler:
         scores = {cell.name: self.score(cell) for cell in self.cells}
         variants = {cell.variant.name: cell.variant for cell in self.cells}
         train = {name: self.train(variant) for name, variant in variants.items() if variant.train}
-        checks = _unique(check for step in train.values() for check in step.after)
+        work = topological([*scores.values(), *train.values()])
+        checks = [step for step in work if step.kind == "check"]
         compare = self.compare(scores)
         report = self.report(compare, scores, train, checks)
         return Compiled(self.study, self.cells, train, scores, checks, compare, report, self.folder)
+
+    @cached_property
+    def rows(self) -> RowsPlan:
+        return RowsPlan(self.study, self.cells, self.folder)
 
     @cached_property
     def device(self) -> devices.Device:
@@ -100,83 +104,13 @@ class _Compiler:
         """Resolve auto: what is computed in another precision is another result."""
         return devices.default_precision(self.device) if declared == "auto" else declared
 
-    def prepare(self, task: str, split: str, select: Mapping[str, Any], avoid: Sequence[Step] = ()) -> Step:
-        """Rows of a split: a subset, or the worked examples of a format."""
-        found = tasks.find_task(task, self.folder)
-        settings: dict[str, Any] = {"task": self.task_identity(task), "split": split, **select}
-        blocked = None
-        try:
-            source = choose_source(found, self.study.data, self.folder, self.study.smoke)
-            settings["source"] = None if source is None else source.identity(split)
-        except DataError as error:
-            settings["source"], blocked = None, str(error)
-        return Step(
-            kind="prepare",
-            version=VERSIONS["prepare"],
-            slug=f"{found.name}-{split}" + ("-shots" if "shots" in select else ""),
-            entry="tunelab.study.steps.prepare:run",
-            settings=settings,
-            inputs={f"avoid_{i}": step for i, step in enumerate(avoid)},
-            circumstance={
-                "task": task,
-                "folder": str(self.folder),
-                "data": self.study.data.model_dump(mode="json"),
-                "smoke": self.study.smoke,
-            },
-            blocked=blocked,
-        )
-
-    def evaluation_rows(self, evaluation: Evaluation) -> Step:
-        settings, task = evaluation.settings, tasks.find_task(evaluation.task, self.folder)
-        split = settings.split or task.test_split
-        reserved = self.reserved() if split == task.train_split else {}
-        return self.prepare(evaluation.task, split, self.subset(settings.rows, settings.rows_seed) | reserved)
-
-    def reserved(self) -> dict[str, Any]:
-        """Leave the worked examples of every format out of the rows, so that no prompt holds its own question."""
-        shots = sorted({(f.few_shots.seed, f.few_shots.k) for f in self.study.formats.values() if f.few_shots.k})
-        return {"reserve": [{"seed": seed, "k": k} for seed, k in shots]}
-
-    def subset(self, rows: Size, seed: int) -> dict[str, Any]:
-        return {"rows": rows, "seed": seed, **({"at_most": True} if self.study.smoke else {})}
-
-    def shots(self, task: str, fmt: Format) -> Step | None:
-        """Worked examples of a format, drawn from the training split."""
-        if fmt.few_shots.k == 0:
-            return None
-        split = tasks.find_task(task, self.folder).train_split
-        return self.prepare(task, split, {"shots": {"k": fmt.few_shots.k, "seed": fmt.few_shots.seed}})
-
-    def training_rows(self, variant: Variant) -> Step:
-        assert variant.train is not None
-        select = self.subset(variant.train.rows, variant.train.rows_seed) | self.reserved()
-        avoid = self.evaluated_rows(variant) if self.study.data.leaks == "drop" else []
-        return self.prepare(variant.task, tasks.find_task(variant.task, self.folder).train_split, select, avoid)
-
-    def evaluated_rows(self, variant: Variant) -> list[Step]:
-        return _unique(self.evaluation_rows(c.evaluation) for c in self.cells if c.variant.name == variant.name)
-
-    def check(self, variant: Variant) -> Step:
-        """The leak check between a variant's training rows and everything it is evaluated on."""
-        rows = self.training_rows(variant)
-        evaluated = {f"evaluation_{i}": step for i, step in enumerate(self.evaluated_rows(variant))}
-        return Step(
-            kind="check",
-            version=VERSIONS["check"],
-            slug=f"leaks-{rows.slug}",
-            entry="tunelab.study.steps.check:run",
-            settings={"policy": self.study.data.leaks},
-            inputs={"train": rows, **evaluated},
-            circumstance={"tasks": self.task_names(evaluated | {"train": rows}), "folder": str(self.folder)},
-        )
-
     def train(self, variant: Variant) -> Step:
         train, fmt = variant.train, variant.format
         assert train is not None
         assert fmt is not None
         model, blocked = self.model(variant.model)
         precision = self.precision(train.precision)
-        shots = self.shots(variant.task, fmt)
+        rows, shots = self.rows.training_rows(variant), self.rows.shots(variant.task, fmt)
         return Step(
             kind="train",
             version=VERSIONS["train"],
@@ -186,12 +120,12 @@ class _Compiler:
                 "model": model["identity"],
                 "recipe": train.identity(precision),
                 "format": fmt.identity(),
-                "task": self.task_identity(variant.task),
+                "task": self.rows.task_identity(variant.task),
                 "seed": variant.seed,
             },
-            inputs={"rows": self.training_rows(variant), **({"shots": shots} if shots else {})},
+            inputs={"rows": rows, **({"shots": shots} if shots else {})},
             circumstance={"model": model, "task": variant.task, **self.hardware()},
-            after=(self.check(variant),),
+            after=(self.rows.check([rows, shots] if shots else [rows], self.rows.evaluated_rows(variant)),),
             blocked=blocked,
         )
 
@@ -199,7 +133,7 @@ class _Compiler:
         variant, evaluation = cell.variant, cell.evaluation
         model, blocked = self.model(variant.model)
         task = tasks.find_task(evaluation.task, self.folder)
-        shots = self.shots(evaluation.task, evaluation.format)
+        rows, shots = self.rows.evaluation_rows(evaluation), self.rows.shots(evaluation.task, evaluation.format)
         trained = {"trained": self.train(variant)} if variant.train else {}
         decoding = evaluation.settings.model_dump(include={"temperature", "top_p", "samples", "seed"})
         decoding["max_new_tokens"] = evaluation.settings.max_new_tokens or task.max_new_tokens
@@ -211,13 +145,14 @@ class _Compiler:
             settings={
                 "model": model["identity"],
                 "format": evaluation.format.identity(),
-                "task": self.task_identity(evaluation.task),
+                "task": self.rows.task_identity(evaluation.task),
                 "decoding": decoding,
                 "backend": "transformers",
                 "precision": self.precision(evaluation.settings.precision),
             },
-            inputs={"rows": self.evaluation_rows(evaluation), **trained, **({"shots": shots} if shots else {})},
+            inputs={"rows": rows, **trained, **({"shots": shots} if shots else {})},
             circumstance={"model": model, "task": evaluation.task, **self.hardware()},
+            after=(self.rows.check([shots], [rows]),) if shots else (),
             blocked=blocked,
         )
 
@@ -228,8 +163,8 @@ class _Compiler:
             version=VERSIONS["score"],
             slug=_slug(f"{cell.variant.name}-{cell.evaluation.name}"),
             entry="tunelab.study.steps.score:run",
-            settings={"task": self.task_identity(task)},
-            inputs={"rows": self.evaluation_rows(cell.evaluation), "outputs": self.generate(cell)},
+            settings={"task": self.rows.task_identity(task)},
+            inputs={"rows": self.rows.evaluation_rows(cell.evaluation), "outputs": self.generate(cell)},
             circumstance={"task": task, "folder": str(self.folder)},
         )
 
@@ -281,71 +216,10 @@ class _Compiler:
             return {"name": name, "location": name, "revision": None, "identity": {"unresolved": name}}, ref
         return {"name": name, "location": ref.location, "revision": ref.revision, "identity": ref.identity}, None
 
-    def task_identity(self, name: str) -> dict[str, Any]:
-        return tasks.identity(tasks.find_task(name, self.folder), name, self.folder)
-
-    def task_names(self, rows: Mapping[str, Step]) -> dict[str, str]:
-        return {name: step.circumstance["task"] for name, step in rows.items()}
-
     def hardware(self) -> dict[str, Any]:
         settings = self.study.hardware.model_dump(mode="json")
         return {"hardware": settings | {"device": self.device}, "folder": str(self.folder)}
 
 
-def choose_source(task: tasks.Task, data: Data, folder: Path, smoke: bool = False) -> Source | None:
-    """Return where a task's rows come from; None for a task that generates them."""
-    if data.files:
-        return FileSource({split: folder / path for split, path in data.files.items()})
-    if task.dataset is None:
-        return None
-    if data.source in ("auto", "mirror") and (mirror := mirror_source(task.dataset)):
-        return mirror
-    if data.source == "mirror":
-        raise DataError(
-            f"data.source: mirror, but TUNELAB_DATA does not hold {task.dataset.repo}; set it to the mirror's folder"
-        )
-    if data.source == "builtin" or (smoke and data.source == "auto"):
-        return BuiltinSource(task.name)
-    return HubSource(task.dataset)
-
-
-def describe_cell(cell: Cell) -> dict[str, Any]:
-    """Return what the comparison needs to know of a cell, as plain JSON: its factors and its baseline."""
-    train = cell.variant.train
-    return {
-        "cell": cell.name,
-        "variant": cell.variant.name,
-        "evaluation": cell.evaluation.name,
-        "task": cell.evaluation.task,
-        "baseline": f"{cell.baseline.name}/{cell.evaluation.name}" if cell.baseline else None,
-        "matched": cell.matched,
-        "at_least": cell.evaluation.settings.at_least,
-        "seed": cell.variant.seed if train else None,
-        "others": _other_settings(cell),
-        "factors": {
-            "model": cell.variant.model,
-            "method": train.method if train else None,
-            "adaptation": train.adaptation if train else None,
-            "loss": train.loss if train else None,
-            "train_format": train.format if train else None,
-            "eval_format": cell.evaluation.settings.format,
-        },
-    }
-
-
-def _other_settings(cell: Cell) -> dict[str, Any]:
-    """Return the settings that are no factor and must be equal where all else is said to be equal."""
-    asked = cell.evaluation.settings.model_dump(mode="json", exclude={"format", "at_least"})
-    if cell.variant.train is None:
-        return {"evaluation": asked}
-    named = {"method", "adaptation", "lora", "loss", "format", "model", "task"}
-    recipe = cell.variant.train.model_dump(mode="json", exclude=named)
-    return {"evaluation": asked, "recipe": recipe, "task": cell.variant.task}
-
-
 def _slug(name: str) -> str:
     return "".join(c if c.isalnum() or c in "._-" else "-" for c in name)[:60]
-
-
-def _unique(steps: Any) -> list[Step]:
-    return list({step.fingerprint: step for step in steps}.values())

@@ -11,7 +11,7 @@ from tunelab.data.subsets import few_shots
 from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
 from tunelab.models.spec import resolve
-from tunelab.study.compile import choose_source
+from tunelab.study.source import choose_source
 from tunelab.study.spec import Data
 from tunelab.tasks.task import find_task, load_samples
 from tunelab.training.rows import IGNORED, labels, runs

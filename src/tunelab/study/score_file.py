@@ -12,7 +12,7 @@ from tunelab.data.sample import Sample
 from tunelab.errors import DataError
 from tunelab.scoring.aggregate import summarise
 from tunelab.scoring.score import Score
-from tunelab.study.compile import choose_source
+from tunelab.study.source import choose_source
 from tunelab.study.spec import Data
 from tunelab.study.steps.score import score_output
 from tunelab.tasks.task import Task, find_task, load_samples

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tunelab.models.spec import TINY
-from tunelab.study.spec import Evaluate, Study, Train
+from tunelab.study.spec import Evaluate, Size, Study, Train
 
 TRAIN_ROWS = 96
 EVALUATE_ROWS = 32
@@ -27,10 +27,15 @@ def smoke(study: Study) -> Study:
 
 
 def _small_train(entry: Train) -> Train:
-    changes = {"model": None, "rows": TRAIN_ROWS, "batch_size": 8, "max_steps": STEPS, "max_too_long": 1.0}
+    rows = _at_most(entry.rows, TRAIN_ROWS)
+    changes = {"model": None, "rows": rows, "batch_size": 8, "max_steps": STEPS, "max_too_long": 1.0}
     return entry.model_copy(update=changes)
 
 
 def _small_evaluate(entry: Evaluate) -> Evaluate:
     budget = min(entry.max_new_tokens or TOKENS, TOKENS)
-    return entry.model_copy(update={"rows": EVALUATE_ROWS, "max_new_tokens": budget})
+    return entry.model_copy(update={"rows": _at_most(entry.rows, EVALUATE_ROWS), "max_new_tokens": budget})
+
+
+def _at_most(rows: Size, limit: int) -> int:
+    return min(rows, limit) if isinstance(rows, int) else limit

@@ -2,37 +2,33 @@
 
 Ours are the rows, the seed, the checkpoints' soundness and what is written down; the loop is TRL's. The seed is
 set right before the adapter is made, so arms with equal seeds start from equal weights, and the hash of the
-initial adapter is recorded to prove it. A checkpoint counts only once its marker is written: a kill while
-saving leaves a folder without one, which the next attempt removes.
+initial adapter is recorded to prove it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import os
-import shutil
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from transformers import PreTrainedModel, PrinterCallback, TrainerCallback, set_seed
+from transformers import PreTrainedModel, PrinterCallback, set_seed
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from tunelab.files import append_lines, resume_lines, sync_file, write_lines
+from tunelab.training.checkpoints import keep_checkpoints, last_checkpoint
+from tunelab.training.progress import Progress, last_loss, plain
 from tunelab.training.recipe import Recipe
 from tunelab.training.rows import SupervisedRows
+from tunelab.training.trackers import trackers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-MARKER = "complete"
 RESUME_POINTS = 4
-METRICS = "metrics.jsonl"
+"""Checkpoints that a training makes to resume from when the recipe keeps none."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,6 @@ class Job:
 
 def train(job: Job, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     """Train, or go on from the last sound checkpoint; write ``model/`` and return the facts for the record."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
     facts: dict[str, Any] = {"receipt": job.rows.receipt}
     set_seed(job.seed)
     trainable: Any = model
@@ -73,10 +68,11 @@ def train(job: Job, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     trainer.save_model(str(job.directory / "model"))
     (job.directory / "model" / "training_args.bin").unlink(missing_ok=True)
-    keep_checkpoints(job)
+    if job.recipe.checkpoints:
+        keep_checkpoints(job.scratch, job.directory)
     facts["steps"] = trainer.state.global_step
     facts["final_loss"] = last_loss(job.directory)
-    facts["resolved"] = _plain(trainer.args.to_dict())
+    facts["resolved"] = plain(trainer.args.to_dict())
     return facts
 
 
@@ -87,12 +83,14 @@ def make_trainer(job: Job, model: Any, tokenizer: PreTrainedTokenizerBase) -> SF
     datasets.disable_progress_bars()
     rows = datasets.Dataset.from_list(job.rows.rows)
     total = total_steps(job.recipe, len(rows))
+    saves = job.recipe.checkpoints or RESUME_POINTS
+    progress = Progress(job.directory, job.scratch, total, saves, job.progress)
     trainer = SFTTrainer(
         model=model,
         args=SFTConfig(**arguments(job, total)),
         train_dataset=rows,
         processing_class=tokenizer,
-        callbacks=[Progress(job, total)],
+        callbacks=[progress],
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -121,8 +119,7 @@ def arguments(job: Job, total: int) -> dict[str, Any]:
         "use_cpu": hardware.device == "cpu",
         "gradient_checkpointing": None,
         "activation_checkpointing": hardware.gradient_checkpointing,
-        "save_strategy": "steps",
-        "save_steps": max(1, math.ceil(total / (recipe.checkpoints or RESUME_POINTS))),
+        "save_strategy": "no",
         "save_total_limit": None if recipe.checkpoints else 2,
         "logging_steps": max(1, total // 100),
         "disable_tqdm": True,
@@ -162,107 +159,3 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe) -> tuple[Any, str]:
             digest.update(name.encode())
             digest.update(weight.detach().float().cpu().numpy().tobytes())
     return wrapped, digest.hexdigest()
-
-
-class Progress(TrainerCallback):
-    """Reports steps, writes ``metrics.jsonl``, and marks checkpoints that are whole."""
-
-    def __init__(self, job: Job, total: int) -> None:
-        self._job = job
-        self._total = total
-        self._metrics = job.directory / METRICS
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Forget what was logged after the checkpoint that training resumes from."""
-        kept = [row for row in resume_lines(self._metrics) if row["step"] <= state.global_step]
-        write_lines(self._metrics, kept)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Report progress."""
-        self._job.progress(state.global_step, self._total, "steps")
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        """Append one line of metrics; the trainer's summary at the end has no loss of its own and is left out."""
-        if logs and "loss" in logs:
-            append_lines(self._metrics, [{"step": state.global_step, **_plain(logs)}])
-
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Mark a checkpoint as whole once all of it is on the disk."""
-        folder = self._job.scratch / f"checkpoint-{state.global_step}"
-        for path in folder.rglob("*"):
-            if path.is_file():
-                sync_file(path)
-        (folder / MARKER).touch()
-
-
-def last_checkpoint(scratch: Path) -> Path | None:
-    """Return the newest whole checkpoint; remove those that a kill left half-written."""
-    whole: list[Path] = []
-    for folder in scratch.glob("checkpoint-*"):
-        if (folder / MARKER).exists():
-            whole.append(folder)
-        else:
-            shutil.rmtree(folder)
-    return max(whole, key=lambda f: int(f.name.rpartition("-")[2]), default=None)
-
-
-def keep_checkpoints(job: Job) -> None:
-    """Keep the checkpoints that the recipe asks for, weights only; the scratch folder stays fit to resume from."""
-    if not job.recipe.checkpoints:
-        return
-    for folder in job.scratch.glob("checkpoint-*"):
-        target = job.directory / "checkpoints" / f"step-{int(folder.name.rpartition('-')[2]):06d}"
-        target.mkdir(parents=True, exist_ok=True)
-        for path in folder.iterdir():
-            if path.suffix in (".safetensors", ".json") and path.name != "trainer_state.json":
-                _link_or_copy(path, target / path.name)
-
-
-def _link_or_copy(path: Path, target: Path) -> None:
-    target.unlink(missing_ok=True)
-    try:
-        target.hardlink_to(path)
-    except OSError:
-        shutil.copyfile(path, target)
-
-
-def last_loss(directory: Path) -> float | None:
-    """Return the last logged training loss."""
-    rows = resume_lines(directory / METRICS)
-    return rows[-1]["loss"] if rows else None
-
-
-@contextmanager
-def trackers(names: tuple[str, ...], directory: Path) -> Generator[None]:
-    """Keep TensorBoard's files with the step, and give every training a W&B run of its own.
-
-    W&B and Trackio write where they always do; a process trains several variants, and W&B would log them as one.
-    """
-    place = "TENSORBOARD_LOGGING_DIR"
-    ours = "tensorboard" in names and place not in os.environ
-    if ours:
-        os.environ[place] = str(directory / "tensorboard")
-    try:
-        yield
-    finally:
-        if ours:
-            del os.environ[place]
-        if "wandb" in names:
-            import wandb
-
-            wandb.finish()
-
-
-def _plain(value: dict[str, Any]) -> dict[str, Any]:
-    """Keep what JSON can hold: numbers, texts, flags, lists and maps of them. Not-a-number becomes null."""
-    return {k: _simple(v) for k, v in value.items()}
-
-
-def _simple(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, dict):
-        return _plain(value)
-    return [_simple(v) for v in value] if isinstance(value, list | tuple) else str(value)

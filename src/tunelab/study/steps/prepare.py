@@ -11,7 +11,7 @@ from tunelab.data.subsets import few_shots, subset, without
 from tunelab.engine.context import StepContext
 from tunelab.errors import DataError
 from tunelab.files import write_json
-from tunelab.study.compile import choose_source
+from tunelab.study.source import choose_source
 from tunelab.study.spec import Data
 from tunelab.study.steps.rows import read_samples, write_samples
 from tunelab.tasks.task import Task, find_task, load_samples, question_text

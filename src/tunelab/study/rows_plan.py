@@ -1,0 +1,108 @@
+"""The steps that make rows: subsets, worked examples, and the checks that keep them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunelab.engine.step import Step
+from tunelab.errors import DataError
+from tunelab.formats.format import Format
+from tunelab.study.cells import Cell, Evaluation, Variant
+from tunelab.study.source import choose_source
+from tunelab.study.spec import Size, Study
+from tunelab.tasks import task as tasks
+
+VERSIONS = {"prepare": 1, "check": 1}
+
+
+@dataclass
+class RowsPlan:
+    """Makes the prepare and check steps of a study."""
+
+    study: Study
+    cells: Sequence[Cell]
+    folder: Path
+
+    def prepare(self, task: str, split: str, select: Mapping[str, Any], avoid: Sequence[Step] = ()) -> Step:
+        """Rows of a split: a subset, or the worked examples of a format."""
+        found = tasks.find_task(task, self.folder)
+        settings: dict[str, Any] = {"task": self.task_identity(task), "split": split, **select}
+        blocked = None
+        try:
+            source = choose_source(found, self.study.data, self.folder, self.study.smoke)
+            settings["source"] = None if source is None else source.identity(split)
+        except DataError as error:
+            settings["source"], blocked = None, str(error)
+        return Step(
+            kind="prepare",
+            version=VERSIONS["prepare"],
+            slug=f"{found.name}-{split}" + ("-shots" if "shots" in select else ""),
+            entry="tunelab.study.steps.prepare:run",
+            settings=settings,
+            inputs={f"avoid_{i}": step for i, step in enumerate(avoid)},
+            circumstance={
+                "task": task,
+                "folder": str(self.folder),
+                "data": self.study.data.model_dump(mode="json"),
+                "smoke": self.study.smoke,
+            },
+            blocked=blocked,
+        )
+
+    def evaluation_rows(self, evaluation: Evaluation) -> Step:
+        settings, task = evaluation.settings, tasks.find_task(evaluation.task, self.folder)
+        split = settings.split or task.test_split
+        reserved = self.reserved() if split == task.train_split else {}
+        return self.prepare(evaluation.task, split, self.subset(settings.rows, settings.rows_seed) | reserved)
+
+    def reserved(self) -> dict[str, Any]:
+        """Leave the worked examples of every format out of the rows, so that no prompt holds its own question."""
+        shots = sorted({(f.few_shots.seed, f.few_shots.k) for f in self.study.formats.values() if f.few_shots.k})
+        return {"reserve": [{"seed": seed, "k": k} for seed, k in shots]}
+
+    def subset(self, rows: Size, seed: int) -> dict[str, Any]:
+        return {"rows": rows, "seed": seed, **({"at_most": True} if self.study.smoke else {})}
+
+    def shots(self, task: str, fmt: Format) -> Step | None:
+        """Worked examples of a format, drawn from the training split."""
+        if fmt.few_shots.k == 0:
+            return None
+        split = tasks.find_task(task, self.folder).train_split
+        return self.prepare(task, split, {"shots": {"k": fmt.few_shots.k, "seed": fmt.few_shots.seed}})
+
+    def training_rows(self, variant: Variant) -> Step:
+        assert variant.train is not None
+        select = self.subset(variant.train.rows, variant.train.rows_seed) | self.reserved()
+        avoid = self.evaluated_rows(variant) if self.study.data.leaks == "drop" else []
+        return self.prepare(variant.task, tasks.find_task(variant.task, self.folder).train_split, select, avoid)
+
+    def evaluated_rows(self, variant: Variant) -> list[Step]:
+        return unique(self.evaluation_rows(c.evaluation) for c in self.cells if c.variant.name == variant.name)
+
+    def check(self, seen: Sequence[Step], evaluated: Sequence[Step]) -> Step:
+        """The leak check between rows that a model sees (training, worked examples) and rows it is scored on."""
+        inputs = {f"seen_{i}": step for i, step in enumerate(seen)}
+        inputs |= {f"evaluation_{i}": step for i, step in enumerate(evaluated)}
+        return Step(
+            kind="check",
+            version=VERSIONS["check"],
+            slug=f"leaks-{seen[0].slug}",
+            entry="tunelab.study.steps.check:run",
+            settings={"policy": self.study.data.leaks},
+            inputs=inputs,
+            circumstance={"tasks": self.task_names(inputs), "folder": str(self.folder)},
+        )
+
+    def task_identity(self, name: str) -> dict[str, Any]:
+        return tasks.identity(tasks.find_task(name, self.folder), name, self.folder)
+
+    def task_names(self, rows: Mapping[str, Step]) -> dict[str, str]:
+        return {name: step.circumstance["task"] for name, step in rows.items()}
+
+
+def unique(steps: Iterable[Step]) -> list[Step]:
+    """Return each step once, by fingerprint."""
+    return list({step.fingerprint: step for step in steps}.values())

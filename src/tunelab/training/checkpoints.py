@@ -1,0 +1,57 @@
+"""Checkpoints that can be trusted: when they are made, which are whole, which are kept.
+
+A checkpoint counts only once its marker is written, after everything else has reached the disk: a kill while
+saving leaves a folder without one, which the next attempt removes.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+
+from tunelab.files import sync_file
+
+MARKER = "complete"
+
+
+def save_steps(total: int, points: int) -> set[int]:
+    """Return ``points`` evenly spaced steps, the last one at the end; all steps when there are fewer."""
+    return {math.ceil(i * total / points) for i in range(1, points + 1)}
+
+
+def mark_whole(folder: Path) -> None:
+    """Mark a checkpoint as whole once all of it is on the disk."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            sync_file(path)
+    (folder / MARKER).touch()
+
+
+def last_checkpoint(scratch: Path) -> Path | None:
+    """Return the newest whole checkpoint; remove those that a kill left half-written."""
+    whole: list[Path] = []
+    for folder in scratch.glob("checkpoint-*"):
+        if (folder / MARKER).exists():
+            whole.append(folder)
+        else:
+            shutil.rmtree(folder)
+    return max(whole, key=lambda f: int(f.name.rpartition("-")[2]), default=None)
+
+
+def keep_checkpoints(scratch: Path, directory: Path) -> None:
+    """Keep every checkpoint under ``checkpoints/``, weights only; the scratch folder stays fit to resume from."""
+    for folder in scratch.glob("checkpoint-*"):
+        target = directory / "checkpoints" / f"step-{int(folder.name.rpartition('-')[2]):06d}"
+        target.mkdir(parents=True, exist_ok=True)
+        for path in folder.iterdir():
+            if path.suffix in (".safetensors", ".json") and path.name != "trainer_state.json":
+                _link_or_copy(path, target / path.name)
+
+
+def _link_or_copy(path: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(path)
+    except OSError:
+        shutil.copyfile(path, target)
