@@ -77,7 +77,7 @@ def test_a_variant_that_fails_is_a_hole_and_the_rest_is_reported(tunelab, finish
     assert "longer than max_length = 5" in result.stdout
     assert "hole: sft_chat/raw" in result.stdout
     page = (tmp_path / "results" / "quickstart-smoke" / "report" / "index.html").read_text()
-    assert "sft_chat/raw" in page
+    assert "train/sft_chat</code>: training rows: 96 of 96 are longer" in page
     assert "sft_raw_all" in page
 
 

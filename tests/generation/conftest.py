@@ -1,15 +1,11 @@
 """Properties are judged by their result, never by the speed of the machine; the tiny model is loaded once."""
 
 import pytest
-from hypothesis import settings
 
 from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
 from tunelab.models.load import load_model, load_tokenizer
 from tunelab.models.spec import resolve
-
-settings.register_profile("no_deadline", deadline=None)
-settings.load_profile("no_deadline")
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,6 @@
 """Studies are read and compiled without a network and without the user's own data."""
 
 import pytest
-from hypothesis import settings
-
-settings.register_profile("no_deadline", deadline=None)
-settings.load_profile("no_deadline")
 
 
 @pytest.fixture(autouse=True)

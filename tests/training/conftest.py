@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import settings
 
 from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
@@ -15,9 +14,6 @@ from tunelab.tasks.task import find_task, load_samples
 from tunelab.training.recipe import Lora, Recipe
 from tunelab.training.rows import supervised_rows
 from tunelab.training.sft import Hardware, Job, train
-
-settings.register_profile("no_deadline", deadline=None)
-settings.load_profile("no_deadline")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -68,7 +68,7 @@ def topological(targets: Iterable[Step]) -> list[Step]:
 def _status(step: Step, became: dict[str, Step], store: Store) -> Planned:
     if lacking := step.lacking(became):
         return Planned(step, Status.BLOCKED, f"needs {lacking.name}")
-    actual = step.over(became)
+    actual = step.over(became, {})
     if store.find(actual) is not None:
         return Planned(actual, Status.CACHED)
     if step.blocked is not None:

@@ -111,7 +111,7 @@ class Runner:
         became = {f: outcome.effective[f] for f, state in outcome.states.items() if state in FINISHED}
         if lacking := step.lacking(became):
             return self._end(step, step, State.BLOCKED, f"needs {lacking.name}", outcome)
-        return self._obtain(step, step.over(became), outcome)
+        return self._obtain(step, step.over(became, outcome.messages), outcome)
 
     def _obtain(self, step: Step, actual: Step, outcome: Outcome) -> bool:
         """Find, run or leave one step whose inputs are there. True when it is settled."""

@@ -77,10 +77,15 @@ class Step:
             return None
         return unmet[0] if unmet else None
 
-    def over(self, became: Mapping[str, Step]) -> Step:
-        """Return this step over what its inputs became, by fingerprint; the others become holes."""
+    def over(self, became: Mapping[str, Step], reasons: Mapping[str, str]) -> Step:
+        """Return this step over what its inputs became, by fingerprint; the others become holes.
+
+        ``reasons`` says by fingerprint why an input has no result. Why is circumstance: that it is missing is identity.
+        """
         inputs = self.inputs.items()
-        return self.with_inputs({name: became[s.fingerprint] for name, s in inputs if s.fingerprint in became})
+        actual = self.with_inputs({name: became[s.fingerprint] for name, s in inputs if s.fingerprint in became})
+        lost = {name: reasons.get(s.fingerprint, "") for name, s in inputs if s.fingerprint not in became}
+        return replace(actual, circumstance={**actual.circumstance, "holes": lost}) if lost else actual
 
     def with_inputs(self, available: Mapping[str, Step]) -> Step:
         """Return this step over the inputs that exist; the others become holes."""

@@ -25,8 +25,8 @@ class Evidence:
 
     study: Mapping[str, Any]
     inputs: Mapping[str, Artifact]
-    holes: tuple[str, ...]
-    """Names of the inputs that have no result, sorted."""
+    holes: Mapping[str, str]
+    """Names of the inputs that have no result, sorted, with the reason where a run found one."""
     comparison: Mapping[str, Any]
 
     def of(self, kind: str) -> dict[str, Artifact]:
@@ -63,7 +63,9 @@ def read_evidence(context: StepContext) -> Evidence:
     comparison: dict[str, Any] = {"alpha": context.settings["study"]["alpha"], **{name: [] for name in TABLES}}
     if "compare" in context.inputs:
         comparison = read_json(context.inputs["compare"].path("comparison.json"))
-    return Evidence(context.settings["study"], context.inputs, tuple(sorted(context.holes)), comparison)
+    reasons: Mapping[str, str] = context.circumstance.get("holes", {})
+    holes = {name: reasons.get(name) or "was not run" for name in sorted(context.holes)}
+    return Evidence(context.settings["study"], context.inputs, holes, comparison)
 
 
 def verdict_of(cell: Cell, against: Mapping[str, Mapping[str, Any]]) -> str:
