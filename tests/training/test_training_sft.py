@@ -15,7 +15,8 @@ from tunelab.models.spec import resolve
 from tunelab.training.checkpoints import MARKER, save_steps
 from tunelab.training.recipe import Recipe
 from tunelab.training.rows import IGNORED
-from tunelab.training.sft import largest_divisor, total_steps
+from tunelab.training.job import largest_divisor
+from tunelab.training.sft import total_steps
 
 
 class Killed(Exception):

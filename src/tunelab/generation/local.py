@@ -25,16 +25,21 @@ class LocalGenerator:
         self._decoding = decoding
         self._stops = (*renderer.format.stop_strings, *stops)
         self._pad = renderer.tokenizer.pad_token_id
+        self._stop_ids = renderer.stop_ids | _configured_stops(model)
         self._config = GenerationConfig(
             max_new_tokens=decoding.max_new_tokens,
             do_sample=False,
-            eos_token_id=sorted(renderer.stop_ids | _configured_stops(model)),
+            eos_token_id=sorted(self._stop_ids),
             pad_token_id=self._pad,
         )
 
-    @torch.inference_mode()
     def run(self, batch: Sequence[Request]) -> list[Output]:
-        """Generate one batch, padded on the left."""
+        """Generate one batch."""
+        return [self.output(request, ids) for request, ids in zip(batch, self.draw(batch), strict=True)]
+
+    @torch.no_grad()
+    def draw(self, batch: Sequence[Request]) -> list[list[int]]:
+        """Return the new ids of one batch, each row up to its stop id or without the padding after a stop string."""
         width = max(len(request.ids) for request in batch)
         ids = torch.tensor([[self._pad] * (width - len(r.ids)) + r.ids for r in batch], device=self._model.device)
         mask = torch.tensor([[0] * (width - len(r.ids)) + [1] * len(r.ids) for r in batch], device=self._model.device)
@@ -47,26 +52,32 @@ class LocalGenerator:
             logits_processor=LogitsProcessorList(samplers),
             stopping_criteria=StoppingCriteriaList([_StopStrings(self._renderer, self._stops, batch, width)]),
         )
-        return [self._output(request, row) for request, row in zip(batch, made[:, width:].tolist(), strict=True)]
+        return [self._trimmed(row) for row in made[:, width:].tolist()]
 
-    def _output(self, request: Request, row: list[int]) -> Output:
-        """Cut a row at its stop id or stop string; what follows is padding or surplus."""
-        stop_ids = set(self._config.eos_token_id)  # pyright: ignore[reportArgumentType]
-        end = next((i for i, token in enumerate(row) if token in stop_ids), None)
-        text = self._renderer.parse(row if end is None else row[:end])
+    def _trimmed(self, row: list[int]) -> list[int]:
+        """Drop what follows a stop id; a row without one ended at a stop string or at the budget: drop padding."""
+        end = next((i for i, token in enumerate(row) if token in self._stop_ids), None)
+        if end is not None:
+            return row[: end + 1]
+        tokens = len(row)
+        while tokens and row[tokens - 1] == self._pad:
+            tokens -= 1
+        return row[:tokens]
+
+    def output(self, request: Request, row: list[int]) -> Output:
+        """Read a row of ``draw``: its text up to a stop string, and how it ended."""
+        stopped = bool(row) and row[-1] in self._stop_ids
+        text = self._renderer.parse(row[:-1] if stopped else row)
         before = open_thought(request.prompt)
         cut = find_stop(before + text, self._stops) - len(before)
-        finish = "stop_string" if cut >= 0 else "length" if end is None else "stop"
-        tokens = len(row) if end is None else end + 1
-        while finish == "stop_string" and row[tokens - 1] == self._pad:
-            tokens -= 1
+        finish = "stop_string" if cut >= 0 else "stop" if stopped else "length"
         return Output(
             id=request.id,
             sample=request.sample,
             prompt=request.prompt,
             output=text[:cut] if cut >= 0 else text,
             prompt_tokens=len(request.ids),
-            output_tokens=tokens,
+            output_tokens=len(row),
             finish=finish,
         )
 

@@ -47,10 +47,10 @@ class Progress(TrainerCallback):
         mark_whole(self._scratch / f"checkpoint-{state.global_step}")
 
 
-def last_loss(directory: Path) -> float | None:
-    """Return the last logged training loss."""
+def last_metrics(directory: Path) -> dict[str, Any]:
+    """Return the last logged metrics of a training, empty when there are none."""
     rows = resume_lines(directory / METRICS)
-    return rows[-1]["loss"] if rows else None
+    return rows[-1] if rows else {}
 
 
 def plain(value: dict[str, Any]) -> dict[str, Any]:

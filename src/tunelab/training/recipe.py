@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Lora(BaseModel):
@@ -20,18 +20,39 @@ class Lora(BaseModel):
     )
 
 
+class Grpo(BaseModel):
+    """Group relative policy optimisation (Shao et al. 2024); batch_size counts prompts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    num_generations: int = Field(default=8, gt=1, description="Completions per prompt: the group.")
+    beta: float = Field(default=0.0, ge=0, description="Weight of the KL divergence from the base.")
+    temperature: float = Field(default=1.0, gt=0, description="Of the rollouts.")
+    top_p: float = Field(default=1.0, gt=0, le=1, description="Of the rollouts.")
+    max_new_tokens: int | None = Field(default=None, gt=0, description="Budget of a completion. Default: the task's.")
+    loss_type: Literal["grpo", "dr_grpo", "dapo", "bnpo"] = Field(default="dapo", description="TRL's normalisation.")
+    scale_rewards: Literal["group", "batch", "none"] = Field(
+        default="group", description="Advantages are divided by the standard deviation of."
+    )
+
+
 class Recipe(BaseModel):
     """One way to train."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    method: Literal["sft"] = Field(description="sft: supervised fine-tuning on the task's targets.")
+    method: Literal["sft", "grpo"] = Field(
+        description="sft: supervised fine-tuning on the task's targets; grpo: reward what the task's scorer accepts."
+    )
     adaptation: Literal["full", "lora"] = Field(description="full: all weights; lora: adapters only.")
-    loss: Literal["all", "completion"] = Field(description="Tokens that are learnt: prompt and answer, or the answer.")
+    loss: Literal["all", "completion"] | None = Field(
+        default=None, description="sft: tokens that are learnt, prompt and answer or the answer. grpo: none to choose."
+    )
     lr: float = Field(gt=0, description="Peak learning rate.")
     epochs: float = Field(gt=0, description="Passes over the training rows.")
     batch_size: int = Field(gt=0, description="Rows per optimiser step, over all devices.")
     lora: Lora = Field(default_factory=Lora, description="Used when adaptation is lora.")
+    grpo: Grpo = Field(default_factory=Grpo, description="Used when method is grpo.")
     weight_decay: float = Field(default=0.0, ge=0, description="AdamW weight decay.")
     warmup: float = Field(default=0.0, ge=0, lt=1, description="Share of the steps that warm up.")
     schedule: Literal["linear", "cosine", "constant"] = Field(default="linear", description="Learning rate schedule.")
@@ -42,9 +63,16 @@ class Recipe(BaseModel):
     checkpoints: int = Field(default=0, ge=0, description="Evenly spaced checkpoints whose weights are kept.")
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 on a GPU, else fp32.")
 
+    @model_validator(mode="after")
+    def _loss_is_declared(self) -> Recipe:
+        if self.method == "sft" and self.loss is None:
+            raise ValueError("loss: missing, expected all or completion for method sft")
+        return self
+
     def identity(self, precision: str) -> dict[str, Any]:
         """Return every setting that can change the weights, defaults included, as plain JSON."""
         settings = Recipe.model_validate(self.model_dump(include=set(Recipe.model_fields))).model_dump(mode="json")
         if self.adaptation == "full":
             settings.pop("lora")
+        settings.pop("loss" if self.method == "grpo" else "grpo")
         return settings | {"precision": precision}

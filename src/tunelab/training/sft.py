@@ -1,161 +1,42 @@
-"""Supervised fine-tuning through TRL on rows that are already tokenised.
-
-Ours are the rows, the seed, the checkpoints' soundness and what is written down; the loop is TRL's. The seed is
-set right before the adapter is made, so arms with equal seeds start from equal weights, and the hash of the
-initial adapter is recorded to prove it.
-"""
+"""Supervised fine-tuning through TRL on rows that are already tokenised."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import PreTrainedModel, PrinterCallback, set_seed
+import datasets
+from transformers import PreTrainedModel
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from tunelab.training.checkpoints import keep_checkpoints, last_checkpoint
-from tunelab.training.progress import Progress, last_loss, plain
+from tunelab.training.job import Job, arguments, carry_out
 from tunelab.training.recipe import Recipe
 from tunelab.training.rows import SupervisedRows
-from tunelab.training.trackers import trackers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-RESUME_POINTS = 4
-"""Checkpoints that a training makes to resume from when the recipe keeps none."""
 
+def train_sft(
+    job: Job, rows: SupervisedRows, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> dict[str, Any]:
+    """Teach the targets of ``rows``; write ``model/`` and return the facts for the record."""
+    total = total_steps(job.recipe, len(rows.rows))
 
-@dataclass(frozen=True)
-class Hardware:
-    """What may differ between machines without changing the experiment."""
+    def build(trainable: Any) -> SFTTrainer:
+        datasets.disable_progress_bars()
+        return SFTTrainer(
+            model=trainable,
+            args=SFTConfig(**arguments(job, total, job.recipe.batch_size), max_length=None, packing=False),
+            train_dataset=datasets.Dataset.from_list(rows.rows),
+            processing_class=tokenizer,
+        )
 
-    device: str
-    micro_batch_size: int
-    gradient_checkpointing: bool
-    track: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Job:
-    """Everything one training needs."""
-
-    recipe: Recipe
-    precision: str
-    seed: int
-    rows: SupervisedRows
-    hardware: Hardware
-    directory: Path
-    scratch: Path
-    progress: Callable[[int, int, str], None]
-
-
-def train(job: Job, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """Train, or go on from the last sound checkpoint; write ``model/`` and return the facts for the record."""
-    facts: dict[str, Any] = {"receipt": job.rows.receipt}
-    set_seed(job.seed)
-    trainable: Any = model
-    if job.recipe.adaptation == "lora":
-        trainable, facts["initial_adapter_sha256"] = add_adapter(model, job.recipe)
-    resume = last_checkpoint(job.scratch)
-    with trackers(job.hardware.track, job.directory):
-        trainer = make_trainer(job, trainable, tokenizer)
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    trainer.save_model(str(job.directory / "model"))
-    (job.directory / "model" / "training_args.bin").unlink(missing_ok=True)
-    if job.recipe.checkpoints:
-        keep_checkpoints(job.scratch, job.directory)
-    facts["steps"] = trainer.state.global_step
-    facts["final_loss"] = last_loss(job.directory)
-    facts["resolved"] = plain(trainer.args.to_dict())
-    return facts
-
-
-def make_trainer(job: Job, model: Any, tokenizer: PreTrainedTokenizerBase) -> SFTTrainer:
-    """Build TRL's trainer over our rows."""
-    import datasets
-
-    datasets.disable_progress_bars()
-    rows = datasets.Dataset.from_list(job.rows.rows)
-    total = total_steps(job.recipe, len(rows))
-    saves = job.recipe.checkpoints or RESUME_POINTS
-    progress = Progress(job.directory, job.scratch, total, saves, job.progress)
-    trainer = SFTTrainer(
-        model=model,
-        args=SFTConfig(**arguments(job, total)),
-        train_dataset=rows,
-        processing_class=tokenizer,
-        callbacks=[progress],
-    )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
-
-
-def arguments(job: Job, total: int) -> dict[str, Any]:
-    """Translate a recipe into the trainer's arguments; everything not named here is recorded as resolved."""
-    recipe, hardware = job.recipe, job.hardware
-    micro = largest_divisor(recipe.batch_size, hardware.micro_batch_size)
-    return {
-        "output_dir": str(job.scratch),
-        "seed": job.seed,
-        "data_seed": job.seed,
-        "learning_rate": recipe.lr,
-        "num_train_epochs": recipe.epochs,
-        "max_steps": recipe.max_steps or -1,
-        "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": recipe.batch_size // micro,
-        "weight_decay": recipe.weight_decay,
-        "warmup_steps": math.ceil(recipe.warmup * total),
-        "lr_scheduler_type": recipe.schedule,
-        "max_grad_norm": recipe.max_grad_norm,
-        "max_length": None,
-        "packing": False,
-        "bf16": job.precision == "bf16",
-        "use_cpu": hardware.device == "cpu",
-        "gradient_checkpointing": None,
-        "activation_checkpointing": hardware.gradient_checkpointing,
-        "save_strategy": "no",
-        "save_total_limit": None if recipe.checkpoints else 2,
-        "logging_steps": max(1, total // 100),
-        "disable_tqdm": True,
-        "report_to": list(hardware.track) or "none",
-        "run_name": job.directory.name,
-        "dataloader_pin_memory": hardware.device == "cuda",
-    }
+    return {"receipt": rows.receipt, **carry_out(job, model, total, build)}
 
 
 def total_steps(recipe: Recipe, rows: int) -> int:
     """Return the number of optimiser steps: a last, smaller batch of an epoch counts."""
     steps = math.ceil(math.ceil(rows / recipe.batch_size) * recipe.epochs)
     return min(steps, recipe.max_steps) if recipe.max_steps else steps
-
-
-def largest_divisor(batch: int, limit: int) -> int:
-    """Return the largest divisor of ``batch`` that is at most ``limit``."""
-    return next(n for n in range(min(batch, limit), 0, -1) if batch % n == 0)
-
-
-def add_adapter(model: PreTrainedModel, recipe: Recipe) -> tuple[Any, str]:
-    """Wrap a model with a fresh LoRA adapter; return it with the sha256 of the adapter's initial weights."""
-    from peft import LoraConfig, get_peft_model
-
-    lora = recipe.lora
-    config = LoraConfig(
-        task_type="CAUSAL_LM",
-        r=lora.rank,
-        lora_alpha=lora.alpha,  # pyright: ignore[reportArgumentType]
-        lora_dropout=lora.dropout,
-        target_modules=lora.targets if isinstance(lora.targets, str) else list(lora.targets),
-    )
-    wrapped = get_peft_model(model, config)
-    digest = hashlib.sha256()
-    for name, weight in sorted(wrapped.named_parameters()):
-        if weight.requires_grad:
-            digest.update(name.encode())
-            digest.update(weight.detach().float().cpu().numpy().tobytes())
-    return wrapped, digest.hexdigest()

@@ -13,9 +13,11 @@ from tunelab.models.load import load_model, load_tokenizer
 from tunelab.models.spec import ModelRef
 from tunelab.study.steps.rows import read_samples, read_shots
 from tunelab.tasks.task import find_task
+from tunelab.training.grpo import train_grpo
+from tunelab.training.job import Hardware, Job
 from tunelab.training.recipe import Recipe
 from tunelab.training.rows import supervised_rows
-from tunelab.training.sft import Hardware, Job, train
+from tunelab.training.sft import train_sft
 
 
 def run(context: StepContext) -> None:
@@ -27,14 +29,11 @@ def run(context: StepContext) -> None:
     tokenizer = load_tokenizer(ref)
     renderer = Renderer(tokenizer, fmt, read_shots(task, context.inputs))
     samples = read_samples(context.inputs["rows"])
-    rows = supervised_rows(samples, task, renderer, recipe.loss, recipe.max_length, recipe.max_too_long)
-    (context.directory / "example.txt").write_text(rows.preview + "\n", encoding="utf-8")
     hardware = circumstance["hardware"]
     job = Job(
         recipe=recipe,
         precision=precision,
         seed=settings["seed"],
-        rows=rows,
         hardware=Hardware(
             device=hardware["device"],
             micro_batch_size=hardware["micro_batch_size"],
@@ -46,7 +45,12 @@ def run(context: StepContext) -> None:
         progress=context.progress,
     )
     model = load_model(ref, hardware["device"], weights_precision(recipe, precision))
-    context.facts.update(train(job, model, tokenizer))
+    if recipe.method == "grpo":
+        context.facts.update(train_grpo(job, samples, task, renderer, model, tokenizer))
+        return
+    rows = supervised_rows(samples, task, renderer, recipe.loss or "completion", recipe.max_length, recipe.max_too_long)
+    (context.directory / "example.txt").write_text(rows.preview + "\n", encoding="utf-8")
+    context.facts.update(train_sft(job, rows, model, tokenizer))
 
 
 def read_settings(settings: Any) -> tuple[Format, Recipe, str]:

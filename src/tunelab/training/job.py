@@ -1,0 +1,132 @@
+"""One training: what it needs, and what every trainer has in common.
+
+Ours are the seed, the checkpoints' soundness and what is written down; the loop is the library's. The seed is set
+right before the adapter is made, so arms with equal seeds start from equal weights, and the hash of the initial
+adapter is recorded to prove it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PrinterCallback, set_seed
+
+from tunelab.training.checkpoints import keep_checkpoints, last_checkpoint
+from tunelab.training.progress import Progress, last_metrics, plain
+from tunelab.training.recipe import Recipe
+from tunelab.training.trackers import trackers
+
+RESUME_POINTS = 4
+"""Checkpoints that a training makes to resume from when the recipe keeps none."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What may differ between machines without changing the experiment."""
+
+    device: str
+    micro_batch_size: int
+    gradient_checkpointing: bool
+    track: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything one training needs besides its rows."""
+
+    recipe: Recipe
+    precision: str
+    seed: int
+    hardware: Hardware
+    directory: Path
+    scratch: Path
+    progress: Callable[[int, int, str], None]
+
+
+def carry_out(job: Job, model: PreTrainedModel, total: int, build: Callable[[Any], Any]) -> dict[str, Any]:
+    """Train, or go on from the last whole checkpoint; write ``model/`` and return the facts for the record.
+
+    ``build`` makes a transformers Trainer over the trainable model; ``total`` is its number of optimiser steps.
+    """
+    facts: dict[str, Any] = {}
+    set_seed(job.seed)
+    trainable: Any = model
+    if job.recipe.adaptation == "lora":
+        trainable, facts["initial_adapter_sha256"] = add_adapter(model, job.recipe)
+    resume = last_checkpoint(job.scratch)
+    with trackers(job.hardware.track, job.directory):
+        trainer = build(trainable)
+        saves = job.recipe.checkpoints or RESUME_POINTS
+        trainer.add_callback(Progress(job.directory, job.scratch, total, saves, job.progress))
+        trainer.remove_callback(PrinterCallback)
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    trainer.save_model(str(job.directory / "model"))
+    (job.directory / "model" / "training_args.bin").unlink(missing_ok=True)
+    if job.recipe.checkpoints:
+        keep_checkpoints(job.scratch, job.directory)
+    facts["steps"] = trainer.state.global_step
+    facts["final_loss"] = last_metrics(job.directory).get("loss")
+    facts["resolved"] = plain(trainer.args.to_dict())
+    return facts
+
+
+def arguments(job: Job, total: int, batch: int) -> dict[str, Any]:
+    """Translate a recipe into the arguments that all trainers share; ``batch`` rows enter an optimiser step."""
+    recipe, hardware = job.recipe, job.hardware
+    micro = largest_divisor(batch, hardware.micro_batch_size)
+    return {
+        "output_dir": str(job.scratch),
+        "seed": job.seed,
+        "data_seed": job.seed,
+        "learning_rate": recipe.lr,
+        "num_train_epochs": recipe.epochs,
+        "max_steps": recipe.max_steps or -1,
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": batch // micro,
+        "weight_decay": recipe.weight_decay,
+        "warmup_steps": math.ceil(recipe.warmup * total),
+        "lr_scheduler_type": recipe.schedule,
+        "max_grad_norm": recipe.max_grad_norm,
+        "bf16": job.precision == "bf16",
+        "use_cpu": hardware.device == "cpu",
+        "gradient_checkpointing": None,
+        "activation_checkpointing": hardware.gradient_checkpointing,
+        "save_strategy": "no",
+        "save_total_limit": None if recipe.checkpoints else 2,
+        "logging_steps": max(1, total // 100),
+        "disable_tqdm": True,
+        "report_to": list(hardware.track) or "none",
+        "run_name": job.directory.name,
+        "dataloader_pin_memory": hardware.device == "cuda",
+    }
+
+
+def largest_divisor(batch: int, limit: int) -> int:
+    """Return the largest divisor of ``batch`` that is at most ``limit``."""
+    return next(n for n in range(min(batch, limit), 0, -1) if batch % n == 0)
+
+
+def add_adapter(model: PreTrainedModel, recipe: Recipe) -> tuple[Any, str]:
+    """Wrap a model with a fresh LoRA adapter; return it with the sha256 of the adapter's initial weights."""
+    from peft import LoraConfig, get_peft_model
+
+    lora = recipe.lora
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # pyright: ignore[reportArgumentType]
+        lora_dropout=lora.dropout,
+        target_modules=lora.targets if isinstance(lora.targets, str) else list(lora.targets),
+    )
+    wrapped = get_peft_model(model, config)
+    digest = hashlib.sha256()
+    for name, weight in sorted(wrapped.named_parameters()):
+        if weight.requires_grad:
+            digest.update(name.encode())
+            digest.update(weight.detach().float().cpu().numpy().tobytes())
+    return wrapped, digest.hexdigest()
