@@ -11,9 +11,10 @@ from tunelab.formats.renderer import Renderer
 from tunelab.models.load import load_model, load_tokenizer
 from tunelab.models.spec import resolve
 from tunelab.tasks.task import find_task, load_samples
+from tunelab.training.job import Hardware, Job
 from tunelab.training.recipe import Lora, Recipe
 from tunelab.training.rows import supervised_rows
-from tunelab.training.sft import Hardware, Job, train
+from tunelab.training.sft import train_sft
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,14 +46,14 @@ class Bench:
             recipe=Recipe(**settings),
             precision="fp32",
             seed=seed,
-            rows=self.rows(settings["loss"], n),
             hardware=Hardware("cpu", micro, False, ()),
             directory=self.root / name,
             scratch=self.root / name / "scratch",
             progress=progress,
         )
         job.scratch.mkdir(parents=True, exist_ok=True)
-        return train(job, load_model(resolve("tiny"), "cpu", "fp32"), self.renderer.tokenizer)
+        model = load_model(resolve("tiny"), "cpu", "fp32")
+        return train_sft(job, self.rows(settings["loss"], n), model, self.renderer.tokenizer)
 
     def weights(self, name, adapter=False):
         """The trained weights, as they are loaded for generation."""

@@ -89,17 +89,18 @@ def train_grpo(
 def grpo_config(job: Job, total: int) -> GRPOConfig:
     """Translate a recipe: ``batch_size`` prompts, each with ``num_generations`` completions, enter a step."""
     grpo = job.recipe.grpo
-    shared = arguments(job, total, job.recipe.batch_size * grpo.num_generations)
-    return GRPOConfig(
-        **{**shared, "max_steps": total},
-        num_generations=grpo.num_generations,
-        beta=grpo.beta,
-        temperature=grpo.temperature,
-        top_p=grpo.top_p,
-        max_completion_length=grpo.max_new_tokens,
-        loss_type=grpo.loss_type,
-        scale_rewards=grpo.scale_rewards,
-    )
+    settings = arguments(job, total, job.recipe.batch_size * grpo.num_generations)
+    settings |= {
+        "max_steps": total,
+        "num_generations": grpo.num_generations,
+        "beta": grpo.beta,
+        "temperature": grpo.temperature,
+        "top_p": grpo.top_p,
+        "max_completion_length": grpo.max_new_tokens,
+        "loss_type": grpo.loss_type,
+        "scale_rewards": grpo.scale_rewards,
+    }
+    return GRPOConfig(**settings)
 
 
 def total_steps(recipe: Recipe, prompts: int) -> int:
