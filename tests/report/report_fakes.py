@@ -30,6 +30,16 @@ CROSSED = {
 }
 """Right answers by cell, of N."""
 
+ROLLOUTS = [
+    {"step": 0, "id": "a", "rewards": [0.0, 0.0, 0.0, 0.0], "clipped": 4, "no_answer": 3},
+    {"step": 0, "id": "b", "rewards": [0.0, 1.0, 0.0, None], "clipped": 2, "no_answer": 1},
+    {"step": 1, "id": "c", "rewards": [None, 1.0, 1.0, 1.0], "clipped": 0, "no_answer": 1},
+    {"step": 1, "id": "d", "rewards": [0.0, 1.0, 1.0, 1.0], "clipped": 0, "no_answer": 0},
+    {"step": 2, "id": "a", "rewards": [1.0, 1.0, 1.0, 1.0], "clipped": 0, "no_answer": 0},
+    {"step": 2, "id": "c", "rewards": [1.0, 1.0, 0.0, 1.0], "clipped": 2, "no_answer": 0},
+]
+"""Three steps of two groups of four: what GRPO writes down."""
+
 
 class Silent:
     """A reporter that says nothing."""
@@ -46,6 +56,8 @@ class Silent:
 
 def train(context: StepContext) -> None:
     write_lines(context.directory / "metrics.jsonl", [{"step": i, "loss": 2 / i} for i in range(1, 9)])
+    if context.settings["recipe"]["method"] == "grpo":
+        write_lines(context.directory / "rollouts.jsonl", ROLLOUTS)
     receipt = {"rows": 96, "too_long": 2, "tokens": 4000, "supervised_tokens": 900, "longest": 70}
     context.facts.update(steps=8, final_loss=0.25, receipt=receipt, initial_adapter_sha256="ab" * 32)
 
@@ -92,7 +104,7 @@ def cell(name: str, at_least: dict[str, float]) -> dict:
     if variant == "base":
         return describe_cell(Cell(base, asked, None, None))
     fmt = "chat" if "chat" in variant else "raw"
-    recipe = Train(method="sft", adaptation="lora", loss="all", lr=1e-3, epochs=1, batch_size=8, format=fmt)
+    recipe = Train(method=_method(variant), adaptation="lora", loss="all", lr=1e-3, epochs=1, batch_size=8, format=fmt)
     trained = Variant(variant, "tiny", recipe, Format(template=fmt), "arithmetic", 0)
     return describe_cell(Cell(trained, asked, base, fmt == evaluation))
 
@@ -138,10 +150,14 @@ def build(folder: Path, step: Step) -> Artifact:
     return store.open(outcome.effective[step.fingerprint])
 
 
+def _method(variant: str) -> str:
+    return "grpo" if variant.startswith("grpo") else "sft"
+
+
 def _train(variant: str, rows: Step) -> Step:
     settings = {
         "model": {"bundled": "tiny"},
-        "recipe": {"method": "sft", "lr": 1e-3},
+        "recipe": {"method": _method(variant), "lr": 1e-3},
         "format": FORMATS["chat" if "chat" in variant else "raw"],
         "task": {"name": "arithmetic"},
         "variant": variant,

@@ -13,9 +13,9 @@ from tunelab.generation.local import LocalGenerator
 from tunelab.models.load import load_model
 from tunelab.models.spec import resolve
 from tunelab.training.checkpoints import MARKER, save_steps
+from tunelab.training.job import largest_divisor
 from tunelab.training.recipe import Recipe
 from tunelab.training.rows import IGNORED
-from tunelab.training.job import largest_divisor
 from tunelab.training.sft import total_steps
 
 

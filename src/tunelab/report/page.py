@@ -14,6 +14,7 @@ from tunelab.report import provenance, tables
 from tunelab.report.answer import is_matched_effect
 from tunelab.report.drawing import Picture
 from tunelab.report.evidence import Evidence
+from tunelab.report.rollouts import health_of, health_table
 from tunelab.report.wording import show, signed, signed_range
 
 
@@ -51,6 +52,7 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "effects": tables.effects(evidence),
         "thresholds": tables.thresholds(evidence),
         "training": tables.training(evidence),
+        "health": health_table(health_of(evidence.of("train"))),
         "settings": tables.settings(evidence),
         "leaks": provenance.leaks(evidence),
         "examples": provenance.examples(evidence),

@@ -19,6 +19,7 @@ from tunelab.errors import ModelError, StudyError
 from tunelab.models import device as devices
 from tunelab.models.spec import ModelRef, resolve
 from tunelab.study.cells import Cell, Variant, cells, describe_cell
+from tunelab.study.pairs_plan import draws, pairs_step
 from tunelab.study.rows_plan import RowsPlan
 from tunelab.study.spec import Study
 from tunelab.tasks import task as tasks
@@ -111,6 +112,8 @@ class _Compiler:
         model, blocked = self.model(variant.model)
         precision = self.precision(train.precision)
         rows, shots = self.rows.training_rows(variant), self.rows.shots(variant.task, fmt)
+        check = self.rows.check([rows, shots] if shots else [rows], self.rows.evaluated_rows(variant))
+        pairs = {"pairs": self.pairs(variant, rows, check)} if train.method == "dpo" else {}
         return Step(
             kind="train",
             version=VERSIONS["train"],
@@ -123,17 +126,33 @@ class _Compiler:
                 "task": self.rows.task_identity(variant.task),
                 "seed": variant.seed,
             },
-            inputs={"rows": rows, **({"shots": shots} if shots else {})},
+            inputs={"rows": rows, **pairs, **({"shots": shots} if shots else {})},
             circumstance={"model": model, "task": variant.task, **self.hardware()},
-            after=(self.rows.check([rows, shots] if shots else [rows], self.rows.evaluated_rows(variant)),),
+            after=(check,),
             blocked=blocked,
         )
 
+    def pairs(self, variant: Variant, rows: Step, check: Step) -> Step:
+        """What dpo prefers; the leak check comes before the base is asked."""
+        assert variant.train is not None
+        circumstance = {"task": variant.task, "folder": str(self.folder)}
+        if variant.train.dpo.pairs == "dataset":
+            return pairs_step(variant, rows, None, circumstance)
+        cell = draws(variant)
+        scores = self.score_outputs(cell, rows, self.outputs(cell, rows, (check,)))
+        return pairs_step(variant, rows, scores, circumstance)
+
     def generate(self, cell: Cell) -> Step:
+        rows = self.rows.evaluation_rows(cell.evaluation)
+        shots = self.rows.shots(cell.evaluation.task, cell.evaluation.format)
+        return self.outputs(cell, rows, (self.rows.check([shots], [rows]),) if shots else ())
+
+    def outputs(self, cell: Cell, rows: Step, after: tuple[Step, ...]) -> Step:
+        """A cell's variant answers ``rows``."""
         variant, evaluation = cell.variant, cell.evaluation
         model, blocked = self.model(variant.model)
         task = tasks.find_task(evaluation.task, self.folder)
-        rows, shots = self.rows.evaluation_rows(evaluation), self.rows.shots(evaluation.task, evaluation.format)
+        shots = self.rows.shots(evaluation.task, evaluation.format)
         trained = {"trained": self.train(variant)} if variant.train else {}
         decoding = evaluation.settings.model_dump(include={"temperature", "top_p", "samples", "seed"})
         decoding["max_new_tokens"] = evaluation.settings.max_new_tokens or task.max_new_tokens
@@ -152,11 +171,14 @@ class _Compiler:
             },
             inputs={"rows": rows, **trained, **({"shots": shots} if shots else {})},
             circumstance={"model": model, "task": evaluation.task, **self.hardware()},
-            after=(self.rows.check([shots], [rows]),) if shots else (),
+            after=after,
             blocked=blocked,
         )
 
     def score(self, cell: Cell) -> Step:
+        return self.score_outputs(cell, self.rows.evaluation_rows(cell.evaluation), self.generate(cell))
+
+    def score_outputs(self, cell: Cell, rows: Step, outputs: Step) -> Step:
         task = cell.evaluation.task
         return Step(
             kind="score",
@@ -164,7 +186,7 @@ class _Compiler:
             slug=_slug(f"{cell.variant.name}-{cell.evaluation.name}"),
             entry="tunelab.study.steps.score:run",
             settings={"task": self.rows.task_identity(task)},
-            inputs={"rows": self.rows.evaluation_rows(cell.evaluation), "outputs": self.generate(cell)},
+            inputs={"rows": rows, "outputs": outputs},
             circumstance={"task": task, "folder": str(self.folder)},
         )
 
@@ -195,14 +217,17 @@ class _Compiler:
                 **{f"generate/{name}": step.inputs["outputs"] for name, step in scores.items()},
                 **{f"train/{name}": step for name, step in train.items()},
                 **{f"check/{i}": step for i, step in enumerate(checks)},
-                **{f"prepare/{step.slug}-{step.fingerprint[:8]}": step for step in self.prepared(scores, train)},
+                **self.prepared(scores, train),
             },
             tolerant=True,
         )
 
-    def prepared(self, scores: Mapping[str, Step], train: Mapping[str, Step]) -> list[Step]:
-        """Every prepare step behind the scores and the trained variants."""
-        return [step for step in topological([*scores.values(), *train.values()]) if step.kind == "prepare"]
+    def prepared(self, scores: Mapping[str, Step], train: Mapping[str, Step]) -> dict[str, Step]:
+        """Every prepare and pairs step behind the scores and the trained variants, and the draws behind pairs."""
+        work = topological([*scores.values(), *train.values()])
+        found = {f"{s.kind}/{s.slug}-{s.fingerprint[:8]}": s for s in work if s.kind in ("prepare", "pairs")}
+        drawn = {s.inputs["outputs"].fingerprint: s.inputs["outputs"] for s in found.values() if "outputs" in s.inputs}
+        return found | {f"draws/{s.slug}-{s.fingerprint[:8]}": s for s in drawn.values()}
 
     def model(self, name: str) -> tuple[dict[str, Any], str | None]:
         """Return a model's circumstance, and why it cannot be used, if it cannot."""

@@ -28,13 +28,23 @@ def smoke(study: Study) -> Study:
 
 def _small_train(entry: Train) -> Train:
     rows = _at_most(entry.rows, TRAIN_ROWS)
-    changes = {"model": None, "rows": rows, "batch_size": 8, "max_steps": STEPS, "max_too_long": 1.0}
+    dpo = entry.dpo.model_copy(update={"max_new_tokens": _budget(entry.dpo.max_new_tokens), **_target_pairs(entry)})
+    changes = {"dpo": dpo, "model": None, "rows": rows, "batch_size": 8, "max_steps": STEPS, "max_too_long": 1.0}
     return entry.model_copy(update=changes)
 
 
 def _small_evaluate(entry: Evaluate) -> Evaluate:
-    budget = min(entry.max_new_tokens or TOKENS, TOKENS)
-    return entry.model_copy(update={"rows": _at_most(entry.rows, EVALUATE_ROWS), "max_new_tokens": budget})
+    changes = {"rows": _at_most(entry.rows, EVALUATE_ROWS), "max_new_tokens": _budget(entry.max_new_tokens)}
+    return entry.model_copy(update=changes)
+
+
+def _target_pairs(entry: Train) -> dict[str, str]:
+    """The tiny model may never be right on a real task: prefer the target to what it says."""
+    return {"pairs": "target"} if entry.dpo.pairs == "sampled" else {}
+
+
+def _budget(tokens: int | None) -> int:
+    return min(tokens or TOKENS, TOKENS)
 
 
 def _at_most(rows: Size, limit: int) -> int:

@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+OF_METHOD = {"sft": "loss", "grpo": "grpo", "dpo": "dpo"}
+"""The setting that only one method reads."""
+
 
 class Lora(BaseModel):
     """Low-rank adapters (Hu et al. 2021)."""
@@ -36,23 +39,53 @@ class Grpo(BaseModel):
     )
 
 
+class Dpo(BaseModel):
+    """Direct preference optimisation (Rafailov et al. 2023); batch_size counts pairs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    beta: float = Field(default=0.1, gt=0, description="How strongly the policy is held to the base.")
+    loss_type: Literal["sigmoid", "sigmoid_norm", "hinge", "ipo"] = Field(
+        default="sigmoid", description="TRL's name; sigmoid is the paper's."
+    )
+    pairs: Literal["sampled", "target", "dataset"] = Field(
+        default="sampled",
+        description="sampled: a right and a wrong completion of the base; target: the task's target and a wrong "
+        "completion of the base; dataset: the task's target and the text in the row's metadata.rejected.",
+    )
+    samples: int = Field(default=4, gt=0, description="Completions of the base per prompt.")
+    temperature: float = Field(default=1.0, gt=0, description="Of the completions.")
+    top_p: float = Field(default=1.0, gt=0, le=1, description="Of the completions.")
+    max_new_tokens: int | None = Field(default=None, gt=0, description="Budget of a completion. Default: the task's.")
+    seed: int = Field(default=0, description="Of the completions: trainings with other seeds share their pairs.")
+
+    @model_validator(mode="after")
+    def _both_can_occur(self) -> Dpo:
+        if self.pairs == "sampled" and self.samples < 2:
+            raise ValueError("samples: got 1, expected at least 2 for pairs: sampled, one right and one wrong")
+        return self
+
+
 class Recipe(BaseModel):
     """One way to train."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    method: Literal["sft", "grpo"] = Field(
-        description="sft: supervised fine-tuning on the task's targets; grpo: reward what the task's scorer accepts."
+    method: Literal["sft", "grpo", "dpo"] = Field(
+        description="sft: supervised fine-tuning on the task's targets; grpo: reward what the task's scorer accepts; "
+        "dpo: prefer right completions to wrong ones."
     )
     adaptation: Literal["full", "lora"] = Field(description="full: all weights; lora: adapters only.")
     loss: Literal["all", "completion"] | None = Field(
-        default=None, description="sft: tokens that are learnt, prompt and answer or the answer. grpo: none to choose."
+        default=None,
+        description="sft: tokens that are learnt, prompt and answer or the answer. Others: none to choose.",
     )
     lr: float = Field(gt=0, description="Peak learning rate.")
     epochs: float = Field(gt=0, description="Passes over the training rows.")
     batch_size: int = Field(gt=0, description="Rows per optimiser step, over all devices.")
     lora: Lora = Field(default_factory=Lora, description="Used when adaptation is lora.")
     grpo: Grpo = Field(default_factory=Grpo, description="Used when method is grpo.")
+    dpo: Dpo = Field(default_factory=Dpo, description="Used when method is dpo.")
     weight_decay: float = Field(default=0.0, ge=0, description="AdamW weight decay.")
     warmup: float = Field(default=0.0, ge=0, lt=1, description="Share of the steps that warm up.")
     schedule: Literal["linear", "cosine", "constant"] = Field(default="linear", description="Learning rate schedule.")
@@ -74,5 +107,7 @@ class Recipe(BaseModel):
         settings = Recipe.model_validate(self.model_dump(include=set(Recipe.model_fields))).model_dump(mode="json")
         if self.adaptation == "full":
             settings.pop("lora")
-        settings.pop("loss" if self.method == "grpo" else "grpo")
+        for method, name in OF_METHOD.items():
+            if method != self.method:
+                settings.pop(name)
         return settings | {"precision": precision}

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 from tunelab.data.sample import Sample
 from tunelab.errors import DataError
 from tunelab.formats.renderer import Example, Renderer
 from tunelab.tasks.task import Task
+
+Row = TypeVar("Row")
 
 IGNORED = -100
 """The label that PyTorch's cross entropy leaves out."""
@@ -34,26 +36,33 @@ def supervised_rows(
 ) -> SupervisedRows:
     """Render training samples. Raises DataError when rows teach nothing or too many do not fit."""
     examples = [renderer.example(task.messages(s), task.target(s)) for s in samples]
-    fitting = [e for e in examples if len(e.ids) <= max_length]
-    too_long = len(examples) - len(fitting)
-    if too_long > max_too_long * len(examples) or not fitting:
-        longest = max(len(e.ids) for e in examples)
-        raise DataError(
-            f"training rows: {too_long} of {len(examples)} are longer than max_length = {max_length} tokens, expected "
-            f"at most {max_too_long:.0%}; set max_length to {longest} to keep all, or raise max_too_long"
-        )
+    fitting = keep_fitting(examples, [len(e.ids) for e in examples], max_length, max_too_long)
     rows = [{"input_ids": e.ids, "labels": labels(e, loss)} for e in fitting]
     supervised = [sum(label != IGNORED for label in row["labels"]) for row in rows]
     if min(supervised) == 0:
         raise DataError("training rows: a row has no supervised token, expected at least its answer; check the targets")
     receipt = {
         "rows": len(rows),
-        "too_long": too_long,
+        "too_long": len(examples) - len(fitting),
         "tokens": sum(len(e.ids) for e in fitting),
         "supervised_tokens": sum(supervised),
         "longest": max(len(e.ids) for e in fitting),
     }
     return SupervisedRows(rows, receipt, preview(fitting[0], rows[0]["labels"], renderer))
+
+
+def keep_fitting(
+    rows: Sequence[Row], lengths: Sequence[int], max_length: int, max_too_long: float, what: str = "training rows"
+) -> list[Row]:
+    """Return the rows of at most ``max_length`` tokens. Raises DataError when that leaves out too many, or all."""
+    fitting = [row for row, length in zip(rows, lengths, strict=True) if length <= max_length]
+    too_long = len(rows) - len(fitting)
+    if too_long > max_too_long * len(rows) or not fitting:
+        raise DataError(
+            f"{what}: {too_long} of {len(rows)} are longer than max_length = {max_length} tokens, expected "
+            f"at most {max_too_long:.0%}; set max_length to {max(lengths)} to keep all, or raise max_too_long"
+        )
+    return fitting
 
 
 def labels(example: Example, loss: str) -> list[int]:

@@ -6,18 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from tunelab.engine.context import StepContext
+from tunelab.files import read_lines
 from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
 from tunelab.models.device import Precision
 from tunelab.models.load import load_model, load_tokenizer
 from tunelab.models.spec import ModelRef
+from tunelab.study.steps.pairs import PAIRS
 from tunelab.study.steps.rows import read_samples, read_shots
 from tunelab.tasks.task import find_task
+from tunelab.training.dpo import preference_rows, train_dpo
 from tunelab.training.grpo import train_grpo
 from tunelab.training.job import Hardware, Job
 from tunelab.training.recipe import Recipe
 from tunelab.training.rows import supervised_rows
 from tunelab.training.sft import train_sft
+
+EXAMPLE = "example.txt"
 
 
 def run(context: StepContext) -> None:
@@ -48,8 +53,13 @@ def run(context: StepContext) -> None:
     if recipe.method == "grpo":
         context.facts.update(train_grpo(job, samples, task, renderer, model, tokenizer))
         return
+    if recipe.method == "dpo":
+        pairs = preference_rows(read_lines(context.inputs["pairs"].path(PAIRS)), samples, task, renderer, recipe)
+        (context.directory / EXAMPLE).write_text(pairs.preview + "\n", encoding="utf-8")
+        context.facts.update(train_dpo(job, pairs, model, tokenizer))
+        return
     rows = supervised_rows(samples, task, renderer, recipe.loss or "completion", recipe.max_length, recipe.max_too_long)
-    (context.directory / "example.txt").write_text(rows.preview + "\n", encoding="utf-8")
+    (context.directory / EXAMPLE).write_text(rows.preview + "\n", encoding="utf-8")
     context.facts.update(train_sft(job, rows, model, tokenizer))
 
 

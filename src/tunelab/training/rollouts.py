@@ -1,0 +1,173 @@
+"""Rollouts: the completions that GRPO learns from, what they earned, and the file that keeps it.
+
+Draws are keyed by seed, step, sample and index, and the prompts of a step are a function of the seed and the step,
+so a resumed run asks and draws what an undisturbed one would have. ``rollouts.jsonl`` has a line a group: the step
+(from 0), the prompt's id, its rewards, and how many of its completions the budget cut or gave no answer.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback
+
+from tunelab.data.sample import Sample
+from tunelab.errors import DataError, StepError
+from tunelab.files import append_lines, resume_lines, sync_file, write_lines
+from tunelab.formats.renderer import Renderer
+from tunelab.generation.decoding import Decoding, Request
+from tunelab.generation.local import LocalGenerator
+from tunelab.scoring.score import Outcome, Score
+from tunelab.tasks.task import Task
+from tunelab.training.job import Job
+
+if TYPE_CHECKING:
+    from trl.trainer.grpo_trainer import GRPOTrainer
+
+ROLLOUTS = "rollouts.jsonl"
+GENERATED_TOGETHER = 64
+"""Completions drawn in one batch: fixed, because a batch's padding changes rounding."""
+PATIENCE = 20
+"""Steps without any difference within any group after which a run is given up: it cannot learn."""
+GARBAGE = "?"
+
+Rewards = Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A training sample with its rendered prompt."""
+
+    sample: Sample
+    text: str
+    ids: list[int]
+
+
+def questions(samples: Sequence[Sample], task: Task, renderer: Renderer) -> dict[str, Question]:
+    """Render every prompt once, by sample id."""
+    rendered = ((s, renderer.prompt(task.messages(s))) for s in samples)
+    return {s.id: Question(s, prompt.text, prompt.ids) for s, prompt in rendered}
+
+
+def visits(ids: Sequence[str], batch: int, steps: int, seed: int) -> list[str]:
+    """Return the prompts of all steps in order, ``batch`` a step: each epoch is a shuffle without a torn last batch."""
+    order: list[str] = []
+    epoch = 0
+    while len(order) < batch * steps:
+        shuffled = list(ids)
+        random.Random(f"{seed}|{epoch}").shuffle(shuffled)
+        order += shuffled[: len(ids) // batch * batch]
+        epoch += 1
+    return order[: batch * steps]
+
+
+def check_reward(task: Task, samples: Sequence[Sample]) -> None:
+    """Raise DataError unless gold answers earn 1 and garbage 0: a reward that never fires teaches nothing."""
+    for sample in samples:
+        gold = reward_of(task, task.score(sample, task.target(sample)))
+        garbage = reward_of(task, task.score(sample, GARBAGE))
+        if gold != 1 or garbage != 0:
+            raise DataError(
+                f"reward of task {task.name} on {sample.id}: got {gold} for its own target and {garbage} for "
+                f"{GARBAGE!r}, expected 1 and 0; mend the scorer or the targets"
+            )
+
+
+def reward_of(task: Task, score: Score) -> float | None:
+    """Return the headline as a fraction of 1, or None for an output that could not be scored: that is not zero."""
+    headline = task.metrics[0]
+    value = score.values.get(headline.name)
+    return None if value is None else value / headline.scale
+
+
+def differ(rewards: Rewards) -> bool:
+    """Say whether a group teaches anything: scored completions of it earned different rewards."""
+    return len({reward for reward in rewards if reward is not None}) > 1
+
+
+class Rollouts(TrainerCallback):
+    """Makes completions for the trainer, scores them, and keeps a line a group."""
+
+    def __init__(self, job: Job, asked: dict[str, Question], task: Task, renderer: Renderer) -> None:
+        self.questions = asked
+        self.sampled: Any = None
+        """The model that the latest completions were drawn from."""
+        self._job = job
+        self._task = task
+        self._renderer = renderer
+        self._path = job.directory / ROLLOUTS
+        self._varied = False
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Forget rollouts after the checkpoint that training resumes from."""
+        kept = [row for row in resume_lines(self._path) if row["step"] < state.global_step]
+        self._varied = any(differ(row["rewards"]) for row in kept)
+        write_lines(self._path, kept)
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Bring the lines to the disk before the checkpoint that follows them counts as whole."""
+        sync_file(self._path)
+
+    def generate(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, Any]:
+        """Return prompt and completion ids for sample ids, each of which occurs once per completion wanted."""
+        self.sampled = trainer.accelerator.unwrap_model(trainer.model)  # pyright: ignore[reportArgumentType]
+        requests = self._requests(prompts)
+        generator = LocalGenerator(
+            self.sampled, self._renderer, self._decoding(trainer.state.global_step), self._task.stop
+        )
+        self.sampled.eval()
+        drawn: list[list[int]] = []
+        for start in range(0, len(requests), GENERATED_TOGETHER):
+            drawn += generator.draw(requests[start : start + GENERATED_TOGETHER])
+        self.sampled.train()
+        outputs = [generator.output(request, ids) for request, ids in zip(requests, drawn, strict=True)]
+        return {
+            "prompt_ids": [request.ids for request in requests],
+            "completion_ids": [ids or [self._renderer.tokenizer.pad_token_id] for ids in drawn],
+            "logprobs": None,
+            "answer": [output.output for output in outputs],
+            "clipped": [output.finish == "length" for output in outputs],
+        }
+
+    def reward(
+        self, prompts: list[str], answer: list[str], clipped: list[bool], trainer_state: Any, **columns: Any
+    ) -> list[float | None]:
+        """Score answers with the task's scorer; None where an answer could not be scored."""
+        rewards: list[float | None] = []
+        groups: dict[str, dict[str, Any]] = {}
+        for sample_id, text, cut in zip(prompts, answer, clipped, strict=True):
+            score = self._task.score(self.questions[sample_id].sample, text)
+            rewards.append(reward_of(self._task, score))
+            group = groups.setdefault(sample_id, {"rewards": [], "clipped": 0, "no_answer": 0})
+            group["rewards"].append(rewards[-1])
+            group["clipped"] += int(cut)
+            group["no_answer"] += int(score.outcome in (Outcome.NO_ANSWER, Outcome.UNSCORED))
+        self._keep(trainer_state.global_step, groups)
+        return rewards
+
+    def _decoding(self, step: int) -> Decoding:
+        grpo = self._job.recipe.grpo
+        seed = self._job.seed * 1_000_003 + step
+        return Decoding(grpo.max_new_tokens or self._task.max_new_tokens, grpo.temperature, grpo.top_p, seed=seed)
+
+    def _requests(self, prompts: Sequence[str]) -> list[Request]:
+        drawn: dict[str, int] = {}
+        requests: list[Request] = []
+        for sample_id in prompts:
+            question, index = self.questions[sample_id], drawn.get(sample_id, 0)
+            drawn[sample_id] = index + 1
+            requests.append(Request(sample_id, index, question.text, question.ids))
+        return requests
+
+    def _keep(self, step: int, groups: dict[str, dict[str, Any]]) -> None:
+        """Append a line a group; give up when no group has ever differed in ``PATIENCE`` steps."""
+        append_lines(self._path, [{"step": step, "id": i, **group} for i, group in groups.items()])
+        self._varied = self._varied or any(differ(group["rewards"]) for group in groups.values())
+        if not self._varied and step + 1 >= PATIENCE:
+            raise StepError(
+                f"grpo: in {PATIENCE} steps no group of {self._job.recipe.grpo.num_generations} completions differed "
+                "in reward, so nothing can be learnt; raise temperature or num_generations, or use easier rows"
+            )
