@@ -29,6 +29,7 @@ from tunelab.models.spec import resolve
 from tunelab.scoring.score import Outcome
 from tunelab.stats import wilson
 from tunelab.tasks.task import Task, find_task, load_samples
+from tunelab.training.rollouts import visits
 
 STEPS = 30
 PROMPTS = 16
@@ -52,12 +53,13 @@ def main() -> tuple[float, float]:
     test = subset(load_samples(task, "test", None), TEST_ROWS, seed=0)
     before = accuracy("before", model, renderer, task, test)
 
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(SEED)).tolist()
+    by_id = {sample.id: sample for sample in train}
+    order = visits(list(by_id), PROMPTS, STEPS, SEED)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / STEPS)
     for step in range(STEPS):
         # Roll out: a group of answers to each prompt, a draw's randomness fixed by step, sample and index.
-        samples = [train[i] for i in order[step * PROMPTS : (step + 1) * PROMPTS] for _ in range(COMPLETIONS)]
+        samples = [by_id[i] for i in order[step * PROMPTS : (step + 1) * PROMPTS] for _ in range(COMPLETIONS)]
         requests = make_requests(samples, renderer, task)
         decoding = Decoding(task.max_new_tokens, TEMPERATURE, seed=SEED * 1_000_003 + step)
         generator = LocalGenerator(model, renderer, decoding, task.stop)

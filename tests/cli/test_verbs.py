@@ -58,8 +58,8 @@ def test_show_prints_the_table_and_its_data(tunelab, finished):
     results = str(finished / "results")
     assert "sft_raw_completion" in tunelab("show", "quickstart-smoke", "--results", results).stdout
     comparison = json.loads(tunelab("show", "quickstart-smoke", "--json", "--results", results).stdout)
-    assert len(comparison["cells"]) == 8
-    assert len(comparison["comparisons"]) == 6
+    assert len(comparison["cells"]) == 10
+    assert len(comparison["comparisons"]) == 8
 
 
 def test_explain_names_the_setting_that_was_changed(tunelab, finished):

@@ -13,8 +13,17 @@ from tunelab.study.smoke import smoke
 from tunelab.training.recipe import Lora, Recipe
 
 GOLDEN = {
-    "quickstart": {"prepare": 2, "check": 1, "train": 3, "generate": 8, "score": 8, "compare": 1, "report": 1},
-    "chat-template": {"prepare": 2, "check": 1, "train": 4, "generate": 10, "score": 10, "compare": 1, "report": 1},
+    "quickstart": {"prepare": 3, "check": 2, "train": 4, "generate": 10, "score": 10, "compare": 1, "report": 1},
+    "chat-template": {
+        "prepare": 2,
+        "check": 1,
+        "train": 8,
+        "pairs": 2,
+        "generate": 20,
+        "score": 20,
+        "compare": 1,
+        "report": 1,
+    },
 }
 
 
@@ -88,9 +97,22 @@ def trained(tmp_path, **settings):
     return compiled(tmp_path, changed(train={"sft": entry}, hardware={"device": "cpu"})).train["sft"].fingerprint
 
 
-@pytest.mark.parametrize("name", sorted(set(Recipe.model_fields) - {"method", "lora"}))
+@pytest.mark.parametrize("name", sorted(set(Recipe.model_fields) - {"method", "lora", "grpo", "dpo"}))
 def test_every_recipe_field_changes_the_training(tmp_path, name):
     assert trained(tmp_path, **{name: OTHER[name]}) != trained(tmp_path)
+
+
+OTHER_OF_METHOD = {
+    "grpo": {"num_generations": 3, "beta": 0.5, "temperature": 0.5, "top_p": 0.5, "max_new_tokens": 9},
+    "dpo": {"beta": 0.5, "loss_type": "ipo", "pairs": "target", "samples": 3, "temperature": 0.5, "seed": 1},
+}
+
+
+@pytest.mark.parametrize(("method", "name"), [(m, name) for m, found in OTHER_OF_METHOD.items() for name in found])
+def test_settings_of_a_method_change_the_training_by_that_method_only(tmp_path, method, name):
+    settings = {method: {name: OTHER_OF_METHOD[method][name]}}
+    assert trained(tmp_path, method=method, **settings) != trained(tmp_path, method=method)
+    assert trained(tmp_path, **settings) == trained(tmp_path)
 
 
 @pytest.mark.parametrize(("name", "value"), [("rank", 3), ("alpha", 3), ("dropout", 0.5), ("targets", ["q_proj"])])

@@ -178,5 +178,6 @@ def _other_settings(cell: Cell) -> dict[str, Any]:
     if cell.variant.train is None:
         return {"evaluation": asked}
     named = {"method", "adaptation", "lora", "loss", "format", "model", "task"}
+    named |= {"grpo", "dpo"} - {cell.variant.train.method}
     recipe = cell.variant.train.model_dump(mode="json", exclude=named)
     return {"evaluation": asked, "recipe": recipe, "task": cell.variant.task}
