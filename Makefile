@@ -28,7 +28,7 @@ types: .venv/installed
 	$(BIN)/pyright
 
 test: .venv/installed
-	$(QUIET) $(BIN)/python -m pytest
+	$(QUIET) $(BIN)/python -m pytest -n 2 --dist worksteal
 
 docs: .venv/installed
 	$(BIN)/python scripts/build_command_help.py
