@@ -81,7 +81,14 @@ def test_builtin_rows_are_a_split_without_the_split_column():
         BuiltinSource("arithmetic").identity("train")
 
 
-def test_the_hubs_identity_is_the_pinned_revision_and_needs_no_network():
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """A datasets cache that holds the revision."""
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
+    (tmp_path / "nobody___nothing" / "main" / "0.0.0" / ("0" * 40)).mkdir(parents=True)
+
+
+def test_the_hubs_identity_is_the_pinned_revision_and_needs_no_network(cached):
     assert HubSource(DATASET).identity("test") == {
         "hub": "nobody/nothing",
         "config": "main",
@@ -119,7 +126,8 @@ def test_without_a_hub_there_is_an_answer_within_seconds_that_names_the_three_wa
     assert message.count("\n") == 1
 
 
-def test_planning_does_not_wait_for_the_hub():
+def test_planning_does_not_wait_for_the_hub_and_says_what_is_missing():
     start = time.monotonic()
-    HubSource(DATASET).identity("train")
+    with pytest.raises(DataError, match="TUNELAB_DATA"):
+        HubSource(DATASET).identity("train")
     assert time.monotonic() - start < 1

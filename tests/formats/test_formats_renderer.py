@@ -227,8 +227,10 @@ def test_a_format_says_what_ends_a_generation(settings, expected):
     assert Format(**settings).stop_strings == expected
 
 
-def test_a_formats_identity_holds_every_setting_and_rebuilds_it():
+def test_a_formats_identity_holds_what_can_change_a_prompt_and_rebuilds_it():
     fmt = Format(template="chat", kwargs={"enable_thinking": False}, few_shots=FewShots(k=4, seed=1))
-    assert set(fmt.identity()) == set(Format.model_fields)
+    assert set(fmt.identity()) == set(Format.model_fields) - {"user_prefix", "assistant_prefix"}
+    assert Format(template="chat", user_prefix="Q").identity() == Format(template="chat").identity()
+    assert "stop" not in fmt.training_identity()
     assert Format(**fmt.identity()).identity() == fmt.identity()
     assert Format(template="raw").identity() == Format(template="raw", stop=("\nQuestion:",)).identity()

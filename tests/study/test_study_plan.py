@@ -67,7 +67,7 @@ def test_two_names_for_the_same_work_are_one_step(tmp_path):
         {"device": "cpu"},
     ],
 )
-def test_hardware_changes_no_fingerprint(tmp_path, hardware):
+def test_hardware_changes_no_fingerprint_of_greedy_fp32_work_without_dropout(tmp_path, hardware):
     device = {"device": "cpu"}
     assert fingerprints(compiled(tmp_path, changed(hardware=device | hardware))) == fingerprints(
         compiled(tmp_path, changed(hardware=device))
@@ -130,7 +130,6 @@ def test_adapter_settings_change_the_training_of_adapters_only(tmp_path, name, v
         ("evaluation.rows_seed", 1, {"generate", "score"}),
         ("evaluation.temperature", 0.5, {"generate", "score"}),
         ("evaluation.max_new_tokens", 7, {"generate", "score"}),
-        ("evaluation.samples", 2, {"generate", "score"}),
         ("recipe.rows", 95, {"train", "generate", "score"}),
         ("recipe.rows_seed", 1, {"train", "generate", "score"}),
         ("seeds", [1], {"train", "generate", "score"}),
@@ -318,3 +317,22 @@ def test_a_plan_is_plain_json_and_names_no_place(tmp_path):
     found = compiled(tmp_path, changed(task="gsm8k", data=data))
     for step in (*found.train.values(), *found.scores.values(), found.train["sft_raw"].inputs["rows"]):
         assert str(tmp_path) not in json.dumps(step.identity)
+
+
+@pytest.mark.parametrize("evaluation", [{"temperature": 1.0}, {"precision": "bf16"}])
+def test_the_generation_batch_counts_where_sampling_or_rounding_make_it_count(tmp_path, evaluation):
+    small, large = (
+        compiled(tmp_path, changed(evaluation=evaluation, hardware={"device": "cpu", "generation_batch_size": size}))
+        for size in (3, 4)
+    )
+    outputs = [{s.inputs["outputs"].fingerprint for s in found.scores.values()} for found in (small, large)]
+    assert not outputs[0] & outputs[1]
+
+
+def test_the_micro_batch_counts_under_dropout(tmp_path):
+    entry = {"format": "chat", "loss": "all", "adaptation": "lora", "lora": {"dropout": 0.1}}
+    small, large = (
+        compiled(tmp_path, changed(train={"sft": entry}, hardware={"device": "cpu", "micro_batch_size": size}))
+        for size in (1, 2)
+    )
+    assert small.train["sft"].fingerprint != large.train["sft"].fingerprint

@@ -124,6 +124,22 @@ def test_gsm8k_refuses_a_gold_answer_without_a_number():
         find_task("gsm8k").score(sample, "#### 4")
 
 
+@pytest.mark.parametrize(
+    "target", ["A: 1,250", "5 * 250 = 1250\nA: 1250", "1,250", "It is 2 * 625 = 1250", "#### 1,250"]
+)
+def test_gsm8k_takes_a_gold_answer_with_any_marker_or_none(target):
+    score = find_task("gsm8k").score(Sample("x", {}, (target,)), "#### 1,250")
+    assert set(score.values.values()) == {1}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_without_an_accepted_answer_nothing_is_right(name):
+    sample = Sample("x", {}, ())
+    wrong, none = find_task(name).score(sample, "#### 4"), find_task(name).score(sample, GARBAGE)
+    assert (wrong.outcome, none.outcome) == (Outcome.WRONG, Outcome.NO_ANSWER)
+    assert set(wrong.values.values()) == set(none.values.values()) == {0}
+
+
 def test_arithmetic_is_the_same_in_every_run_and_only_grows():
     assert problems("test", 50) == problems("test", 80)[:50]
     assert problems("test", 50, seed=1) != problems("test", 50)

@@ -88,7 +88,14 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS):
-            raise
-        print(f"tunelab: {error.filename}: {error.strerror}; free or grant the place, then run again", file=sys.stderr)
+        print(f"tunelab: {_describe(error)}", file=sys.stderr)
         sys.exit(1)
+
+
+def _describe(error: OSError) -> str:
+    """One line: the path, what the system says of it, and what helps where that is known."""
+    if error.strerror is None:
+        return " ".join(str(error).split()) or type(error).__name__
+    place = "" if error.filename is None else f"{error.filename}: "
+    full_or_closed = error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS)
+    return f"{place}{error.strerror}" + ("; free or grant the place, then run again" if full_or_closed else "")

@@ -70,7 +70,10 @@ def show(
 
 def read_format(text: str) -> Format:
     """Read a template's name or a format in YAML. Raises FormatError."""
-    raw = yaml.safe_load(text)
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise FormatError(f"--format: got {text!r}, expected chat, raw, or YAML like '{{template: chat}}'") from None
     settings = raw if isinstance(raw, dict) else {"template": raw}
     check_keys(settings, Format, "--format")
     try:

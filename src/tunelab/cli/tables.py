@@ -18,7 +18,7 @@ WIDE = 110
 
 def console() -> Console:
     """Return a console as wide as the terminal, or wide enough for the tables in a log."""
-    return Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False)
+    return Console(width=None if sys.stdout is not None and sys.stdout.isatty() else LOG_WIDTH, highlight=False)
 
 
 def print_comparison(out: Console, comparison: Mapping[str, Any], question: str) -> None:

@@ -54,6 +54,14 @@ def load_split(repo: str, config: str, split: str, revision: str) -> list[dict[s
         raise DataError(_unavailable(repo, config, split, reachable, error)) from error
 
 
+def require(repo: str, config: str, split: str, revision: str) -> None:
+    """Raise DataError within seconds when a split is neither in the cache nor to be had from the hub."""
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    cache = Path(os.environ.get("HF_DATASETS_CACHE", home / "datasets"))
+    if not online() and not (cache / repo.replace("/", "___") / config / "0.0.0" / revision).is_dir():
+        raise DataError(_unavailable(repo, config, split, False, None))
+
+
 def model_revision(repo: str, revision: str) -> str:
     """Return the commit that a hub model's revision means now, from the cache or the hub.
 
@@ -95,7 +103,7 @@ def _probe(answered: threading.Event) -> None:
     answered.set()
 
 
-def _unavailable(repo: str, config: str, split: str, reachable: bool, error: Exception) -> str:
+def _unavailable(repo: str, config: str, split: str, reachable: bool, error: Exception | None) -> str:
     reason = f"{type(error).__name__}" if reachable else "the hub cannot be reached and its cache has no copy"
     return (
         f"dataset {repo} ({config}, {split}): {reason}; provide it by (1) a network connection to the hub, "

@@ -66,6 +66,7 @@ class HubSource:
 
     def identity(self, split: str) -> dict[str, Any]:
         d = self.dataset
+        hub.require(d.repo, d.config, d.split(split), d.revision)
         return {"hub": d.repo, "config": d.config, "revision": d.revision, "split": d.split(split)}
 
     def rows(self, split: str) -> list[Row]:

@@ -1,7 +1,7 @@
 """Seeded subsets: which rows are used, decided by a hash of each sample's id.
 
-Never "the first N": data sets are ordered by source or difficulty. The hash makes the choice independent of the
-rows' order, and a larger subset of the same seed contains the smaller one.
+Never "the first N": data sets are ordered by source or difficulty. The choice depends on ids and seed alone, and a
+larger subset of the same seed contains the smaller one.
 """
 
 from __future__ import annotations

@@ -45,5 +45,17 @@ class Format(BaseModel):
         return (f"\n{prefix}",) if self.template == "raw" and prefix else ()
 
     def identity(self) -> dict[str, Any]:
-        """Return every setting, defaults included, as plain JSON."""
-        return self.model_dump(mode="json") | {"stop": list(self.stop_strings)}
+        """Return every setting that can change a prompt or where an answer ends, defaults included, as plain JSON."""
+        settings = self.model_dump(mode="json") | {"stop": list(self.stop_strings)}
+        text_shots = self.few_shots.k > 0 and self.few_shots.style == "text"
+        if self.template == "raw":
+            del settings["kwargs"]
+        elif not text_shots:
+            del settings["user_prefix"], settings["assistant_prefix"]
+        if self.few_shots.k == 0:
+            del settings["few_shots"]
+        return settings
+
+    def training_identity(self) -> dict[str, Any]:
+        """Return the same without what only ends a generation."""
+        return {key: value for key, value in self.identity().items() if key != "stop"}

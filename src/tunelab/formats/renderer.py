@@ -139,7 +139,7 @@ class Renderer:
         return completion[: end + len(self.end_of_turn[0])]
 
     def _find_end_of_turn(self) -> tuple[str, int]:
-        """Return text and id of the token that ends the assistant's turn under this format."""
+        """Return text and id of the token that ends the assistant's turn; a template may put white space before it."""
         if self.format.template == "raw":
             if not isinstance(self.tokenizer.eos_token, str) or not isinstance(self.tokenizer.eos_token_id, int):
                 raise FormatError(
@@ -148,13 +148,13 @@ class Renderer:
             return self.tokenizer.eos_token, self.tokenizer.eos_token_id
         conversation = [Message("user", "x"), Message("assistant", SENTINEL)]
         after = self._template(conversation).rpartition(SENTINEL)[2]
-        ids = self._encode(after)
+        end = next((i for i in self._encode(after) if str(self.tokenizer.decode([i])).strip()), None)
         special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
-        if not ids or ids[0] not in special:
+        if end is None or end not in special:
             raise FormatError(
                 f"chat template: {after[:20]!r} follows an answer, expected a special token that ends the turn"
             )
-        return str(self.tokenizer.decode([ids[0]])), ids[0]
+        return str(self.tokenizer.decode([end])), end
 
     def _template(self, conversation: Sequence[Message], add_generation_prompt: bool = False) -> str:
         rows: list[dict[str, Any]] = [{"role": m.role, "content": m.content} for m in conversation]

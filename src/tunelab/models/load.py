@@ -21,15 +21,29 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+ENDS_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|endoftext|>", "</s>")
+THREADS = torch.get_num_threads()
+"""What torch took from the machine or from OMP_NUM_THREADS."""
 
 
 def load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:
     """Load a tokenizer that pads on the left and has a pad token. Raises ModelError."""
     tokenizer = _loading(ref, AutoTokenizer.from_pretrained, ref.location, revision=ref.revision)
     if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+        tokenizer.pad_token = _padding(ref, tokenizer)
     tokenizer.padding_side = "left"
     return tokenizer
+
+
+def _padding(ref: ModelRef, tokenizer: Any) -> str:
+    """Return the token to pad with where none is set; padding is masked, so any token of the vocabulary will do."""
+    vocabulary = tokenizer.get_vocab()
+    for token in (tokenizer.eos_token, *ENDS_OF_TURN, tokenizer.unk_token):
+        if token in vocabulary:
+            return token
+    raise ModelError(
+        f"model {ref.name!r}: its tokenizer has no pad, end or unknown token; set pad_token in {ref.location}"
+    )
 
 
 def load_model(ref: ModelRef, device: Device, precision: Precision, adapter: Path | None = None) -> Any:
@@ -49,9 +63,9 @@ def load_model(ref: ModelRef, device: Device, precision: Precision, adapter: Pat
 
 
 def limit_threads(ref: ModelRef) -> None:
-    """Give the tiny model one thread: with more, threads cost it far more than they bring."""
-    if ref.name == TINY or "OMP_NUM_THREADS" in os.environ:
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    """Give the tiny model one thread, as more cost it more than they bring, and any other what torch began with."""
+    alone = ref.name == TINY and "OMP_NUM_THREADS" not in os.environ
+    torch.set_num_threads(1 if alone else THREADS)
 
 
 def quiet() -> None:

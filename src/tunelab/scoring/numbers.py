@@ -4,7 +4,8 @@ Three readings of one output are kept side by side, because published numbers us
 the regular expression of openai/grade-school-math, ``flexible`` the flexible-extract filter of
 lm-evaluation-harness (gsm8k, version 3), ``numeric`` is ours. Ours prefers an explicit answer marker over the
 last number, so that "It is 18 (see step 2)" with "#### 18" is not read as 2, and compares as decimal numbers,
-so that 18, 18.00, $18 and "18 dollars" agree.
+so that 18, 18.00, $18 and "18 dollars" agree. A marker with nothing after it goes on in the next line that has
+something, and an equation after a marker is read for its result: "The answer is 3 + 4 = 7" is 7.
 """
 
 from __future__ import annotations
@@ -16,16 +17,24 @@ STRICT = re.compile(r"#### (\-?[0-9\.\,]+)")
 FLEXIBLE = re.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")
 
 NUMBER = re.compile(
-    r"(?P<sign>[-−])?(?:[$€£]\s?)?(?P<inner>[-−])?"
+    r"(?P<sign>[-−–])?(?:[$€£]\s?)?(?P<inner>[-−–])?"
     r"(?P<digits>\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?|\.\d+)"
 )
+TAIL = r"[\s:=*_$\\\[]*(?P<text>[^\n]*)"
 MARKERS = (
-    re.compile(r"####(?P<text>[^\n]*)"),
+    re.compile(r"####" + TAIL),
     re.compile(r"\\boxed\s*\{(?P<text>[^{}]*)\}"),
     re.compile(r"\"answer\"\s*:\s*(?P<text>\"[^\"]*\"|[^,}\n]*)", re.IGNORECASE),
-    re.compile(r"^[ \t>*_]*A\s*:(?P<text>[^\n]*)", re.MULTILINE),
-    re.compile(r"\b(?:final\s+)?answer\s*(?:is|:|=)(?P<text>[^\n]*)", re.IGNORECASE),
+    re.compile(r"^[ \t>*_]*A[*_]*\s*:" + TAIL, re.MULTILINE),
+    re.compile(r"\banswer[*_]*\s*(?:is\b(?!\s+not\b)|:|=)" + TAIL, re.IGNORECASE),
 )
+
+TERM = r"(?:\d[\d,]*(?:\.\d+)?|\.\d+)[)%]*\s*(?:(?!x\b)[^\W\d_]+\s*)?"
+BEFORE = r"[-−–($€£\s]*"
+MORE_TERMS = rf"[-−–+*/x×·÷]{BEFORE}{TERM}"
+EQUATION = re.compile(rf"[^\d.,;]*{TERM}(?:{MORE_TERMS})+=(?P<rest>.*)", re.DOTALL)
+SIDE = re.compile(rf"{BEFORE}{TERM}(?:{MORE_TERMS})*=")
+ANNOTATION = re.compile(r"<<[^<>]*>>")
 
 
 def strict(output: str) -> str | None:
@@ -46,9 +55,21 @@ def numeric(output: str) -> Decimal | None:
     """Return our reading: the number after the best answer marker that has one, else the last number."""
     for marker in MARKERS:
         for match in reversed(list(marker.finditer(output))):
-            if (number := first_number(match.group("text"))) is not None:
+            if (number := marked_number(match.group("text"))) is not None:
                 return number
     return last_number(output)
+
+
+def marked_number(text: str) -> Decimal | None:
+    """Return the result of the equation that ``text`` begins with, else the first number in ``text``."""
+    text = ANNOTATION.sub("", text)
+    equation = EQUATION.match(text)
+    if equation is None:
+        return first_number(text)
+    result = equation["rest"]
+    while side := SIDE.match(result):
+        result = result[side.end() :]
+    return first_number(result)
 
 
 def first_number(text: str) -> Decimal | None:

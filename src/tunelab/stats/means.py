@@ -50,14 +50,19 @@ def clustered_mean(values: FloatArray, clusters: npt.ArrayLike | None, scale: fl
 
 
 def mean_bounds(mean: Mean, span: tuple[float, float], confidence: float) -> tuple[float, float]:
-    """Low and high of ``mean``: Student's t, or the exact bounds for unanimous units inside ``span``."""
+    """Low and high of ``mean``: Student's t, or the exact bounds for unanimous units inside ``span``.
+
+    Shares and their differences do not leave ``span``: few items would else claim a score below 0.
+    """
     check_share(confidence, "confidence")
     if mean.se == 0:
         dissent = 1 - clopper_pearson(mean.units, mean.units, confidence).low
         below, above = max(mean.value - span[0], 0.0), max(span[1] - mean.value, 0.0)
         return mean.value - dissent * below, mean.value + dissent * above
     half = float(t.ppf((1 + confidence) / 2, mean.df)) * mean.se
-    return mean.value - half, mean.value + half
+    low, high = mean.value - half, mean.value + half
+    bounded = span[0] >= -1 and span[1] <= 1
+    return (max(low, span[0]), min(high, span[1])) if bounded else (low, high)
 
 
 def p_against_zero(mean: Mean) -> float:

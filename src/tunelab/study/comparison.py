@@ -19,6 +19,7 @@ from tunelab.scoring.aggregate import item_values
 from tunelab.scoring.score import Score
 from tunelab.stats import (
     Interval,
+    Verdict,
     contrast,
     holm,
     minimum_detectable_effect,
@@ -28,6 +29,8 @@ from tunelab.stats import (
     verdict,
 )
 from tunelab.study.effects import effects
+
+SIGNS = {Verdict.BETTER: "positive", Verdict.WORSE: "negative", Verdict.UNDECIDED: "undecided"}
 
 Cell = Mapping[str, Any]
 """A cell as ``compile.describe_cell`` writes it."""
@@ -84,10 +87,11 @@ def _against_baseline(one: Scored, baseline: Scored, alpha: float) -> dict[str, 
     a, b = np.array([first[i] for i in shared]), np.array([second[i] for i in shared])
     paired = paired_difference(a, b)
     binary = paired.test == "mcnemar_exact"
+    spread = float(np.std(a - b, ddof=1)) if len(shared) > 1 else 0.0
     smallest = (
         minimum_detectable_effect(paired.n, paired.discordant, alpha=alpha)
-        if binary
-        else minimum_detectable_mean(float(np.std(a - b, ddof=1)) if len(shared) > 1 else 0.0, paired.n, alpha=alpha)
+        if binary or spread == 0
+        else minimum_detectable_mean(spread, paired.n, alpha=alpha)
     )
     return {
         **row,
@@ -128,16 +132,23 @@ def _adjust(comparisons: list[dict[str, Any]], alpha: float) -> None:
 
 def _effects(scored: Mapping[str, Scored], alpha: float) -> list[dict[str, Any]]:
     """Factor effects over the trained cells of each task, with Holm's correction within the task."""
-    by_task: defaultdict[str, list[Scored]] = defaultdict(list)
+    groups: defaultdict[tuple[str, str, frozenset[str]], list[Scored]] = defaultdict(list)
     for s in scored.values():
         if s.cell["factors"]["method"] is not None:
-            by_task[s.cell["task"]].append(s)
-    return [row for task, group in by_task.items() for row in _task_effects(task, group, alpha)]
+            groups[s.cell["task"], s.scorer, frozenset(s.scores)].append(s)
+    rows = [row for (task, _, _), group in groups.items() for row in _group_effects(task, group)]
+    families: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        families[row["task"]].append(row)
+    for family in families.values():
+        for row, p in zip(family, holm([r["p_value"] for r in family]), strict=True):
+            row["p_adjusted"] = float(p)
+            row["verdict"] = SIGNS[verdict(row["value"], float(p), alpha)]
+    return rows
 
 
-def _task_effects(task: str, group: Sequence[Scored], alpha: float) -> list[dict[str, Any]]:
-    if any(_incomparable(group[0], other) for other in group):
-        return []
+def _group_effects(task: str, group: Sequence[Scored]) -> list[dict[str, Any]]:
+    """Effects among cells that were asked the same samples and scored alike."""
     values = [s.values() for s in group]
     shared = sorted(set[str].intersection(*(set(v) for v in values)))
     if not shared:
@@ -159,11 +170,6 @@ def _task_effects(task: str, group: Sequence[Scored], alpha: float) -> list[dict
                 "p_value": found.p_value,
                 "n": found.n,
             }
-        )
-    for row, p in zip(rows, holm([r["p_value"] for r in rows]), strict=True):
-        row["p_adjusted"] = float(p)
-        row["verdict"] = (
-            verdict(row["value"], float(p), alpha).value.replace("better", "positive").replace("worse", "negative")
         )
     return rows
 

@@ -15,13 +15,13 @@ from typing import Any
 
 from tunelab.engine.plan import topological
 from tunelab.engine.step import Step
-from tunelab.errors import ModelError, StudyError
+from tunelab.errors import ModelError, StudyError, nearest
 from tunelab.models import device as devices
 from tunelab.models.spec import ModelRef, resolve
 from tunelab.study.cells import Cell, Variant, cells, describe_cell
 from tunelab.study.pairs_plan import draws, pairs_step
 from tunelab.study.rows_plan import RowsPlan
-from tunelab.study.spec import Study
+from tunelab.study.spec import Evaluate, Study, Train
 from tunelab.tasks import task as tasks
 
 VERSIONS = {"train": 1, "generate": 1, "score": 1, "compare": 1, "report": 1}
@@ -101,6 +101,16 @@ class _Compiler:
             raise StudyError(f"hardware.device: got {chosen!r}, but this machine has {found!r}; use auto")
         return found if chosen == "auto" else chosen
 
+    def micro_batch_that_matters(self, train: Train, precision: str) -> int | None:
+        """The micro batch where it decides about a result: dropout draws by it, and bf16 rounds by it."""
+        dropout = train.adaptation == "lora" and train.lora.dropout > 0
+        return self.study.hardware.micro_batch_size if dropout or precision != "fp32" else None
+
+    def batch_that_matters(self, settings: Evaluate) -> int | None:
+        """The generation batch where rounding by it can change an answer: sampled text, and everything but fp32."""
+        exact = settings.temperature == 0 and self.precision(settings.precision) == "fp32"
+        return None if exact else self.study.hardware.generation_batch_size
+
     def precision(self, declared: str) -> str:
         """Resolve auto: what is computed in another precision is another result."""
         return devices.default_precision(self.device) if declared == "auto" else declared
@@ -122,9 +132,10 @@ class _Compiler:
             settings={
                 "model": model["identity"],
                 "recipe": train.identity(precision),
-                "format": fmt.identity(),
+                "format": fmt.training_identity() if train.method == "sft" else fmt.identity(),
                 "task": self.rows.task_identity(variant.task),
                 "seed": variant.seed,
+                "micro_batch_size": self.micro_batch_that_matters(train, precision),
             },
             inputs={"rows": rows, **pairs, **({"shots": shots} if shots else {})},
             circumstance={"model": model, "task": variant.task, **self.hardware()},
@@ -145,7 +156,7 @@ class _Compiler:
     def generate(self, cell: Cell) -> Step:
         rows = self.rows.evaluation_rows(cell.evaluation)
         shots = self.rows.shots(cell.evaluation.task, cell.evaluation.format)
-        return self.outputs(cell, rows, (self.rows.check([shots], [rows]),) if shots else ())
+        return self.outputs(cell, rows, (self.rows.check_shots(shots, rows),) if shots else ())
 
     def outputs(self, cell: Cell, rows: Step, after: tuple[Step, ...]) -> Step:
         """A cell's variant answers ``rows``."""
@@ -154,7 +165,7 @@ class _Compiler:
         task = tasks.find_task(evaluation.task, self.folder)
         shots = self.rows.shots(evaluation.task, evaluation.format)
         trained = {"trained": self.train(variant)} if variant.train else {}
-        decoding = evaluation.settings.model_dump(include={"temperature", "top_p", "samples", "seed"})
+        decoding = evaluation.settings.decoding()
         decoding["max_new_tokens"] = evaluation.settings.max_new_tokens or task.max_new_tokens
         return Step(
             kind="generate",
@@ -166,6 +177,7 @@ class _Compiler:
                 "format": evaluation.format.identity(),
                 "task": self.rows.task_identity(evaluation.task),
                 "decoding": decoding,
+                "batch_size": self.batch_that_matters(evaluation.settings),
                 "backend": "transformers",
                 "precision": self.precision(evaluation.settings.precision),
             },
@@ -180,6 +192,7 @@ class _Compiler:
 
     def score_outputs(self, cell: Cell, rows: Step, outputs: Step) -> Step:
         task = cell.evaluation.task
+        self.refuse_unknown_metrics(cell)
         return Step(
             kind="score",
             version=VERSIONS["score"],
@@ -189,6 +202,15 @@ class _Compiler:
             inputs={"rows": rows, "outputs": outputs},
             circumstance={"task": task, "folder": str(self.folder)},
         )
+
+    def refuse_unknown_metrics(self, cell: Cell) -> None:
+        """Raise StudyError for a threshold on a metric that the task does not have: before anything runs."""
+        known = [metric.name for metric in tasks.find_task(cell.evaluation.task, self.folder).metrics]
+        for name in cell.evaluation.settings.at_least:
+            if name not in known:
+                raise StudyError(
+                    f"evaluate.{cell.evaluation.name}.at_least: unknown metric {name!r}{nearest(name, known)}"
+                )
 
     def compare(self, scores: Mapping[str, Step]) -> Step:
         return Step(

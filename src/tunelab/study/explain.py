@@ -7,13 +7,13 @@ changed and not only a hash that changed because of it.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from tunelab.engine.plan import Plan
-from tunelab.engine.store import RECORD, Store
-from tunelab.errors import StudyError, nearest
+from tunelab.engine.store import RECORD, STEP, Store
+from tunelab.errors import StoreError, StudyError, nearest
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Explained:
 def known_steps(store: Store, planned: Plan | None) -> dict[str, Known]:
     """Return the store's steps, and the planned ones of a study, by fingerprint."""
     known: dict[str, Known] = {}
-    for name, identity in store.identities():
+    for name, identity in _identities(store):
         finished = (store.root / name / RECORD).exists()
         plain = {k: v for k, v in identity.items() if k != "fingerprint"}
         known[identity["fingerprint"]] = Known(name, identity["fingerprint"], plain, False, finished)
@@ -59,6 +59,18 @@ def known_steps(store: Store, planned: Plan | None) -> dict[str, Known]:
         finished = p.step.fingerprint in known and known[p.step.fingerprint].finished
         known[p.step.fingerprint] = Known(p.step.name, p.step.fingerprint, p.step.identity, True, finished)
     return known
+
+
+def _identities(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The store's identities, each with a fingerprint. Raises StoreError."""
+    try:
+        for name, identity in store.identities():
+            found: Any = identity
+            if not isinstance(found, dict) or not isinstance(found.get("fingerprint"), str):
+                raise StoreError(f"{store.root / name / STEP}: no step's identity; remove {store.root / name}")
+            yield name, identity
+    except ValueError as error:
+        raise StoreError(f"{store.root}: a {STEP} is not JSON ({error}); remove its folder") from None
 
 
 def explain_pair(known: Mapping[str, Known], first: str, second: str) -> Explained:
@@ -112,7 +124,9 @@ def differences(known: Mapping[str, Known], first: Known, second: Known) -> list
 
 def _below(known: Mapping[str, Known], field: str, one: Any, two: Any) -> list[Difference]:
     """Differences of two inputs, under the input's name; none when either step is not known."""
-    if not field.startswith("inputs.") or one not in known or two not in known:
+    if not field.startswith("inputs.") or not isinstance(one, str) or not isinstance(two, str):
+        return []
+    if one not in known or two not in known:
         return []
     prefix = field.removeprefix("inputs.")
     return [Difference(f"{prefix}.{d.field}", d.first, d.second) for d in differences(known, known[one], known[two])]

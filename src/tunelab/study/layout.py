@@ -34,11 +34,27 @@ def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
             outputs = artifact_of(opened.store, outcome, step.inputs["outputs"])
             if outputs:
                 _link(folder / "outputs.jsonl", outputs.directory / "outputs.jsonl")
+    _forget_others(root, opened)
     if compared := artifact_of(opened.store, outcome, opened.compiled.compare):
         _link(root / COMPARISON, compared.directory / COMPARISON)
     if report := artifact_of(opened.store, outcome, opened.compiled.report):
         _link(root / "report", report.directory)
     return root
+
+
+def _forget_others(root: Path, opened: Opened) -> None:
+    """Remove links that an earlier run made for variants and cells that this one does not have."""
+    kept = {root / "models" / _file_name(variant) for variant in opened.compiled.train}
+    kept |= {
+        root / "eval" / f"{_file_name(c.variant.name)}_eval_{_file_name(c.evaluation.name)}"
+        for c in opened.compiled.cells
+    }
+    for path in (*root.glob("models/*"), *root.glob("eval/*/*")):
+        if path.is_symlink() and path not in kept and path.parent not in kept:
+            path.unlink()
+    for folder in root.glob("eval/*"):
+        if folder not in kept and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _link(path: Path, target: Path) -> None:

@@ -82,7 +82,12 @@ class RowsPlan:
     def evaluated_rows(self, variant: Variant) -> list[Step]:
         return unique(self.evaluation_rows(c.evaluation) for c in self.cells if c.variant.name == variant.name)
 
-    def check(self, seen: Sequence[Step], evaluated: Sequence[Step]) -> Step:
+    def check_shots(self, shots: Step, evaluated: Step) -> Step:
+        """Worked examples are never dropped, so a scored one is refused unless the study only wants a report."""
+        policy = "report" if self.study.data.leaks == "report" else "refuse"
+        return self.check([shots], [evaluated], policy)
+
+    def check(self, seen: Sequence[Step], evaluated: Sequence[Step], policy: str | None = None) -> Step:
         """The leak check between rows that a model sees (training, worked examples) and rows it is scored on."""
         inputs = {f"seen_{i}": step for i, step in enumerate(seen)}
         inputs |= {f"evaluation_{i}": step for i, step in enumerate(evaluated)}
@@ -91,7 +96,7 @@ class RowsPlan:
             version=VERSIONS["check"],
             slug=f"leaks-{seen[0].slug}",
             entry="tunelab.study.steps.check:run",
-            settings={"policy": self.study.data.leaks},
+            settings={"policy": policy or self.study.data.leaks},
             inputs=inputs,
             circumstance={"tasks": self.task_names(inputs), "folder": str(self.folder)},
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,42 +20,64 @@ from tunelab.tasks.task import Task, find_task, load_samples
 
 Row = dict[str, Any]
 
+NAMES = ("id", "index", "target")
+INDEX = re.compile(r"([0-9]{1,18})(?:\.0*)?")
+"""A row number as files write it: 3, or 3.0 where a column with gaps became one of floats."""
+
 
 def score_file(task_name: str, path: Path, split: str | None = None) -> dict[str, Any]:
-    """Score rows that carry ``output`` and one of ``id``, ``index`` or ``target``.
+    """Score rows that carry ``output`` and one of ``target``, ``id`` or ``index``; a file may mix them.
 
-    Returns task, n, metrics with value, low and high, and outcomes. Rows that share an id are draws of one item.
-    Raises DataError that names the row.
+    Returns task, n, metrics with value, low and high, and outcomes. Rows that answer one sample of the split are
+    draws of one item. A row with its own ``target`` is an item of its own, or a draw of the item that its ``id``
+    names. Raises DataError that names the row.
     """
     task = find_task(task_name)
     scores: defaultdict[str, list[Score]] = defaultdict(list)
-    for sample, row in zip(*_resolved(task, path, split), strict=True):
-        scores[sample.id].append(score_output(task, sample, row))
+    for where, item, sample, row in _resolved(task, path, split):
+        try:
+            scores[item].append(score_output(task, sample, row))
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from None
     summary = summarise(scores, task.metrics)
     metrics = {name: {k: m[k] for k in ("value", "low", "high")} for name, m in summary["metrics"].items()}
     return {"task": task.name, "n": summary["n"], "metrics": metrics, "outcomes": summary["outcomes"]}
 
 
-def _resolved(task: Task, path: Path, split: str | None) -> tuple[list[Sample], list[Row]]:
-    """Return each row's sample, and the rows."""
-    rows = read_rows(path)
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row.get("output"), str):
-            raise DataError(f"{path}, row {number}: got output {row.get('output')!r}, expected a string")
-    if all("target" in row for row in rows):
-        return [_own(row, number, path) for number, row in enumerate(rows, 1)], rows
-    known = load_samples(task, split or task.test_split, choose_source(task, Data(), Path.cwd()))
+def _resolved(task: Task, path: Path, split: str | None) -> Iterator[tuple[str, str, Sample, Row]]:
+    """Yield where each row is, the item it is a draw of, its sample, and the row."""
+    absent = (None, "") if path.suffix.lower() == ".csv" else (None,)
+    rows = [{k: v for k, v in row.items() if k not in NAMES or v not in absent} for row in read_rows(path)]
+    known: list[Sample] = []
+    if not all("target" in row for row in rows):
+        known = load_samples(task, split or task.test_split, choose_source(task, Data(), Path.cwd()))
     by_id = {sample.id: sample for sample in known}
-    return [_of_split(row, f"{path}, row {n}", known, by_id) for n, row in enumerate(rows, 1)], rows
+    own: dict[str, Sample] = {}
+    for number, row in enumerate(rows, 1):
+        where = f"{path}, row {number}"
+        if not isinstance(row.get("output"), str):
+            raise DataError(f"{where}: got output {row.get('output')!r}, expected a string")
+        if "target" in row:
+            sample = _own(row, number, where)
+            item = f"id {sample.id}" if "id" in row else f"row {number}"
+            if (first := own.setdefault(item, sample)).targets != sample.targets:
+                raise DataError(
+                    f"{where}: got target {row['target']!r}, expected that of the earlier row with the same id "
+                    f"{sample.id!r}, {list(first.targets)!r}"
+                )
+        else:
+            sample = _of_split(row, where, known, by_id)
+            item = f"split {sample.id}"
+        yield where, item, sample, row
 
 
-def _own(row: Row, number: int, path: Path) -> Sample:
+def _own(row: Row, number: int, where: str) -> Sample:
     """A sample with the row's own accepted answers."""
     target = row["target"]
     targets = [target] if isinstance(target, str) else target
     if not isinstance(targets, list) or not all(isinstance(t, str) for t in cast(list[Any], targets)):
-        raise DataError(f"{path}, row {number}: got target {target!r}, expected a string or a list of strings")
-    return Sample(str(row.get("id", row.get("index", f"row-{number}"))), row, tuple(cast(list[str], targets)))
+        raise DataError(f"{where}: got target {target!r}, expected a string or a list of strings")
+    return Sample(str(row.get("id", f"row-{number}")), row, tuple(cast(list[str], targets)))
 
 
 def _of_split(row: Row, where: str, known: Sequence[Sample], by_id: dict[str, Sample]) -> Sample:
@@ -66,7 +89,8 @@ def _of_split(row: Row, where: str, known: Sequence[Sample], by_id: dict[str, Sa
             )
         return by_id[str(row["id"])]
     if "index" in row:
-        if not isinstance(row["index"], int) or not 0 <= row["index"] < len(known):
+        whole = INDEX.fullmatch(str(row["index"]))
+        if whole is None or int(whole[1]) >= len(known):
             raise DataError(f"{where}: got index {row['index']!r}, expected 0 to {len(known) - 1}")
-        return known[row["index"]]
+        return known[int(whole[1])]
     raise DataError(f"{where}: no id, index or target, expected one of them")

@@ -12,10 +12,10 @@ from tunelab.tasks.task import Task
 
 def choose_source(task: Task, data: Data, folder: Path, smoke: bool = False) -> Source | None:
     """Return where a task's rows come from; None for a task that generates them."""
-    if data.files:
-        return FileSource({split: folder / path for split, path in data.files.items()})
     if task.dataset is None:
         return None
+    if data.files:
+        return FileSource({split: folder / path for split, path in data.files.items()})
     if data.source in ("auto", "mirror") and (mirror := mirror_source(task.dataset)):
         return mirror
     if data.source == "mirror":

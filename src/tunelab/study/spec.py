@@ -1,7 +1,8 @@
 """What a study file may say. Declaring is inert: reading a study loads no model and touches no network.
 
 ``recipe`` and ``evaluation`` hold what all entries of ``train`` and ``evaluate`` share; an entry overrides what
-it names. ``hardware`` is the one section that cannot change a result: it never enters a fingerprint.
+it names. ``hardware`` is about the machine: it enters a fingerprint only where a
+batch size decides about rounding or dropout.
 """
 
 from __future__ import annotations
@@ -49,6 +50,18 @@ class Evaluate(Strict):
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 on a GPU, else fp32.")
     at_least: dict[str, float] = Field(default_factory=dict, description="Thresholds by metric, for --gate.")
 
+    def decoding(self) -> dict[str, Any]:
+        """Return how text is drawn; what greedy decoding does not use is left at its default."""
+        if self.temperature == 0:
+            return {"temperature": 0.0, "top_p": 1.0, "samples": self.samples, "seed": 0}
+        return {"temperature": self.temperature, "top_p": self.top_p, "samples": self.samples, "seed": self.seed}
+
+    @model_validator(mode="after")
+    def _draws_differ(self) -> Evaluate:
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError(f"samples: got {self.samples} at temperature 0, expected 1: greedy draws are all equal")
+        return self
+
 
 class Data(Strict):
     """Where rows come from and what is done about overlaps."""
@@ -65,7 +78,7 @@ class Data(Strict):
 
 
 class Hardware(Strict):
-    """What running needs and what cannot change a result."""
+    """What running needs. Batch sizes are identity only where dropout, sampling or bf16 make them count."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="Where to compute.")
     micro_batch_size: int = Field(default=16, gt=0, description="Rows per forward pass in training.")
@@ -79,7 +92,9 @@ class Hardware(Strict):
 class Study(Strict):
     """A question and what is crossed to answer it."""
 
-    study: str = Field(description="Name of the study and of its folder under results.", pattern=r"^[\w.-]+$")
+    study: str = Field(
+        description="Name of the study and of its folder under results.", pattern=r"^[A-Za-z0-9][\w.-]*$"
+    )
     question: str = Field(description="What the report should answer.")
     model: str = Field(description="'tiny', a local folder, or a hub id, with @revision if need be.")
     task: str = Field(description="Name of a task, or FILE.py:Class.")
@@ -94,10 +109,12 @@ class Study(Strict):
         description="A variant evaluated in a format that it was not trained on: refuse the study, skip the cell, "
         "or allow and label it.",
     )
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="Each variant is trained once per seed.")
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        default=(0,), min_length=1, description="Each variant is trained once per seed."
+    )
     alpha: float = Field(default=0.05, gt=0, lt=1, description="Significance level after Holm's correction.")
     data: Data = Field(default_factory=Data, description="Sources and the leak check.")
-    hardware: Hardware = Field(default_factory=Hardware, description="Never part of a result's identity.")
+    hardware: Hardware = Field(default_factory=Hardware, description="About the machine, not the experiment.")
     sweep: dict[str, list[Any]] = Field(
         default_factory=dict, description="Crosses any field: {recipe.lr: [1e-5, 1e-4]} or {model: [a, b]}."
     )

@@ -48,4 +48,5 @@ class Arithmetic:
         found = numbers.numeric(output)
         answer = None if found is None else numbers.plain(found)
         correct = found is not None and found in golds
-        return judged(correct, answer, {"numeric": float(correct)}, f"gold {sample.targets[0].rpartition('#### ')[2]}")
+        gold = ", ".join(target.rpartition("#### ")[2] for target in sample.targets) or "none"
+        return judged(correct, answer, {"numeric": float(correct)}, f"gold {gold}")

@@ -28,6 +28,17 @@ BUNDLED = {
     "gsm8k": "tunelab.tasks.gsm8k:Gsm8k",
 }
 ENTRY_POINT = "tunelab.tasks"
+CONSTANTS: dict[str, type] = {
+    "name": str,
+    "version": int,
+    "dataset": object,
+    "train_split": str,
+    "test_split": str,
+    "metrics": tuple,
+    "stop": tuple,
+    "max_new_tokens": int,
+}
+METHODS = ("load", "messages", "target", "score")
 
 
 class Task(Protocol):
@@ -130,7 +141,37 @@ def _from_file(name: str, folder: Path) -> Task:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[spec.name]
+        raise StudyError(f"task: {path} cannot be imported: {_one_line(error)}") from error
     if not hasattr(module, attribute):
         raise StudyError(f"task: {path} has no {attribute!r}{nearest(attribute, vars(module))}")
-    return getattr(module, attribute)()
+    return _built(getattr(module, attribute), f"task: {path}: {attribute}")
+
+
+def _built(kind: Any, where: str) -> Task:
+    """Return an instance of a user's class that has what a task must have."""
+    if not isinstance(kind, type):
+        raise StudyError(f"{where} is {kind!r}, expected a class")
+    try:
+        task: Any = kind()
+    except Exception as error:
+        raise StudyError(f"{where}() failed, expected a class that needs no arguments: {_one_line(error)}") from error
+    missing = [name for name in (*CONSTANTS, *METHODS) if not hasattr(task, name)]
+    if missing:
+        raise StudyError(f"{where} has no {', '.join(missing)}; see tunelab.tasks.task.Task for what a task must have")
+    for name, expected in CONSTANTS.items():
+        if not isinstance(getattr(task, name), expected):
+            raise StudyError(f"{where}.{name}: got {getattr(task, name)!r}, expected {expected.__name__}")
+    for name in METHODS:
+        if not callable(getattr(task, name)):
+            raise StudyError(f"{where}.{name}: got {getattr(task, name)!r}, expected a method")
+    if not task.metrics or not all(isinstance(metric, Metric) for metric in task.metrics):
+        raise StudyError(f"{where}.metrics: got {task.metrics!r}, expected one Metric or more, the headline first")
+    return task
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -24,7 +24,8 @@ def run(context: StepContext) -> None:
         listed = ", ".join(f"{leak.evaluation_id} = {leak.train_id}" for leak in exact[:10])
         raise DataError(
             f"leak: {len(exact)} evaluation rows are among the training rows ({listed}); "
-            "write data.leaks: drop to leave them out of training, or report to train on them knowingly"
+            "write data.leaks: drop to leave them out of training (another few_shots.seed for worked examples), "
+            "or data.leaks: report to use them knowingly"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from tunelab.data.sample import Sample
 from tunelab.engine.context import StepContext
+from tunelab.errors import DataError
 from tunelab.files import read_lines, write_json, write_lines
 from tunelab.scoring.aggregate import summarise
 from tunelab.scoring.score import Outcome, Score, at_budget_end
@@ -37,9 +39,40 @@ def run(context: StepContext) -> None:
 
 
 def score_output(task: Task, sample: Sample, row: dict[str, Any]) -> Score:
-    """Score one row of ``outputs.jsonl``; an answer that the token budget cut is ``truncated`` unless it is right."""
-    score = task.score(sample, row["output"])
+    """Score one row of ``outputs.jsonl``; an answer that the token budget cut is ``truncated`` unless it is right.
+
+    A scorer that fails on a sample leaves it ``unscored``. Raises DataError for a score that breaks the contract, and lets
+    through the one by which a scorer refuses a gold answer.
+    """
+    try:
+        score = task.score(sample, row["output"])
+    except DataError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a scorer is anybody's code, and one sample must not end a cell
+        return Score(Outcome.UNSCORED, explanation=f"{type(error).__name__}: {error}")
+    _check_score(task, sample, score)
     return at_budget_end(score) if row.get("finish") == "length" else score
+
+
+def _check_score(task: Task, sample: Sample, score: Any) -> None:
+    """Refuse a score whose values are not the task's metrics: it would be averaged or left out unnoticed."""
+    where = f"task {task.name}, sample {sample.id}"
+    if not isinstance(score, Score):
+        raise DataError(f"{where}: score() returned {score!r}, expected a Score")
+    names = [metric.name for metric in task.metrics]
+    if score.outcome is Outcome.UNSCORED:
+        if score.values:
+            raise DataError(f"{where}: got values for {', '.join(score.values)}, expected none for an unscored sample")
+        return
+    if names[0] not in score.values or not set(score.values) <= set(names):
+        raise DataError(
+            f"{where}: got values for {', '.join(score.values) or 'no metric'}, "
+            f"expected a value for {names[0]!r}, and only for {', '.join(names)}"
+        )
+    for name, value in score.values.items():
+        number: Any = value
+        if not isinstance(number, int | float) or not math.isfinite(number):
+            raise DataError(f"{where}: got {value!r} for {name!r}, expected a finite number")
 
 
 def score_row(row: dict[str, Any], score: Score) -> dict[str, Any]:

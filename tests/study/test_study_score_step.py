@@ -1,0 +1,65 @@
+"""Any scorer: one bad sample is counted, a broken contract is refused."""
+
+import pytest
+
+from tunelab.data.sample import Sample
+from tunelab.errors import DataError
+from tunelab.scoring.score import Metric, Outcome, Score
+from tunelab.study.steps.score import score_output
+from tunelab.tasks.arithmetic import Arithmetic
+
+SAMPLE = Sample("test-7", {}, ("#### 4",))
+ROW = {"output": "4"}
+
+
+class Returns(Arithmetic):
+    """A task whose scorer returns what it is given."""
+
+    metrics = (Metric("numeric"), Metric("length", binary=False))
+
+    def __init__(self, score):
+        self.returned = score
+
+    def score(self, sample, output):
+        return self.returned
+
+
+class Divides(Arithmetic):
+    def score(self, sample, output):
+        return 1 / 0
+
+
+BREACHES = {
+    "no headline": (Score(Outcome.WRONG, {"length": 3}), "got values for length, expected a value for 'numeric'"),
+    "no value": (Score(Outcome.CORRECT), "got values for no metric, expected a value for 'numeric'"),
+    "unknown metric": (Score(Outcome.WRONG, {"numeric": 0, "bleu": 3}), "and only for numeric, length"),
+    "not a number": (
+        Score(Outcome.WRONG, {"numeric": float("nan")}),
+        "got nan for 'numeric', expected a finite number",
+    ),
+    "words": (Score(Outcome.WRONG, {"numeric": "0"}), "got '0' for 'numeric', expected a finite number"),
+    "values of unscored": (Score(Outcome.UNSCORED, {"numeric": 0}), "expected none for an unscored sample"),
+    "a bare number": (1.0, "returned 1.0, expected a Score"),
+}
+
+
+def test_a_sample_on_which_the_scorer_fails_is_unscored_and_says_why():
+    for row in (ROW, ROW | {"finish": "length"}):
+        assert score_output(Divides(), SAMPLE, row) == Score(
+            Outcome.UNSCORED, explanation="ZeroDivisionError: division by zero"
+        )
+
+
+@pytest.mark.parametrize("breach", BREACHES)
+def test_a_score_that_breaks_the_contract_names_task_sample_and_expectation(breach):
+    returned, expected = BREACHES[breach]
+    with pytest.raises(DataError, match="task arithmetic, sample test-7") as refused:
+        score_output(Returns(returned), SAMPLE, ROW)
+    assert expected in str(refused.value)
+
+
+def test_a_score_without_a_secondary_metric_is_kept_and_a_cut_answer_is_truncated():
+    score = Score(Outcome.WRONG, {"numeric": 0})
+    assert score_output(Returns(score), SAMPLE, ROW) == score
+    assert score_output(Returns(score), SAMPLE, ROW | {"finish": "length"}).outcome is Outcome.TRUNCATED
+    assert score_output(Returns(Score(Outcome.UNSCORED)), SAMPLE, ROW).outcome is Outcome.UNSCORED
