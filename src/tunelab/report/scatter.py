@@ -85,7 +85,7 @@ def _shared(made: Artifact) -> str:
         {
             "task": settings["task"],
             "decoding": settings["decoding"],
-            "few_shots": fmt["few_shots"],
+            "few_shots": fmt.get("few_shots"),
             "system": fmt["system"],
             "rows": made.record.inputs["rows"],
         }

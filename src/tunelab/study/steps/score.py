@@ -41,8 +41,8 @@ def run(context: StepContext) -> None:
 def score_output(task: Task, sample: Sample, row: dict[str, Any]) -> Score:
     """Score one row of ``outputs.jsonl``; an answer that the token budget cut is ``truncated`` unless it is right.
 
-    A scorer that fails on a sample leaves it ``unscored``. Raises DataError for a score that breaks the contract, and lets
-    through the one by which a scorer refuses a gold answer.
+    A scorer that fails on a sample leaves it ``unscored``. Raises DataError for a score that breaks the contract;
+    the one by which a scorer refuses a gold answer passes through.
     """
     try:
         score = task.score(sample, row["output"])
