@@ -24,6 +24,6 @@ def trackers(names: tuple[str, ...], directory: Path) -> Generator[None]:
         if ours:
             del os.environ[place]
         if "wandb" in names:
-            import wandb
+            import wandb  # pyright: ignore[reportMissingImports]
 
             wandb.finish()
