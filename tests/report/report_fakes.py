@@ -159,7 +159,6 @@ def _train(variant: str, rows: Step) -> Step:
         "model": {"bundled": "tiny"},
         "recipe": {"method": _method(variant), "lr": 1e-3},
         "format": FORMATS["chat" if "chat" in variant else "raw"],
-        "task": {"name": "arithmetic"},
         "variant": variant,
         "seed": 0,
     }
@@ -168,7 +167,6 @@ def _train(variant: str, rows: Step) -> Step:
 
 def _generate(described: dict, rows: Step, trained: dict[str, Step], fails: bool) -> Step:
     settings = {
-        "task": {"name": "arithmetic"},
         "decoding": {"temperature": 0.0},
         "format": FORMATS[described["evaluation"]],
         "variant": described["variant"],
@@ -178,5 +176,5 @@ def _generate(described: dict, rows: Step, trained: dict[str, Step], fails: bool
 
 
 def _score(name: str, right: int, output: str, rows: Step, outputs: Step) -> Step:
-    settings = {"task": {"name": "arithmetic"}, "cell": name, "right": right, "output": output}
+    settings = {"scorer": {"name": "arithmetic"}, "cell": name, "right": right, "output": output}
     return Step("score", 1, "s", f"{__name__}:score", settings, {"rows": rows, "outputs": outputs})

@@ -68,3 +68,36 @@ def kinds(found):
 def fingerprints(found):
     """Every step's fingerprint, in order."""
     return [step.fingerprint for step in topological([found.report])]
+
+
+ECHO_TASK = """
+from tunelab.data.sample import Message, Sample
+from tunelab.scoring.score import Metric, judged
+
+
+class Echo:
+    name = "echo"
+    version = 1
+    scorer_version = 1
+    dataset = None
+    train_split = "train"
+    test_split = "test"
+    metrics = (Metric("same"),)
+    stop = ()
+    max_new_tokens = 8
+
+    def load(self, split, source):
+        for i in range(200):
+            yield Sample(f"{split}-{i}", {"word": f"{split} {i}"}, (f"{i}",))
+
+    def messages(self, sample):
+        return [Message("user", sample.fields["word"])]
+
+    def target(self, sample):
+        return sample.targets[0]
+
+    def score(self, sample, output):
+        right = output == sample.targets[0]
+        return judged(right, output, {"same": float(right)})
+"""
+"""A user's task file."""

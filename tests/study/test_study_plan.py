@@ -3,8 +3,9 @@
 import json
 
 import pytest
-from study_files import STUDY, changed, compiled, fingerprints, kinds, only, opened, put
+from study_files import ECHO_TASK, STUDY, changed, compiled, fingerprints, kinds, only, opened, put
 
+from tunelab.engine.plan import topological
 from tunelab.errors import StudyError
 from tunelab.study.cells import cells
 from tunelab.study.compile import compile_study
@@ -336,3 +337,23 @@ def test_the_micro_batch_counts_under_dropout(tmp_path):
         for size in (1, 2)
     )
     assert small.train["sft"].fingerprint != large.train["sft"].fingerprint
+
+
+def test_a_new_scorer_neither_trains_nor_generates_anew(tmp_path):
+    task = ECHO_TASK
+    (tmp_path / "echo.py").write_text(task)
+    raw = changed(task="./echo.py:Echo")
+    before = {(s.kind, s.fingerprint) for s in topological([compiled(tmp_path, raw).report])}
+    (tmp_path / "echo.py").write_text(task.replace("output == sample", "output.strip() == sample"))
+    after = {(s.kind, s.fingerprint) for s in topological([compiled(tmp_path, raw).report])}
+    assert {kind for kind, _ in after - before} == {"score", "compare", "report"}
+
+
+def test_a_new_scorer_is_a_new_reward(tmp_path):
+    (tmp_path / "echo.py").write_text(ECHO_TASK)
+    raw = put(changed(task="./echo.py:Echo"), "train.sft_chat.method", "grpo")
+    before = compiled(tmp_path, raw).train
+    (tmp_path / "echo.py").write_text(ECHO_TASK.replace("output == sample", "output.strip() == sample"))
+    after = compiled(tmp_path, raw).train
+    assert before["sft_chat"].fingerprint != after["sft_chat"].fingerprint
+    assert before["sft_raw"].fingerprint == after["sft_raw"].fingerprint

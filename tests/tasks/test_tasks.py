@@ -14,7 +14,8 @@ from tunelab.errors import DataError, StudyError
 from tunelab.scoring.numbers import first_number
 from tunelab.scoring.score import Metric, Outcome
 from tunelab.tasks.arithmetic_problems import problems
-from tunelab.tasks.task import checked_rows, find_task, identity, installed, load_samples, question_text
+from tunelab.tasks.identity import rows_identity, scorer_identity
+from tunelab.tasks.task import checked_rows, find_task, installed, load_samples, question_text
 
 GARBAGE = "zxqv blorp"
 TASKS = sorted(installed())
@@ -28,6 +29,7 @@ from tunelab.scoring.score import Metric, judged
 class Echo:
     name: str = "echo"
     version: int = 3
+    scorer_version: int = 5
     dataset: object | None = None
     train_split: str = "train"
     test_split: str = "test"
@@ -160,15 +162,84 @@ def test_an_unknown_task_names_the_nearest():
         find_task("gsmk8")
 
 
-def test_a_task_of_the_users_comes_from_a_file_and_is_identified_by_its_content(tmp_path):
-    file = tmp_path / "my_task.py"
-    file.write_text(USER_TASK)
+def identities(folder, code):
+    """What the user's task with that code is known by: its rows and its scorer."""
+    (folder / "my_task.py").write_text(code)
+    name = "./my_task.py:Echo"
+    task = find_task(name, folder)
+    return rows_identity(task, name, folder), scorer_identity(task, name, folder)
+
+
+def test_a_task_of_the_users_comes_from_a_file(tmp_path):
+    rows, scorer = identities(tmp_path, USER_TASK)
     task = find_task("./my_task.py:Echo", tmp_path)
-    before = identity(task, "./my_task.py:Echo", tmp_path)
     assert [s.targets for s in load_samples(task, "train", None)] == [("ja",)]
-    assert (before["name"], before["version"]) == ("echo", 3)
-    file.write_text(USER_TASK + "# edited\n")
-    assert identity(task, "./my_task.py:Echo", tmp_path) != before
+    assert (rows["name"], rows["version"], scorer["version"]) == ("echo", 3, 5)
+
+
+SCORER_EDITS = {
+    "the scorer": ("output == sample.targets[0], output", "output.strip() == sample.targets[0], output"),
+    "a function that only the scorer uses": (
+        "def same(a, b):\n    return a == b",
+        "def same(a, b):\n    return a is b",
+    ),
+    "the metrics": ('Metric("same")', 'Metric("equal")'),
+    "the version of the scorer": ("scorer_version: int = 5", "scorer_version: int = 6"),
+}
+ROWS_EDITS = {
+    "the prompt": ('Message("user", sample', 'Message("user", "Say: " + sample'),
+    "the samples": ('{"word": "ja"}', '{"word": "nein"}'),
+    "a function that the prompt uses": ('return WORDS["polite"]', 'return WORDS["polite"] + "!"'),
+    "a constant": ('"polite": "please"', '"polite": "kindly"'),
+    "a default": ("version: int = 3", "version: int = 4"),
+}
+HELPED_TASK = (
+    USER_TASK.replace(
+        "@dataclass\nclass",
+        """WORDS = {"polite": "please"}
+
+def same(a, b):
+    return a == b
+
+def polite():
+    return WORDS["polite"]
+
+@dataclass
+class""",
+    )
+    .replace(
+        'return [Message("user", sample.fields["word"])]', 'return [Message("user", sample.fields["word"] + polite())]'
+    )
+    .replace("judged(output", "judged(same(output, '') or output")
+)
+
+
+@pytest.mark.parametrize("edit", SCORER_EDITS)
+def test_a_new_scorer_leaves_the_rows_as_they_were(tmp_path, edit):
+    rows, scorer = identities(tmp_path, HELPED_TASK)
+    assert HELPED_TASK.replace(*SCORER_EDITS[edit]) != HELPED_TASK
+    new_rows, new_scorer = identities(tmp_path, HELPED_TASK.replace(*SCORER_EDITS[edit]))
+    assert new_rows == rows
+    assert new_scorer != scorer
+
+
+@pytest.mark.parametrize("edit", ROWS_EDITS)
+def test_new_prompts_and_samples_are_new_rows(tmp_path, edit):
+    rows, _ = identities(tmp_path, HELPED_TASK)
+    assert HELPED_TASK.replace(*ROWS_EDITS[edit]) != HELPED_TASK
+    assert identities(tmp_path, HELPED_TASK.replace(*ROWS_EDITS[edit]))[0] != rows
+
+
+def test_a_comment_or_a_docstring_makes_no_new_task(tmp_path):
+    before = identities(tmp_path, HELPED_TASK)
+    edited = HELPED_TASK.replace("def polite():", 'def polite():\n    """Be kind."""  # always')
+    assert identities(tmp_path, edited) == before
+
+
+def test_a_prompt_that_uses_the_scorer_depends_on_it(tmp_path):
+    task = HELPED_TASK.replace("+ polite()", "+ str(self.score(sample, ''))")
+    before, _ = identities(tmp_path, task)
+    assert identities(tmp_path, task.replace(*SCORER_EDITS["the scorer"]))[0] != before
 
 
 def test_a_task_file_that_is_not_there_or_lacks_the_class_is_one_line(tmp_path):

@@ -11,6 +11,7 @@ from tunelab.scoring.score import Metric, judged
 class Echo:
     name = "echo"
     version = 1
+    scorer_version = 1
     dataset = None
     train_split = "train"
     test_split = "test"
@@ -43,7 +44,7 @@ BREACHES = {
         "Echo",
         "expected a method",
     ),
-    "a version in words": ("version = 1", "version = 'one'", "Echo", r"Echo\.version: got 'one', expected int"),
+    "a version in words": ("    version = 1", "    version = 'one'", "Echo", r"Echo\.version: got 'one', expected int"),
     "one stop string": ("stop = ()", "stop = 'END'", "Echo", r"Echo\.stop: got 'END', expected tuple"),
     "no metric": ('(Metric("same"),)', "()", "Echo", r"Echo\.metrics: got \(\), expected one Metric or more"),
     "names of metrics": ('(Metric("same"),)', "('same',)", "Echo", r"metrics: got \('same',\), expected one Metric"),

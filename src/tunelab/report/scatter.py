@@ -83,7 +83,6 @@ def _shared(made: Artifact) -> str:
     fmt = settings["format"]
     return canonical(
         {
-            "task": settings["task"],
             "decoding": settings["decoding"],
             "few_shots": fmt.get("few_shots"),
             "system": fmt["system"],

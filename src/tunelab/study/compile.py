@@ -23,6 +23,7 @@ from tunelab.study.pairs_plan import draws, pairs_step
 from tunelab.study.rows_plan import RowsPlan
 from tunelab.study.spec import Evaluate, Study, Train
 from tunelab.tasks import task as tasks
+from tunelab.tasks.identity import scorer_identity
 
 VERSIONS = {"train": 1, "generate": 1, "score": 1, "compare": 1, "report": 1}
 
@@ -133,15 +134,25 @@ class _Compiler:
                 "model": model["identity"],
                 "recipe": train.identity(precision),
                 "format": fmt.training_identity() if train.method == "sft" else fmt.identity(),
-                "task": self.rows.task_identity(variant.task),
                 "seed": variant.seed,
                 "micro_batch_size": self.micro_batch_that_matters(train, precision),
+                **self.reward(variant),
             },
             inputs={"rows": rows, **pairs, **({"shots": shots} if shots else {})},
             circumstance={"model": model, "task": variant.task, **self.hardware()},
             after=(check,),
             blocked=blocked,
         )
+
+    def reward(self, variant: Variant) -> dict[str, Any]:
+        """What rollouts earn and where they end, for the method that learns from it."""
+        assert variant.train is not None
+        if variant.train.method != "grpo":
+            return {}
+        task = tasks.find_task(variant.task, self.folder)
+        budget = variant.train.grpo.max_new_tokens or task.max_new_tokens
+        scorer = scorer_identity(task, variant.task, self.folder)
+        return {"reward": {"scorer": scorer, "stop": list(task.stop), "max_new_tokens": budget}}
 
     def pairs(self, variant: Variant, rows: Step, check: Step) -> Step:
         """What dpo prefers; the leak check comes before the base is asked."""
@@ -175,7 +186,7 @@ class _Compiler:
             settings={
                 "model": model["identity"],
                 "format": evaluation.format.identity(),
-                "task": self.rows.task_identity(evaluation.task),
+                "stop": list(task.stop),
                 "decoding": decoding,
                 "batch_size": self.batch_that_matters(evaluation.settings),
                 "backend": "transformers",
@@ -192,13 +203,14 @@ class _Compiler:
 
     def score_outputs(self, cell: Cell, rows: Step, outputs: Step) -> Step:
         task = cell.evaluation.task
+        found = tasks.find_task(task, self.folder)
         self.refuse_unknown_metrics(cell)
         return Step(
             kind="score",
             version=VERSIONS["score"],
             slug=_slug(f"{cell.variant.name}-{cell.evaluation.name}"),
             entry="tunelab.study.steps.score:run",
-            settings={"task": self.rows.task_identity(task)},
+            settings={"scorer": scorer_identity(found, task, self.folder)},
             inputs={"rows": rows, "outputs": outputs},
             circumstance={"task": task, "folder": str(self.folder)},
         )

@@ -37,7 +37,7 @@ def pairs_step(variant: Variant, rows: Step, scores: Step | None, circumstance: 
         version=VERSION,
         slug=rows.slug,
         entry="tunelab.study.steps.pairs:run",
-        settings={"task": rows.settings["task"], "pairs": variant.train.dpo.pairs},
+        settings={"pairs": variant.train.dpo.pairs},
         inputs={"rows": rows, **sampled},
         circumstance=circumstance,
     )

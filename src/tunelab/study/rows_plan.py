@@ -14,6 +14,7 @@ from tunelab.study.cells import Cell, Evaluation, Variant
 from tunelab.study.source import choose_source
 from tunelab.study.spec import Size, Study
 from tunelab.tasks import task as tasks
+from tunelab.tasks.identity import rows_identity
 
 VERSIONS = {"prepare": 1, "check": 1}
 
@@ -29,7 +30,7 @@ class RowsPlan:
     def prepare(self, task: str, split: str, select: Mapping[str, Any], avoid: Sequence[Step] = ()) -> Step:
         """Rows of a split: a subset, or the worked examples of a format."""
         found = tasks.find_task(task, self.folder)
-        settings: dict[str, Any] = {"task": self.task_identity(task), "split": split, **select}
+        settings: dict[str, Any] = {"task": rows_identity(found, task, self.folder), "split": split, **select}
         blocked = None
         try:
             source = choose_source(found, self.study.data, self.folder, self.study.smoke)
@@ -100,9 +101,6 @@ class RowsPlan:
             inputs=inputs,
             circumstance={"tasks": self.task_names(inputs), "folder": str(self.folder)},
         )
-
-    def task_identity(self, name: str) -> dict[str, Any]:
-        return tasks.identity(tasks.find_task(name, self.folder), name, self.folder)
 
     def task_names(self, rows: Mapping[str, Step]) -> dict[str, str]:
         return {name: step.circumstance["task"] for name, step in rows.items()}

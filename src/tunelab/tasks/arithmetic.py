@@ -23,6 +23,7 @@ class Arithmetic:
 
     name = "arithmetic"
     version = 1
+    scorer_version = 1
     dataset: Dataset | None = None
     train_split = "train"
     test_split = "test"

@@ -21,6 +21,7 @@ class Gsm8k:
 
     name = "gsm8k"
     version = 1
+    scorer_version = 1
     dataset: Dataset | None = Dataset(
         repo="openai/gsm8k",
         config="main",

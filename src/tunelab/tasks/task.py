@@ -20,7 +20,6 @@ from tunelab.data.readers import require_columns
 from tunelab.data.sample import Message, Sample
 from tunelab.data.sources import Dataset, Source
 from tunelab.errors import DataError, StudyError, nearest
-from tunelab.files import sha256_file
 from tunelab.scoring.score import Metric, Score
 
 BUNDLED = {
@@ -31,6 +30,7 @@ ENTRY_POINT = "tunelab.tasks"
 CONSTANTS: dict[str, type] = {
     "name": str,
     "version": int,
+    "scorer_version": int,
     "dataset": object,
     "train_split": str,
     "test_split": str,
@@ -46,7 +46,9 @@ class Task(Protocol):
 
     name: str
     version: int
-    """Raise it when ``load``, ``messages``, ``target`` or ``score`` changes: results of both must not mix."""
+    """Raise it when ``load``, ``messages`` or ``target`` changes: results of both must not mix."""
+    scorer_version: int
+    """Raise it when ``score`` changes: outputs are scored anew, and nothing is generated anew."""
     dataset: Dataset | None
     """Where the rows live on the hub; None for a task that generates its rows."""
     train_split: str
@@ -79,7 +81,7 @@ def find_task(name: str, folder: Path | None = None) -> Task:
 
     Raises StudyError with the nearest valid name.
     """
-    if ".py:" in name:
+    if is_file(name):
         return _from_file(name, folder or Path.cwd())
     entries = installed()
     if name not in entries:
@@ -93,14 +95,6 @@ def installed() -> dict[str, str]:
     """Map every bundled and installed task's name to ``module:class``, importing none."""
     plugins = {e.name: e.value for e in importlib.metadata.entry_points(group=ENTRY_POINT)}
     return BUNDLED | plugins
-
-
-def identity(task: Task, name: str, folder: Path | None = None) -> dict[str, Any]:
-    """Return what identifies a task's behaviour: name and version, and the file's content for a user's task."""
-    known: dict[str, Any] = {"name": task.name, "version": task.version}
-    if ".py:" in name:
-        known["sha256"] = sha256_file(_file_of(name, folder or Path.cwd())[0])
-    return known
 
 
 def checked_rows(task: Task, split: str, source: Source | None) -> list[dict[str, Any]]:
@@ -127,13 +121,19 @@ def question_text(messages: Sequence[Message]) -> str:
     return "\n".join(m.content for m in messages if m.role == "user")
 
 
-def _file_of(name: str, folder: Path) -> tuple[Path, str]:
+def is_file(name: str) -> bool:
+    """Say whether a task is a user's, ``FILE.py:Class``."""
+    return ".py:" in name
+
+
+def file_of(name: str, folder: Path) -> tuple[Path, str]:
+    """Return the file and the class that ``FILE.py:Class`` names, relative to ``folder``."""
     file, _, attribute = name.rpartition(":")
     return (folder / file).resolve(), attribute
 
 
 def _from_file(name: str, folder: Path) -> Task:
-    path, attribute = _file_of(name, folder)
+    path, attribute = file_of(name, folder)
     if not path.is_file():
         raise StudyError(f"task: {path} is not a file, expected FILE.py:Class")
     spec = importlib.util.spec_from_file_location(f"tunelab_user_task_{path.stem}", path)
