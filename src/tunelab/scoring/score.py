@@ -7,9 +7,15 @@ mistakes a cut-off budget for a wrong model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+Total = Callable[[npt.NDArray[np.float64]], float]
+"""From the summed parts of the items, shape (parts,), to the value of a corpus metric on its own scale."""
 
 
 class Outcome(StrEnum):
@@ -29,19 +35,22 @@ class Score:
     """The score of one output.
 
     ``values`` maps metric names to numbers on the metric's own scale; it is empty exactly when the outcome is
-    ``unscored``. ``answer`` is the text that was taken from the output and compared.
+    ``unscored``. ``answer`` is the text that was taken from the output and compared. ``parts`` has, for each corpus
+    metric, the counts of this output that are summed over the items before the metric is computed.
     """
 
     outcome: Outcome
     values: Mapping[str, float] = field(default_factory=dict[str, float])
     answer: str | None = None
     explanation: str = ""
+    parts: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A named metric of a task: the mean of per-sample values.
+    """A named metric of a task: the mean of per-sample values, or ``total`` of the summed parts of all samples.
 
+    A corpus metric (BLEU, F1 of a class) has a ``total``; its per-sample values serve rewards and readers only.
     ``binary`` values are 0 or 1 and get Wilson intervals and McNemar's test. ``scale`` is 100 where the metric's
     reference reports points out of 100, else 1.
     """
@@ -49,6 +58,7 @@ class Metric:
     name: str
     binary: bool = True
     scale: float = 1.0
+    total: Total | None = None
 
 
 def judged(correct: bool, answer: str | None, values: Mapping[str, float], explanation: str = "") -> Score:
