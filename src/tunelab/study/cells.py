@@ -15,6 +15,7 @@ from typing import Any
 from tunelab.errors import StudyError
 from tunelab.formats.format import Format
 from tunelab.study.spec import Evaluate, Study, Train
+from tunelab.tasks.mixed import JOINT
 
 BASE = "base"
 
@@ -28,6 +29,7 @@ class Variant:
     train: Train | None
     format: Format | None
     task: str
+    """A task, or several that are mixed, joined by " + "."""
     seed: int
 
 
@@ -78,7 +80,7 @@ def _point_cells(study: Study) -> list[Cell]:
     found: list[Cell] = []
     for variant in variants:
         for name, settings in study.evaluate.items():
-            evaluation = Evaluation(name, settings, study.formats[settings.format], settings.task or study.task)
+            evaluation = Evaluation(name, settings, study.formats[settings.format], settings.task or study.task or "")
             matched = _matched(variant, evaluation)
             if matched is False and study.mismatch == "skip":
                 continue
@@ -94,14 +96,15 @@ def _point_cells(study: Study) -> list[Cell]:
 def _variants(study: Study) -> list[Variant]:
     models = dict.fromkeys([study.model, *(t.model for t in study.train.values() if t.model)])
     found = [
-        Variant(BASE if model == study.model else f"{BASE}_{_short(model)}", model, None, None, study.task, 0)
+        Variant(BASE if model == study.model else f"{BASE}_{_short(model)}", model, None, None, study.task or "", 0)
         for model in models
     ]
     for name, train in study.train.items():
         for seed in study.seeds:
             label = name if len(study.seeds) == 1 else f"{name}#{seed}"
             fmt = study.formats[train.format]
-            found.append(Variant(label, train.model or study.model, train, fmt, train.task or study.task, seed))
+            task = JOINT.join(train.tasks) or study.task or ""
+            found.append(Variant(label, train.model or study.model, train, fmt, task, seed))
     names = [variant.name for variant in found]
     if repeated := [name for name in names if names.count(name) > 1]:
         raise StudyError(f"{study.study}: two variants have the name {repeated[0]!r}; rename a train entry or a model")
@@ -163,6 +166,7 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
         "others": _other_settings(cell),
         "factors": {
             "model": cell.variant.model,
+            "trained_on": cell.variant.task if train else None,
             "method": train.method if train else None,
             "adaptation": train.adaptation if train else None,
             "loss": train.loss if train else None,
@@ -177,7 +181,7 @@ def _other_settings(cell: Cell) -> dict[str, Any]:
     asked = cell.evaluation.settings.model_dump(mode="json", exclude={"format", "at_least"})
     if cell.variant.train is None:
         return {"evaluation": asked}
-    named = {"method", "adaptation", "lora", "loss", "format", "model", "task"}
+    named = {"method", "adaptation", "lora", "loss", "format", "model", "task", "mixture"}
     named |= {"grpo", "dpo"} - {cell.variant.train.method}
     recipe = cell.variant.train.model_dump(mode="json", exclude=named)
-    return {"evaluation": asked, "recipe": recipe, "task": cell.variant.task}
+    return {"evaluation": asked, "recipe": recipe}

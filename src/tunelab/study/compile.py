@@ -21,6 +21,7 @@ from tunelab.models.spec import ModelRef, resolve
 from tunelab.study.cells import Cell, Variant, cells, describe_cell
 from tunelab.study.pairs_plan import draws, pairs_step
 from tunelab.study.rows_plan import RowsPlan
+from tunelab.study.search_plan import candidates, select_step, validations
 from tunelab.study.spec import Evaluate, Study, Train
 from tunelab.tasks import task as tasks
 from tunelab.tasks.identity import scorer_identity
@@ -117,13 +118,32 @@ class _Compiler:
         return devices.default_precision(self.device) if declared == "auto" else declared
 
     def train(self, variant: Variant) -> Step:
+        """The step that makes a variant: one training, or the choice among several."""
+        assert variant.train is not None
+        return self.trained(variant) if variant.train.lr_search is None else self.searched(variant)
+
+    def searched(self, variant: Variant) -> Step:
+        """Every candidate is trained and scored on held-out rows of each of its tasks."""
+        assert variant.train is not None
+        assert variant.train.lr_search is not None
+        trained: dict[float, Step] = {}
+        scores: dict[float, dict[str, Step]] = {}
+        for lr, candidate in candidates(variant).items():
+            trained[lr] = self.trained(candidate)
+            scores[lr] = {}
+            for task, cell in validations(candidate).items():
+                rows = self.rows.held_out(task, variant.train.lr_search)
+                scores[lr][task] = self.score_outputs(cell, rows, self.outputs(cell, rows, ()))
+        return select_step(variant, trained, scores, _slug(variant.name))
+
+    def trained(self, variant: Variant) -> Step:
         train, fmt = variant.train, variant.format
         assert train is not None
         assert fmt is not None
         model, blocked = self.model(variant.model)
         precision = self.precision(train.precision)
         rows, shots = self.rows.training_rows(variant), self.rows.shots(variant.task, fmt)
-        check = self.rows.check([rows, shots] if shots else [rows], self.rows.evaluated_rows(variant))
+        check = self.rows.check(self.rows.seen(variant), self.rows.evaluated_rows(variant))
         pairs = {"pairs": self.pairs(variant, rows, check)} if train.method == "dpo" else {}
         return Step(
             kind="train",

@@ -60,7 +60,10 @@ def read_file(name: str) -> StudyFile:
 def read_study(name: str, overrides: Sequence[str] = ()) -> list[tuple[str, Study]]:
     """Return the study's points: (label, study), one per combination of ``sweep``; without one, a single point."""
     file = read_file(name)
-    raw = file.raw
+    raw = {
+        **file.raw,
+        **{section: _expanded(file.raw, section, file.where) for section in SHARED if section in file.raw},
+    }
     for override in overrides:
         raw = apply_override(raw, override)
     return [(label, validate(point, file.where)) for label, point in points(raw, file.where)]
@@ -99,36 +102,56 @@ def validate(raw: Raw, where: str) -> Study:
 
 def _entries(raw: Raw, section: str, shared: str, where: str) -> Raw:
     """Give every entry of a section the shared settings, and multiply entries that have a ``matrix``."""
-    common, entries = raw.get(shared) or {}, raw.get(section) or {}
-    if not isinstance(common, dict) or not isinstance(entries, dict):
-        raise StudyError(f"{where}: {section} and {shared}: expected mappings")
-    merged: Raw = {}
-    for name, entry in entries.items():
+    common = raw.get(shared) or {}
+    if not isinstance(common, dict):
+        raise StudyError(f"{where}: {shared}: got {common!r}, expected a mapping of settings")
+    return {name: _deep_merge(common, entry) for name, entry in _expanded(raw, section, where).items()}
+
+
+def _expanded(raw: Raw, section: str, where: str) -> Raw:
+    """Multiply the entries of a section that have a ``matrix``."""
+    entries = raw.get(section) or {}
+    if not isinstance(entries, dict):
+        raise StudyError(f"{where}: {section}: got {entries!r}, expected a mapping of entries by name")
+    found: Raw = {}
+    for name, entry in cast(Raw, entries).items():
         if not isinstance(entry, dict | None):
             raise StudyError(f"{where}: {section}.{name}: got {entry!r}, expected a mapping of settings")
         for expanded, settings in _matrix(str(name), entry or {}, f"{where}: {section}"):
-            if expanded in merged:
+            if expanded in found:
                 raise StudyError(f"{where}: {section}.{expanded}: named twice; put every matrix field into the name")
-            merged[expanded] = _deep_merge(common, settings)
-    return merged
+            found[expanded] = settings
+    return found
 
 
 def _matrix(name: str, entry: Raw, where: str) -> list[tuple[str, Raw]]:
-    """Expand ``{matrix: {field: [values]}}``; the name has a {field} for each."""
+    """Expand ``{matrix: {field: [values]}}`` or ``{matrix: {axis: {label: settings}}}``; the name has every axis."""
     axes = entry.get("matrix")
     if axes is None:
         return [(name, entry)]
-    if not isinstance(axes, dict) or not all(isinstance(v, list) for v in axes.values()):
-        raise StudyError(f"{where}.{name}.matrix: expected a mapping of field to a list of values")
+    if not isinstance(axes, dict):
+        raise StudyError(f"{where}.{name}.matrix: got {axes!r}, expected a mapping of field to its values")
     rest = {k: v for k, v in entry.items() if k != "matrix"}
     expanded: list[tuple[str, Raw]] = []
-    for values in itertools.product(*axes.values()):
-        chosen = dict(zip(axes, values, strict=True))
+    for levels in itertools.product(*(_levels(axis, v, f"{where}.{name}") for axis, v in cast(Raw, axes).items())):
+        settings = rest
+        for _, chosen in levels:
+            settings = _deep_merge(settings, chosen)
+        labels = {axis: label for axis, (label, _) in zip(cast(Raw, axes), levels, strict=True)}
         try:
-            expanded.append((name.format(**chosen), rest | chosen))
+            expanded.append((name.format(**labels), settings))
         except (KeyError, IndexError) as error:
             raise StudyError(f"{where}.{name}: the name asks for {error}, expected a field of its matrix") from None
     return expanded
+
+
+def _levels(axis: str, values: Any, where: str) -> list[tuple[Any, Raw]]:
+    """Return an axis's levels: values of the field of that name, or named groups of settings."""
+    if isinstance(values, list):
+        return [(value, {axis: value}) for value in cast(list[Any], values)]
+    if isinstance(values, dict) and all(isinstance(v, dict) for v in cast(Raw, values).values()):
+        return list(cast(Raw, values).items())
+    raise StudyError(f"{where}.matrix.{axis}: got {values!r}, expected a list of values, or settings by label")
 
 
 def _deep_merge(base: Raw, over: Raw) -> Raw:

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from tunelab.engine.step import Step
-from tunelab.errors import DataError
+from tunelab.errors import DataError, StudyError
 from tunelab.formats.format import Format
 from tunelab.study.cells import Cell, Evaluation, Variant
 from tunelab.study.source import choose_source
-from tunelab.study.spec import Size, Study
+from tunelab.study.spec import LrSearch, Size, Study
+from tunelab.study.tree import weights
 from tunelab.tasks import task as tasks
 from tunelab.tasks.identity import rows_identity
+from tunelab.tasks.mixed import JOINT
 
-VERSIONS = {"prepare": 1, "check": 1}
+VERSIONS = {"prepare": 1, "mix": 1, "check": 1}
 
 
 @dataclass
@@ -62,7 +64,16 @@ class RowsPlan:
     def reserved(self) -> dict[str, Any]:
         """Leave the worked examples of every format out of the rows, so that no prompt holds its own question."""
         shots = sorted({(f.few_shots.seed, f.few_shots.k) for f in self.study.formats.values() if f.few_shots.k})
-        return {"reserve": [{"seed": seed, "k": k} for seed, k in shots]}
+        held = sorted({(t.lr_search.seed, t.lr_search.rows) for t in self.study.train.values() if t.lr_search})
+        reserve = {"reserve": [{"seed": seed, "k": k} for seed, k in shots]}
+        return reserve | ({"held_out": [{"seed": seed, "k": k} for seed, k in held]} if held else {})
+
+    def held_out(self, task: str, search: LrSearch) -> Step:
+        """Rows of the training split on which a search chooses."""
+        split = tasks.find_task(task, self.folder).train_split
+        return self.prepare(
+            task, split, self.subset(search.rows, search.seed) | {"reserve": self.reserved()["reserve"]}
+        )
 
     def subset(self, rows: Size, seed: int) -> dict[str, Any]:
         return {"rows": rows, "seed": seed, **({"at_most": True} if self.study.smoke else {})}
@@ -71,17 +82,54 @@ class RowsPlan:
         """Worked examples of a format, drawn from the training split."""
         if fmt.few_shots.k == 0:
             return None
+        if JOINT in task:
+            raise StudyError(
+                f"few_shots: got {fmt.few_shots.k} for the mixture {task}, expected 0: tasks differ in them"
+            )
         split = tasks.find_task(task, self.folder).train_split
         return self.prepare(task, split, {"shots": {"k": fmt.few_shots.k, "seed": fmt.few_shots.seed}})
 
     def training_rows(self, variant: Variant) -> Step:
+        """The rows of a variant's task, or of several tasks, mixed."""
+        assert variant.train is not None
+        sources = self.training_sources(variant)
+        if len(sources) == 1:
+            return next(iter(sources.values()))
+        mixture = variant.train.mixture
+        return Step(
+            kind="mix",
+            version=VERSIONS["mix"],
+            slug="-".join(step.slug for step in sources.values())[:60],
+            entry="tunelab.study.steps.mix:run",
+            settings=mixture.identity(weights(mixture, list(sources), self.study.tasks)),
+            inputs=sources,
+            circumstance={"task": variant.task},
+        )
+
+    def training_sources(self, variant: Variant) -> dict[str, Step]:
+        """The prepared training rows of each of a variant's tasks, by name."""
+        return {task: self.training_source(variant, task) for task in variant.task.split(JOINT)}
+
+    def training_source(self, variant: Variant, task: str) -> Step:
         assert variant.train is not None
         select = self.subset(variant.train.rows, variant.train.rows_seed) | self.reserved()
         avoid = self.evaluated_rows(variant) if self.study.data.leaks == "drop" else []
-        return self.prepare(variant.task, tasks.find_task(variant.task, self.folder).train_split, select, avoid)
+        return self.prepare(task, tasks.find_task(task, self.folder).train_split, select, avoid)
+
+    def seen(self, variant: Variant) -> list[Step]:
+        """Every prepared row that a variant sees in training: rows, and the worked examples of its format."""
+        assert variant.format is not None
+        shots = self.shots(variant.task, variant.format)
+        return [*self.training_sources(variant).values(), *([shots] if shots else [])]
 
     def evaluated_rows(self, variant: Variant) -> list[Step]:
-        return unique(self.evaluation_rows(c.evaluation) for c in self.cells if c.variant.name == variant.name)
+        """The rows that a variant is scored on, or by which its learning rate is chosen."""
+        assert variant.train is not None
+        search = variant.train.lr_search
+        held = [self.held_out(task, search) for task in variant.task.split(JOINT)] if search else []
+        return unique(
+            [*(self.evaluation_rows(c.evaluation) for c in self.cells if c.variant.name == variant.name), *held]
+        )
 
     def check_shots(self, shots: Step, evaluated: Step) -> Step:
         """Worked examples are never dropped, so a scored one is refused unless the study only wants a report."""

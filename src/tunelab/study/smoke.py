@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tunelab.models.spec import TINY
-from tunelab.study.spec import Evaluate, Size, Study, Train
+from tunelab.study.spec import Evaluate, LrSearch, Size, Study, Train
 
 TRAIN_ROWS = 96
 EVALUATE_ROWS = 32
@@ -29,7 +29,17 @@ def smoke(study: Study) -> Study:
 def _small_train(entry: Train) -> Train:
     rows = _at_most(entry.rows, TRAIN_ROWS)
     dpo = entry.dpo.model_copy(update={"max_new_tokens": _budget(entry.dpo.max_new_tokens), **_target_pairs(entry)})
-    changes = {"dpo": dpo, "model": None, "rows": rows, "batch_size": 8, "max_steps": STEPS, "max_too_long": 1.0}
+    mixture = entry.mixture.model_copy(update={"size": "smallest"})
+    changes = {
+        "mixture": mixture,
+        "lr_search": _small_search(entry),
+        "dpo": dpo,
+        "model": None,
+        "rows": rows,
+        "batch_size": 8,
+        "max_steps": STEPS,
+        "max_too_long": 1.0,
+    }
     return entry.model_copy(update=changes)
 
 
@@ -41,6 +51,11 @@ def _small_evaluate(entry: Evaluate) -> Evaluate:
 def _target_pairs(entry: Train) -> dict[str, str]:
     """The tiny model may never be right on a real task: prefer the target to what it says."""
     return {"pairs": "target"} if entry.dpo.pairs == "sampled" else {}
+
+
+def _small_search(entry: Train) -> LrSearch | None:
+    search = entry.lr_search
+    return search.model_copy(update={"rows": min(search.rows, EVALUATE_ROWS)}) if search else None
 
 
 def _budget(tokens: int | None) -> int:

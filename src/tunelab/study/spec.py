@@ -7,11 +7,13 @@ batch size decides about rounding or dropout.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from tunelab.data.mixtures import Mixture
 from tunelab.formats.format import Format
+from tunelab.study.tree import check_tree
 from tunelab.training.recipe import Recipe
 
 Size = Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0, le=1)] | None
@@ -24,14 +26,42 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class LrSearch(Strict):
+    """A learning rate of each variant's own, chosen on rows that neither training nor evaluation uses."""
+
+    search: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=2, description="Candidates.")
+    on: Literal["validation"] = Field(description="validation: rows held out of the training split.")
+    rows: int = Field(default=200, gt=0, description="Held-out rows of each task.")
+    seed: int = Field(default=0, description="Chooses the held-out rows.")
+
+
 class Train(Recipe):
     """One variant: a recipe on data under a format."""
 
     format: str = Field(description="Name of the format that training rows are rendered in.")
     model: str | None = Field(default=None, description="Model of this entry. Default: the study's.")
-    task: str | None = Field(default=None, description="Task of this entry. Default: the study's.")
-    rows: Size = Field(default=None, description="Training rows: a number, a share, or all.")
+    task: str | tuple[str, ...] | None = Field(
+        default=None, description="Task of this entry, or a list of tasks to mix. Default: the study's."
+    )
+    mixture: Mixture = Field(default_factory=Mixture, description="Used when task is a list.")
+    lr_search: LrSearch | None = Field(default=None, description="Written as lr: {search: [...], on: validation}.")
+    rows: Size = Field(default=None, description="Training rows of each task: a number, a share, or all.")
     rows_seed: int = Field(default=0, description="Chooses the rows.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _search_has_a_field_of_its_own(cls, raw: Any) -> Any:
+        """Part ``lr: {search: ...}`` into the search and, until it has chosen, its first candidate."""
+        lr = cast(dict[str, Any], raw).get("lr") if isinstance(raw, dict) else None
+        if not isinstance(lr, dict):
+            return raw
+        search = LrSearch.model_validate(lr)
+        return {**raw, "lr": search.search[0], "lr_search": search}
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that the entry names; none where it trains on the study's."""
+        return (self.task,) if isinstance(self.task, str) else self.task or ()
 
 
 class Evaluate(Strict):
@@ -97,7 +127,10 @@ class Study(Strict):
     )
     question: str = Field(description="What the report should answer.")
     model: str = Field(description="'tiny', a local folder, or a hub id, with @revision if need be.")
-    task: str = Field(description="Name of a task, or FILE.py:Class.")
+    task: str | None = Field(default=None, description="Name of a task, or FILE.py:Class, where entries name none.")
+    tasks: dict[str, Any] = Field(
+        default_factory=dict, description="Tasks in named groups, for averages: {similar: [sst2, mnli], ...}."
+    )
     formats: dict[str, Format] = Field(description="Prompt formats by name.")
     recipe: dict[str, Any] = Field(default_factory=dict, description="Settings that all train entries share.")
     train: dict[str, Train] = Field(default_factory=dict, description="Variants by name.")
@@ -120,12 +153,21 @@ class Study(Strict):
     )
     smoke: bool = Field(default=False, description="Set by --smoke: tiny model, few rows, few steps.")
 
+    @field_validator("tasks")
+    @classmethod
+    def _tasks_are_a_tree(cls, tasks: dict[str, Any]) -> dict[str, Any]:
+        check_tree(tasks)
+        return tasks
+
     @model_validator(mode="after")
     def _names_exist(self) -> Study:
         for section, entries in (("train", self.train), ("evaluate", self.evaluate)):
             for name, entry in entries.items():
                 if entry.format not in self.formats:
                     raise ValueError(f"{section}.{name}.format: got {entry.format!r}, expected a name under formats")
+            for name, entry in entries.items():
+                if entry.task is None and self.task is None:
+                    raise ValueError(f"{section}.{name}.task: missing, and the study has none; add one of the two")
         known = {"base", *self.train}
         if self.baseline not in known:
             raise ValueError(f"baseline: got {self.baseline!r}, expected one of {', '.join(sorted(known))}")

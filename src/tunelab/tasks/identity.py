@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tunelab.tasks.mixed import Mixed
 from tunelab.tasks.task import Task, file_of, is_file
 
 OF_ROWS = ("load", "messages", "target", "choices")
@@ -35,6 +36,8 @@ def rows_identity(task: Task, name: str, folder: Path | None = None) -> dict[str
 
 def scorer_identity(task: Task, name: str, folder: Path | None = None) -> dict[str, Any]:
     """Return what changes when an output can earn another score."""
+    if isinstance(task, Mixed):
+        return {"members": [scorer_identity(member, n, folder) for n, member in task.members.items()]}
     known: dict[str, Any] = {"name": task.name, "version": task.scorer_version}
     if is_file(name):
         known["code"] = _digest([_parsed(file_of(name, folder or Path.cwd())[0])])

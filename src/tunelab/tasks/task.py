@@ -21,6 +21,7 @@ from tunelab.data.sample import Message, Sample
 from tunelab.data.sources import Dataset, Source
 from tunelab.errors import DataError, StudyError, nearest
 from tunelab.scoring.score import Metric, Score
+from tunelab.tasks.mixed import JOINT, Mixed
 
 BUNDLED = {
     "arithmetic": "tunelab.tasks.arithmetic:Arithmetic",
@@ -77,10 +78,12 @@ class Task(Protocol):
 
 
 def find_task(name: str, folder: Path | None = None) -> Task:
-    """Return the task of that name, or the class in ``FILE.py:Class`` relative to ``folder``.
+    """Return the task of that name, or the class in ``FILE.py:Class`` relative to ``folder``; ``a + b`` is both.
 
     Raises StudyError with the nearest valid name.
     """
+    if JOINT in name:
+        return Mixed({member: find_task(member, folder) for member in name.split(JOINT)})
     if is_file(name):
         return _from_file(name, folder or Path.cwd())
     entries = installed()

@@ -1,0 +1,63 @@
+"""The tree of a study's tasks: groups within groups, and what a group's name stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from tunelab.data.mixtures import Mixture
+from tunelab.errors import StudyError, nearest
+
+Tree = Mapping[str, Any]
+
+
+def check_tree(tree: Tree) -> None:
+    """Raise ValueError unless every node is a mapping of groups or a list of task names, each name once."""
+    names = [path[-1] for path, _ in nodes(tree)]
+    tasks = [task for path, below in nodes(tree) if len(path) == 1 for task in below]
+    for name in (*names, *tasks):
+        if (*names, *tasks).count(name) > 1:
+            raise ValueError(f"got {name!r} twice, expected every group and task once")
+
+
+def nodes(tree: Tree, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Yield every group as (path of names, tasks below it), a group before the groups within it."""
+    for name, below in tree.items():
+        path = (*above, name)
+        yield path, leaves(below)
+        if isinstance(below, Mapping):
+            yield from nodes(cast(Tree, below), path)
+
+
+def leaves(below: Any) -> tuple[str, ...]:
+    """Return the tasks below a node, in the file's order."""
+    if isinstance(below, Mapping):
+        return tuple(task for part in cast(Tree, below).values() for task in leaves(part))
+    if not isinstance(below, list | tuple) or not all(isinstance(task, str) for task in cast(Sequence[Any], below)):
+        raise ValueError(f"got {below!r}, expected a list of task names, or groups of them by name")
+    return tuple(cast(Sequence[str], below))
+
+
+def weights(mixture: Mixture, tasks: Sequence[str], tree: Tree) -> dict[str, float]:
+    """Return each task's weight in a mixture: its own, or an equal part of its group's.
+
+    Raises StudyError for a weight of nothing, a task that has none, or a task that two weights speak of.
+    """
+    if mixture.rule != "ratio":
+        return {}
+    groups = {path[-1]: [task for task in below if task in tasks] for path, below in nodes(tree)}
+    found: dict[str, float] = {}
+    for name, weight in mixture.weights.items():
+        members = [name] if name in tasks else groups.get(name)
+        if not members:
+            known = [*tasks, *groups]
+            raise StudyError(
+                f"mixture.weights: got {name!r}, expected a task of the entry or a group{nearest(name, known)}"
+            )
+        for task in members:
+            if task in found:
+                raise StudyError(f"mixture.weights: {task} has two weights, expected one; name it or its group")
+            found[task] = weight / len(members)
+    if missing := [task for task in tasks if task not in found]:
+        raise StudyError(f"mixture.weights: {missing[0]} has none; add it, or leave the task out of the entry")
+    return found
