@@ -6,6 +6,7 @@ from study_files import STUDY, changed, only, opened, put
 
 from tunelab.errors import StudyError
 from tunelab.study.read import bundled, read_study
+from tunelab.study.spec import Study
 
 LONG = "You are a careful teacher.\nWrite every step on a line of its own: then, after four hashes, the answer."
 
@@ -122,12 +123,58 @@ def test_a_matrix_multiplies_an_entry(tmp_path):
     }
 
 
+def test_a_level_of_a_matrix_may_be_several_settings_under_a_label(tmp_path):
+    levels = {"FullFT": {"adaptation": "full", "batch_size": 4}, "LoRA_8": {"adaptation": "lora", "lora": {"rank": 8}}}
+    entry = {"matrix": {"format": ["chat"], "how": levels}, "loss": "all", "lora": {"alpha": 3}}
+    train = only(tmp_path, put(STUDY, "train", {"{format}_{how}": entry})).train
+    assert [(n, t.adaptation, t.batch_size, t.lora.rank, t.lora.alpha) for n, t in train.items()] == [
+        ("chat_FullFT", "full", 4, 16, 3),
+        ("chat_LoRA_8", "lora", 8, 8, 3),
+    ]
+
+
+def test_an_override_reaches_and_selects_entries_that_a_matrix_made(tmp_path):
+    raw = put(STUDY, "train", {"sft_{format}": {"matrix": {"format": ["chat", "raw"]}, "loss": "all"}})
+    study = only(tmp_path, raw, "train=sft_raw", "train.sft_raw.lr=0.5")
+    assert {name: entry.lr for name, entry in study.train.items()} == {"sft_raw": 0.5}
+
+
+def test_a_learning_rate_may_be_searched_and_a_resolved_study_says_so_again(tmp_path):
+    study = only(tmp_path, put(STUDY, "recipe.lr", {"search": [0.1, 0.01], "on": "validation", "rows": 8}))
+    found = study.train["sft_raw"]
+    assert (found.lr, found.lr_search.search, found.lr_search.rows) == (0.1, (0.1, 0.01), 8)
+    assert Study.model_validate(study.model_dump(mode="json")) == study
+
+
+@pytest.mark.parametrize(
+    ("tree", "expected"),
+    [
+        ({"a": ["sst2", "sst2"]}, "tasks: got 'sst2' twice"),
+        ({"a": {"b": ["x"], "c": ["x"]}}, "tasks: got 'x' twice"),
+        ({"a": {"a": ["x"]}}, "tasks: got 'a' twice"),
+        ({"a": "sst2"}, "tasks: got 'sst2', expected a list of task names"),
+        ({"a": [1]}, r"tasks: got \[1\], expected a list of task names"),
+    ],
+)
+def test_a_tree_of_tasks_names_everything_once(tmp_path, tree, expected):
+    with pytest.raises(StudyError, match=expected):
+        opened(tmp_path, put(STUDY, "tasks", tree))
+
+
+def test_own_files_may_be_given_by_task(tmp_path):
+    data = only(tmp_path, put(STUDY, "data.files", {"sst2": {"train": "a.jsonl"}})).data
+    assert (data.files_of("sst2"), data.files_of("mnli")) == ({"train": "a.jsonl"}, {})
+    with pytest.raises(StudyError, match="expected all by split, or all by task"):
+        opened(tmp_path, put(STUDY, "data.files", {"sst2": {"train": "a.jsonl"}, "train": "b.jsonl"}))
+
+
 @pytest.mark.parametrize(
     ("name", "matrix", "expected"),
     [
         ("sft_{format}", {"format": ["chat", "raw"], "loss": ["all", "completion"]}, "train.sft_chat: named twice"),
         ("sft_{frmt}", {"format": ["chat"]}, "the name asks for 'frmt'"),
-        ("sft", {"format": "chat"}, "expected a mapping of field to a list of values"),
+        ("sft", {"format": "chat"}, r"train\.sft\.matrix\.format: got 'chat', expected a list of values, or settings"),
+        ("sft", ["chat"], r"train\.sft\.matrix: got .*, expected a mapping of field to its values"),
     ],
 )
 def test_a_matrix_that_does_not_name_its_entries_is_refused(tmp_path, name, matrix, expected):

@@ -14,8 +14,8 @@ def choose_source(task: Task, data: Data, folder: Path, smoke: bool = False) -> 
     """Return where a task's rows come from; None for a task that generates them."""
     if task.dataset is None:
         return None
-    if data.files:
-        return FileSource({split: folder / path for split, path in data.files.items()})
+    if files := data.files_of(task.name):
+        return FileSource({split: folder / path for split, path in files.items()})
     if data.source in ("auto", "mirror") and (mirror := mirror_source(task.dataset)):
         return mirror
     if data.source == "mirror":

@@ -99,12 +99,28 @@ class Data(Strict):
     source: Literal["auto", "hub", "mirror", "builtin"] = Field(
         default="auto", description="auto: the mirror in TUNELAB_DATA when it has the data set, else the hub."
     )
-    files: dict[str, str] = Field(default_factory=dict, description="Your own files by split: {train: my.jsonl}.")
+    files: dict[str, str | dict[str, str]] = Field(
+        default_factory=dict,
+        description="Your own files by split: {train: my.jsonl}; with several tasks, by task: {sst2: {train: a}}.",
+    )
     leaks: Literal["refuse", "drop", "report"] = Field(
         default="refuse",
         description="refuse: stop when an evaluation row is in training; drop: leave such rows out of training "
         "(13-word overlaps too); report: only list them.",
     )
+
+    @model_validator(mode="after")
+    def _files_are_by_split_or_by_task(self) -> Data:
+        if len({isinstance(value, str) for value in self.files.values()}) > 1:
+            raise ValueError(f"files: got {self.files}, expected all by split, or all by task")
+        return self
+
+    def files_of(self, task: str) -> dict[str, str]:
+        """Return a task's own files by split; none where they are given for other tasks only."""
+        found = self.files.get(task, {})
+        if isinstance(found, dict) and any(isinstance(value, dict) for value in self.files.values()):
+            return found
+        return {split: path for split, path in self.files.items() if isinstance(path, str)}
 
 
 class Hardware(Strict):
@@ -167,7 +183,7 @@ class Study(Strict):
                     raise ValueError(f"{section}.{name}.format: got {entry.format!r}, expected a name under formats")
             for name, entry in entries.items():
                 if entry.task is None and self.task is None:
-                    raise ValueError(f"{section}.{name}.task: missing, and the study has none; add one of the two")
+                    raise ValueError(f"task: missing, and {section}.{name} names none; add one of the two")
         known = {"base", *self.train}
         if self.baseline not in known:
             raise ValueError(f"baseline: got {self.baseline!r}, expected one of {', '.join(sorted(known))}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, TypeVar
 
+from tunelab.data.mixtures import TASK
 from tunelab.data.sample import Sample
 from tunelab.errors import DataError
 from tunelab.formats.renderer import Example, Renderer
@@ -35,20 +36,34 @@ def supervised_rows(
     samples: Sequence[Sample], task: Task, renderer: Renderer, loss: str, max_length: int, max_too_long: float
 ) -> SupervisedRows:
     """Render training samples. Raises DataError when rows teach nothing or too many do not fit."""
-    examples = [renderer.example(task.messages(s), task.target(s)) for s in samples]
-    fitting = keep_fitting(examples, [len(e.ids) for e in examples], max_length, max_too_long)
+    rendered = [(s, renderer.example(task.messages(s), task.target(s))) for s in samples]
+    kept = keep_fitting(rendered, [len(e.ids) for _, e in rendered], max_length, max_too_long)
+    fitting = [example for _, example in kept]
     rows = [{"input_ids": e.ids, "labels": labels(e, loss)} for e in fitting]
     supervised = [sum(label != IGNORED for label in row["labels"]) for row in rows]
     if min(supervised) == 0:
         raise DataError("training rows: a row has no supervised token, expected at least its answer; check the targets")
     receipt = {
         "rows": len(rows),
-        "too_long": len(examples) - len(fitting),
+        "too_long": len(rendered) - len(kept),
         "tokens": sum(len(e.ids) for e in fitting),
         "supervised_tokens": sum(supervised),
         "longest": max(len(e.ids) for e in fitting),
+        **_by_source([s for s, _ in kept], [len(e.ids) for e in fitting], supervised),
     }
     return SupervisedRows(rows, receipt, preview(fitting[0], rows[0]["labels"], renderer))
+
+
+def _by_source(samples: Sequence[Sample], tokens: Sequence[int], supervised: Sequence[int]) -> dict[str, Any]:
+    """Count rows and tokens by the task that each row came from, where rows are of several."""
+    sources: dict[str, dict[str, int]] = {}
+    for sample, length, learnt in zip(samples, tokens, supervised, strict=True):
+        if TASK in sample.metadata:
+            found = sources.setdefault(sample.metadata[TASK], {"rows": 0, "tokens": 0, "supervised_tokens": 0})
+            found["rows"] += 1
+            found["tokens"] += length
+            found["supervised_tokens"] += learnt
+    return {"sources": sources} if sources else {}
 
 
 def keep_fitting(

@@ -1,0 +1,121 @@
+"""Studies over several tasks: rows are mixed once, taught by their own task, and a learning rate may be searched."""
+
+import json
+
+import pytest
+from study_files import ECHO_TASK, STUDY, changed, compiled, kinds, put
+
+from tunelab.engine.plan import topological
+from tunelab.errors import StudyError
+from tunelab.study.api import run
+from tunelab.study.read import read_study
+
+SHOUT_TASK = ECHO_TASK.replace('"echo"', '"shout"').replace("Echo", "Shout").replace('(f"{i}",)', '(f"{i}!",)')
+BOTH = ["./echo.py:Echo", "./shout.py:Shout"]
+
+
+def mixed(tmp_path, **fields):
+    """A study that trains on two tasks of the user's and evaluates on both."""
+    (tmp_path / "echo.py").write_text(ECHO_TASK)
+    (tmp_path / "shout.py").write_text(SHOUT_TASK)
+    raw = changed(
+        task=None,
+        train={"both": {"task": BOTH, "format": "chat", "loss": "completion", "rows": 24}},
+        evaluate={"echo": {"task": BOTH[0], "format": "chat"}, "shout": {"task": BOTH[1], "format": "chat"}},
+        evaluation={"rows": 8},
+    )
+    for path, value in fields.items():
+        raw = put(raw, path.replace("__", "."), value)
+    return raw
+
+
+def ran(tmp_path, monkeypatch, raw):
+    """Run a study in its folder; return its comparison and its records by kind."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study.yaml").write_text(json.dumps(raw))
+    [(_, study)] = read_study("study.yaml")
+    comparison = run(study)
+    records = [json.loads(p.read_text()) for p in sorted(tmp_path.glob(".tunelab/*/*/record.json"))]
+    return comparison, {kind: [r for r in records if r["kind"] == kind] for kind in {r["kind"] for r in records}}
+
+
+def test_several_tasks_are_mixed_in_one_step_and_trained_once(tmp_path):
+    found = compiled(tmp_path, mixed(tmp_path))
+    assert kinds(found) == {
+        "prepare": 4, "mix": 1, "check": 1, "train": 1, "generate": 4, "score": 4, "compare": 1, "report": 1,
+    }  # fmt: skip
+
+
+def test_a_weight_of_a_group_is_shared_by_its_tasks(tmp_path):
+    settings = {"rule": "ratio", "weights": {"loud": 3, "quiet": 1}}
+    raw = mixed(tmp_path, tasks={"loud": BOTH[1:], "quiet": BOTH[:1]}, train__both__mixture=settings)
+    [mix] = [s for s in topological([compiled(tmp_path, raw).report]) if s.kind == "mix"]
+    assert mix.settings["weights"] == {BOTH[1]: 3, BOTH[0]: 1}
+    raw = mixed(tmp_path, tasks={"all": BOTH}, train__both__mixture={"rule": "ratio", "weights": {"all": 3}})
+    [mix] = [s for s in topological([compiled(tmp_path, raw).report]) if s.kind == "mix"]
+    assert mix.settings["weights"] == {BOTH[0]: 1.5, BOTH[1]: 1.5}
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ({"./echo.py:Echo": 1}, "shout.py:Shout has none"),
+        ({"al": 1}, "got 'al', expected a task of the entry or a group.*did you mean 'all'"),
+        ({"all": 1, "./echo.py:Echo": 1}, "echo.py:Echo has two weights"),
+    ],
+)
+def test_weights_speak_of_every_task_once(tmp_path, weights, expected):
+    raw = mixed(tmp_path, tasks={"all": BOTH}, train__both__mixture={"rule": "ratio", "weights": weights})
+    with pytest.raises(StudyError, match=expected):
+        compiled(tmp_path, raw)
+
+
+def test_worked_examples_are_refused_for_a_mixture(tmp_path):
+    with pytest.raises(StudyError, match=r"few_shots: got 2 for the mixture .* expected 0"):
+        compiled(tmp_path, mixed(tmp_path, formats__chat__few_shots={"k": 2}))
+
+
+@pytest.mark.parametrize("method", ["sft", "grpo"])
+def test_a_mixture_is_trained_and_each_row_is_taught_and_scored_by_its_own_task(tmp_path, monkeypatch, method):
+    raw = mixed(tmp_path, train__both__method=method, train__both__grpo={"num_generations": 2}, recipe__max_steps=2)
+    comparison, records = ran(tmp_path, monkeypatch, raw)
+    assert not comparison["holes"]
+    [mix], [train] = records["mix"], records["train"]
+    sources = mix["facts"]["receipt"]["sources"]
+    assert {name: s["rows"] for name, s in sources.items()} == dict.fromkeys(BOTH, 24)
+    if method == "sft":
+        by_task = train["facts"]["receipt"]["sources"]
+        assert {name: s["rows"] for name, s in by_task.items()} == dict.fromkeys(BOTH, 24)
+        assert sum(s["tokens"] for s in by_task.values()) == train["facts"]["receipt"]["tokens"]
+        assert sum(s["supervised_tokens"] for s in by_task.values()) == train["facts"]["receipt"]["supervised_tokens"]
+    else:
+        assert train["settings"]["reward"]["scorer"]["members"][1]["name"] == "shout"
+
+
+def test_a_searched_learning_rate_is_chosen_on_rows_of_its_own(tmp_path, monkeypatch):
+    raw = put(STUDY, "train", {"sft": {"format": "chat", "loss": "completion", "rows": 320}})
+    raw = put(put(raw, "evaluate", {"chat": {"format": "chat"}}), "recipe.batch_size", 16)
+    raw = put(raw, "recipe.lr", {"search": [1e-7, 3e-4], "on": "validation", "rows": 40})
+    comparison, records = ran(tmp_path, monkeypatch, raw)
+    [select] = records["select"]
+    search = select["facts"]["lr_search"]
+    assert search["chosen"] == 3e-4
+    assert [c["lr"] for c in search["candidates"]] == [1e-7, 3e-4]
+    assert search["candidates"][1]["mean"] > search["candidates"][0]["mean"]
+    assert {c["variant"] for c in comparison["cells"]} == {"base", "sft"}
+    chosen = next(r for r in records["train"] if r["settings"]["recipe"]["lr"] == 3e-4)
+    assert select["files"]["model/model.safetensors"] == chosen["files"]["model/model.safetensors"]
+
+
+def test_rows_that_choose_a_learning_rate_are_in_no_training(tmp_path, monkeypatch):
+    raw = put(STUDY, "train", {"sft": {"format": "chat", "loss": "completion", "rows": None, "max_steps": 1}})
+    raw = put(put(raw, "evaluate", {"chat": {"format": "chat", "rows": 8}}), "task", "./echo.py:Echo")
+    raw = put(raw, "recipe.lr", {"search": [1e-5, 1e-4], "on": "validation", "rows": 30})
+    (tmp_path / "echo.py").write_text(ECHO_TASK)
+    ran(tmp_path, monkeypatch, raw)
+    rows = {}
+    for path in tmp_path.glob(".tunelab/prepare/echo-train-*/rows.jsonl"):
+        found = {json.loads(line)["id"] for line in path.read_text().splitlines()}
+        rows[len(found)] = found
+    assert set(rows) == {30, 170}
+    assert rows[30] & rows[170] == set()
