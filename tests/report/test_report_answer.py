@@ -6,7 +6,8 @@ from report_fakes import METRICS, N, cell, study
 from tunelab.report.answer import first_screen
 from tunelab.scoring.aggregate import summarise
 from tunelab.scoring.score import judged
-from tunelab.study.comparison import Scored, compare
+from tunelab.study.comparison import compare
+from tunelab.study.scored import Scored
 
 
 def scored(name, right, first=0):

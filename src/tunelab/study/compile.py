@@ -25,7 +25,7 @@ from tunelab.study.spec import Evaluate, Study, Train
 from tunelab.tasks import task as tasks
 from tunelab.tasks.identity import scorer_identity
 
-VERSIONS = {"train": 1, "generate": 1, "score": 1, "compare": 1, "report": 1}
+VERSIONS = {"train": 1, "generate": 1, "score": 1, "compare": 2, "report": 2}
 
 
 @dataclass(frozen=True)
