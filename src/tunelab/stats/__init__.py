@@ -2,7 +2,8 @@
 
     one score         wilson · clopper_pearson · mean_t · bounds_with_missing · threshold
     two variants      paired_difference · verdict · flip_rate
-    corpus metrics    corpus_interval · paired_corpus_difference · bootstrap_statistic · bootstrap_difference
+    corpus metrics    corpus_interval · paired_corpus_difference · corpus_contrast · corpus_mean
+                      bootstrap_statistic · bootstrap_difference
     many              holm · benjamini_hochberg
     factors           main_effects · interaction → contrast
     several seeds     seed_mean · seed_difference · between_seed_sd
@@ -16,7 +17,9 @@ from tunelab.stats.agreement import flip_rate
 from tunelab.stats.bootstrap import (
     bootstrap_difference,
     bootstrap_statistic,
+    corpus_contrast,
     corpus_interval,
+    corpus_mean,
     paired_corpus_difference,
 )
 from tunelab.stats.factors import interaction, main_effects
@@ -41,7 +44,9 @@ __all__ = [
     "bounds_with_missing",
     "clopper_pearson",
     "contrast",
+    "corpus_contrast",
     "corpus_interval",
+    "corpus_mean",
     "flip_rate",
     "holm",
     "interaction",

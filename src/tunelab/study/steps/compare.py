@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tunelab.canonical import canonical
 from tunelab.engine.context import StepContext
 from tunelab.files import read_json, read_lines, write_json
 from tunelab.study.comparison import compare
 from tunelab.study.scored import Scored
 from tunelab.study.steps.score import SCORES, read_scores
+from tunelab.tasks.task import find_task
 
 COMPARISON = "comparison.json"
 
@@ -25,6 +28,7 @@ def run(context: StepContext) -> None:
                 summary=read_json(artifact.path("summary.json")),
                 scorer=canonical(artifact.record.settings["scorer"]),
                 clusters={row["id"]: row["cluster"] for row in rows if "cluster" in row},
+                total=find_task(cell["task"], Path(context.circumstance["folder"])).metrics[0].total,
             )
     result = compare(scored, context.settings["alpha"])
     result["holes"] = [c["cell"] for c in context.settings["cells"] if c["cell"] not in scored]
