@@ -9,7 +9,10 @@ from scipy.stats import t
 from tunelab.stats import (
     bootstrap_difference,
     bootstrap_statistic,
+    contrast,
+    corpus_contrast,
     corpus_interval,
+    corpus_mean,
     mean_t,
     paired_corpus_difference,
     paired_difference,
@@ -193,3 +196,25 @@ def test_two_thousand_replicates_of_two_thousand_items_take_less_than_a_second()
 def test_parts_that_make_no_metric_are_refused(call, reason):
     with pytest.raises(ValueError, match=reason):
         call()
+
+
+def test_a_contrast_of_means_by_parts_is_that_of_the_items():
+    cells = np.stack([A, B, A + B, A - 0.3 * B])
+    weights = np.array([0.5, -0.5, -0.5, 0.5])
+    found = corpus_contrast(np.stack([as_parts(cell) for cell in cells]), weights, mean_of, GROUPS)
+    expected = contrast(cells, weights, GROUPS)
+    assert found.value == pytest.approx(expected.value)
+    assert found.se == pytest.approx(expected.se, rel=0.05)
+
+
+def test_the_mean_of_two_cells_by_parts_is_that_of_their_items():
+    found = corpus_mean(np.stack([as_parts(A), as_parts(B)]), mean_of, GROUPS)
+    expected = mean_t((A + B) / 2, GROUPS)
+    assert found.value == pytest.approx(expected.value)
+    assert found.se == pytest.approx(expected.se, rel=0.05)
+
+
+@pytest.mark.parametrize("weights", [[1, -1, 0], [1, 1], [0, 0]])
+def test_weights_that_are_no_contrast_are_refused(weights):
+    with pytest.raises(ValueError, match="weights: got"):
+        corpus_contrast(np.stack([as_parts(A), as_parts(B)]), weights, mean_of)

@@ -9,6 +9,7 @@ from study_files import STUDY, changed, opened
 
 from tunelab.scoring.aggregate import summarise
 from tunelab.scoring.score import Metric, Outcome, Score
+from tunelab.stats import paired_corpus_difference
 from tunelab.study.cells import cells, describe_cell
 from tunelab.study.comparison import compare
 from tunelab.study.effects import effects
@@ -222,3 +223,53 @@ def test_seeds_are_paired_with_themselves():
     assert effect.weights == pytest.approx([-0.5, 0.5, -0.5, 0.5])
     [alone] = effects([*found[:3], base | {"seed": "2", "loss": "completion"}])
     assert alone.weights == pytest.approx([-1, 1, 0, 0])
+
+
+def f1(sums):
+    return 2 * sums[0] / (sums[1] + sums[2]) if sums[1] + sums[2] else 0.0
+
+
+def counted(cell, parts, clusters=None):
+    """A cell scored by F1 over all items, from each item's hits, guesses and golds."""
+    scores = {
+        f"q{i}": [Score(Outcome.WRONG, {"f1": f1(row)}, parts={"f1": tuple(map(float, row))})]
+        for i, row in enumerate(parts)
+    }
+    summary = summarise(scores, [Metric("f1", binary=False, total=f1)], clusters)
+    return Scored(cell, scores, summary, "v1", clusters or {}, Metric("f1", binary=False, total=f1))
+
+
+def hits(seed, rate):
+    """Items with one to four golds, four guesses, and hits at about ``rate``."""
+    rng = np.random.default_rng(seed)
+    golds = rng.integers(1, 5, size=60)
+    return np.stack([rng.binomial(golds, rate), np.full(60, 4), golds], axis=1)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_corpus_metric_is_compared_as_a_whole(pair, grouped):
+    base, sft = hits(0, 0.4), hits(0, 0.7)
+    groups = np.arange(60) // 6
+    clusters = {f"q{i}": str(g) for i, g in enumerate(groups)} if grouped else None
+    [row] = compared(counted(pair[0], base, clusters), counted(pair[1], sft, clusters))["comparisons"]
+    order = np.argsort([f"q{i}" for i in range(60)])
+    expected = paired_corpus_difference(sft[order], base[order], f1, groups[order] if grouped else None)
+    assert row["difference"] == pytest.approx(f1(sft.sum(axis=0)) - f1(base.sum(axis=0)))
+    assert row["difference"] != pytest.approx(np.mean([f1(r) for r in sft]) - np.mean([f1(r) for r in base]))
+    assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
+    assert (row["test"], row["n"], row["clusters"]) == ("bootstrap_t", 60, 10 if grouped else None)
+    assert (row["verdict"], row["p_value"]) == ("better", pytest.approx(expected.p_value))
+
+
+def test_effects_on_a_corpus_metric_are_differences_of_whole_cells(tmp_path):
+    train = {name: {"format": name, "loss": "all"} for name in ("chat", "raw")}
+    found = [cell for cell in described(tmp_path, train=train) if cell["factors"]["method"]]
+    tables = [hits(i, 0.3 + 0.1 * i) for i in range(4)]
+    whole = [f1(table.sum(axis=0)) for table in tables]
+    result = compared(*(counted(cell, table) for cell, table in zip(found, tables, strict=True)))
+    matched = [cell["matched"] for cell in found]
+    same = np.mean([v for v, m in zip(whole, matched, strict=True) if m])
+    different = np.mean([v for v, m in zip(whole, matched, strict=True) if not m])
+    [row] = [row for row in result["effects"] if row["effect"] == "formats: matched - mismatched"]
+    assert (row["value"], row["test"]) == (pytest.approx(same - different), "bootstrap_t")
+    assert sorted(corner["value"] for corner in result["interactions"]) == pytest.approx(sorted(whole))

@@ -1,11 +1,13 @@
 """Any scorer: one bad sample is counted, a broken contract is refused."""
 
+import json
+
 import pytest
 
 from tunelab.data.sample import Sample
 from tunelab.errors import DataError
 from tunelab.scoring.score import Metric, Outcome, Score
-from tunelab.study.steps.score import score_output
+from tunelab.study.steps.score import read_scores, score_output, score_row
 from tunelab.tasks.arithmetic import Arithmetic
 
 SAMPLE = Sample("test-7", {}, ("#### 4",))
@@ -15,7 +17,7 @@ ROW = {"output": "4"}
 class Returns(Arithmetic):
     """A task whose scorer returns what it is given."""
 
-    metrics = (Metric("numeric"), Metric("length", binary=False))
+    metrics = (Metric("numeric"), Metric("length", binary=False), Metric("bleu", binary=False, total=float))
 
     def __init__(self, score):
         self.returned = score
@@ -32,13 +34,24 @@ class Divides(Arithmetic):
 BREACHES = {
     "no headline": (Score(Outcome.WRONG, {"length": 3}), "got values for length, expected a value for 'numeric'"),
     "no value": (Score(Outcome.CORRECT), "got values for no metric, expected a value for 'numeric'"),
-    "unknown metric": (Score(Outcome.WRONG, {"numeric": 0, "bleu": 3}), "and only for numeric, length"),
+    "unknown metric": (Score(Outcome.WRONG, {"numeric": 0, "rouge": 3}), "and only for numeric, length, bleu"),
     "not a number": (
         Score(Outcome.WRONG, {"numeric": float("nan")}),
         "got nan for 'numeric', expected a finite number",
     ),
     "words": (Score(Outcome.WRONG, {"numeric": "0"}), "got '0' for 'numeric', expected a finite number"),
     "values of unscored": (Score(Outcome.UNSCORED, {"numeric": 0}), "expected none for an unscored sample"),
+    "no parts": (Score(Outcome.WRONG, {"numeric": 0, "bleu": 0}), "got parts for no metric, expected parts for bleu"),
+    "parts of no corpus metric": (
+        Score(Outcome.WRONG, {"numeric": 0}, parts={"numeric": (1,)}),
+        "got parts for numeric, expected parts for none",
+    ),
+    "parts without a value": (Score(Outcome.WRONG, {"numeric": 0}, parts={"bleu": (1,)}), "expected parts for none"),
+    "empty parts": (Score(Outcome.WRONG, {"numeric": 0, "bleu": 0}, parts={"bleu": ()}), "got the parts () of 'bleu'"),
+    "an infinite part": (
+        Score(Outcome.WRONG, {"numeric": 0, "bleu": 0}, parts={"bleu": (1, float("inf"))}),
+        "got the parts (1, inf) of 'bleu', expected one finite number or more",
+    ),
     "a bare number": (1.0, "returned 1.0, expected a Score"),
 }
 
@@ -63,3 +76,11 @@ def test_a_score_without_a_secondary_metric_is_kept_and_a_cut_answer_is_truncate
     assert score_output(Returns(score), SAMPLE, ROW) == score
     assert score_output(Returns(score), SAMPLE, ROW | {"finish": "length"}).outcome is Outcome.TRUNCATED
     assert score_output(Returns(Score(Outcome.UNSCORED)), SAMPLE, ROW).outcome is Outcome.UNSCORED
+
+
+def test_parts_and_cluster_survive_the_file_and_are_absent_where_there_are_none():
+    score = Score(Outcome.WRONG, {"numeric": 0, "bleu": 0.5}, parts={"bleu": (1.0, 2.0)})
+    row = score_row(Sample("test-7", {}, (), {"cluster": "passage 3"}), {"id": "test-7", "sample": 0}, score)
+    assert row["cluster"] == "passage 3"
+    assert read_scores([json.loads(json.dumps(row))]) == {"test-7": [score]}
+    assert set(score_row(SAMPLE, row, Score(Outcome.UNSCORED))) == {"id", "sample", "outcome", "values"}

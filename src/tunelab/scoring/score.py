@@ -8,7 +8,7 @@ mistakes a cut-off budget for a wrong model.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -52,23 +52,34 @@ class Metric:
 
     A corpus metric (BLEU, F1 of a class) has a ``total``; its per-sample values serve rewards and readers only.
     ``binary`` values are 0 or 1 and get Wilson intervals and McNemar's test. ``scale`` is 100 where the metric's
-    reference reports points out of 100, else 1.
+    reference reports points out of 100, else 1. ``definition`` says what the name alone leaves open: a sentence
+    splitter, a signature; it stands beside the value wherever that is reported.
     """
 
     name: str
     binary: bool = True
     scale: float = 1.0
     total: Total | None = None
+    definition: str = ""
 
 
-def judged(correct: bool, answer: str | None, values: Mapping[str, float], explanation: str = "") -> Score:
-    """Build a score whose outcome follows from the headline's verdict and from whether there was an answer."""
+def judged(
+    correct: bool,
+    answer: str | None,
+    values: Mapping[str, float],
+    explanation: str = "",
+    parts: Mapping[str, tuple[float, ...]] | None = None,
+) -> Score:
+    """Build a score whose outcome follows from the headline's verdict and from whether there was an answer.
+
+    For a graded headline ``correct`` means full marks.
+    """
     missing = Outcome.NO_ANSWER if answer is None else Outcome.WRONG
-    return Score(Outcome.CORRECT if correct else missing, values, answer, explanation)
+    return Score(Outcome.CORRECT if correct else missing, values, answer, explanation, parts or {})
 
 
 def at_budget_end(score: Score) -> Score:
     """Return the score of an output that was cut by its token budget: not right becomes ``truncated``."""
     if score.outcome in (Outcome.WRONG, Outcome.NO_ANSWER):
-        return Score(Outcome.TRUNCATED, score.values, score.answer, score.explanation)
+        return replace(score, outcome=Outcome.TRUNCATED)
     return score

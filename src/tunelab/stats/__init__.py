@@ -2,7 +2,9 @@
 
     one score         wilson · clopper_pearson · mean_t · bounds_with_missing · threshold
     two variants      paired_difference · verdict · flip_rate
-    corpus metrics    corpus_interval · paired_corpus_difference · bootstrap_statistic · bootstrap_difference
+    corpus metrics    corpus_interval · paired_corpus_difference · corpus_contrast · corpus_mean
+                      bootstrap_statistic · bootstrap_difference
+    several tasks     macro_mean
     many              holm · benjamini_hochberg
     factors           main_effects · interaction → contrast
     several seeds     seed_mean · seed_difference · between_seed_sd
@@ -16,11 +18,14 @@ from tunelab.stats.agreement import flip_rate
 from tunelab.stats.bootstrap import (
     bootstrap_difference,
     bootstrap_statistic,
+    corpus_contrast,
     corpus_interval,
+    corpus_mean,
     paired_corpus_difference,
 )
 from tunelab.stats.factors import interaction, main_effects
 from tunelab.stats.intervals import Interval, bounds_with_missing, clopper_pearson, wilson
+from tunelab.stats.macro import macro_mean
 from tunelab.stats.means import mean_t
 from tunelab.stats.multiple import benjamini_hochberg, holm
 from tunelab.stats.paired import Estimate, Paired, contrast, mcnemar_exact, paired_difference
@@ -41,12 +46,15 @@ __all__ = [
     "bounds_with_missing",
     "clopper_pearson",
     "contrast",
+    "corpus_contrast",
     "corpus_interval",
+    "corpus_mean",
     "flip_rate",
     "holm",
     "interaction",
     "items_needed",
     "items_needed_mean",
+    "macro_mean",
     "main_effects",
     "mcnemar_exact",
     "mean_t",

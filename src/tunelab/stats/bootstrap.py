@@ -26,6 +26,7 @@ Drawn = TypeVar("Drawn")
 Total = Callable[[FloatArray], float]
 """From the sums of the parts, shape (parts,), to the value of the metric."""
 
+REPLICATES = 2000
 DRAWN_AT_ONCE = 1 << 22
 """Units drawn in one array: 32 MiB, whatever the number of items."""
 
@@ -61,7 +62,11 @@ def bootstrap_difference(
 
 
 def corpus_interval(
-    parts: npt.ArrayLike, total: Total, clusters: npt.ArrayLike | None = None, seed: int = 0, replicates: int = 2000
+    parts: npt.ArrayLike,
+    total: Total,
+    clusters: npt.ArrayLike | None = None,
+    seed: int = 0,
+    replicates: int = REPLICATES,
 ) -> Interval:
     """95 % interval of ``total(sum of parts over items)`` by the bootstrap (Efron 1979).
 
@@ -71,7 +76,7 @@ def corpus_interval(
     Raises ValueError for NaN, other shapes, fewer than two replicates, or a metric that is not finite on some draw.
     """
     table = finite(parts, "parts", ndim=2)
-    return _interval(_corpus([table], total, seed, replicates, clusters), len(table))
+    return _interval(_corpus(table[None], np.ones(1), total, seed, replicates, clusters), len(table))
 
 
 def paired_corpus_difference(
@@ -80,7 +85,7 @@ def paired_corpus_difference(
     total: Total,
     clusters: npt.ArrayLike | None = None,
     seed: int = 0,
-    replicates: int = 2000,
+    replicates: int = REPLICATES,
 ) -> Estimate:
     """Metric of a minus metric of b on the same items, with a 95 % interval and a two-sided p-value from t.
 
@@ -93,7 +98,37 @@ def paired_corpus_difference(
             f"paired parts: got shapes {first.shape} and {second.shape}, expected the same items and parts; "
             "pair them by sample id first"
         )
-    return _difference(_corpus([first, second], total, seed, replicates, clusters), len(first))
+    return corpus_contrast(np.stack([first, second]), (1, -1), total, clusters, seed, replicates)
+
+
+def corpus_contrast(
+    parts: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    total: Total,
+    clusters: npt.ArrayLike | None = None,
+    seed: int = 0,
+    replicates: int = REPLICATES,
+) -> Estimate:
+    """Weighted sum of the cells' corpus metrics, with a 95 % interval and a two-sided p-value from t.
+
+    ``parts`` has shape (cells, items, parts), ``weights`` (cells,) and sums to 0; each replicate draws the same items
+    of all cells. Raises ValueError as ``corpus_interval`` does, and for weights of another shape or sum.
+    """
+    tables, factors = finite(parts, "parts", ndim=3), finite(weights, "weights")
+    if len(factors) != len(tables) or abs(factors.sum()) > ROUNDING or not factors.any():
+        raise ValueError(f"weights: got {factors.tolist()}, expected {len(tables)} of them with a sum of 0, some not 0")
+    mean = _corpus(tables, factors, total, seed, replicates, clusters)
+    return _difference(mean, tables.shape[1], reach=float(np.abs(factors).sum()) / 2)
+
+
+def corpus_mean(parts: npt.ArrayLike, total: Total, clusters: npt.ArrayLike | None = None) -> Interval:
+    """Mean of the cells' corpus metrics on the same items, with its 95 % interval.
+
+    ``parts`` has shape (cells, items, parts). Raises ValueError as ``corpus_interval`` does.
+    """
+    tables = finite(parts, "parts", ndim=3)
+    shares = np.full(len(tables), 1 / len(tables))
+    return _interval(_corpus(tables, shares, total, 0, REPLICATES, clusters), tables.shape[1])
 
 
 def _interval(mean: Mean, n: int) -> Interval:
@@ -101,27 +136,28 @@ def _interval(mean: Mean, n: int) -> Interval:
     return Interval(mean.value, low, high, n=n, method="bootstrap", se=mean.se)
 
 
-def _difference(mean: Mean, n: int) -> Estimate:
-    low, high = mean_bounds(mean, (min(-1.0, mean.value), max(1.0, mean.value)), confidence=0.95)
+def _difference(mean: Mean, n: int, reach: float = 1.0) -> Estimate:
+    """Estimate of a difference that shares cannot take beyond ``reach`` on either side."""
+    low, high = mean_bounds(mean, (min(-reach, mean.value), max(reach, mean.value)), confidence=0.95)
     test = "sign_exact" if mean.se == 0 else "bootstrap_t"
     return Estimate(mean.value, low, high, p_against_zero(mean), n, mean.se, mean.df, test)
 
 
-def _corpus(tables: list[FloatArray], total: Total, seed: int, replicates: int, clusters: npt.ArrayLike | None) -> Mean:
-    """Metric of the first table, less that of the second if there is one; the tables share items."""
+def _corpus(
+    tables: FloatArray, weights: FloatArray, total: Total, seed: int, replicates: int, clusters: npt.ArrayLike | None
+) -> Mean:
+    """Weighted sum over tables of the metric, ``tables`` of shape (tables, items, parts)."""
     _check_replicates(replicates)
-    codes, units = cluster_codes(clusters, len(tables[0]))
-    sums = [np.stack([np.bincount(codes, weights=part, minlength=units) for part in table.T]) for table in tables]
-    drawn = [np.empty((replicates, len(part_sums))) for part_sums in sums]
+    codes, units = cluster_codes(clusters, tables.shape[1])
+    sums = np.zeros((units, tables.shape[0], tables.shape[2]))
+    np.add.at(sums, codes, np.swapaxes(tables, 0, 1))
+    drawn = np.empty((replicates, *sums.shape[1:]))
     rng, at_once = np.random.default_rng(seed), max(1, DRAWN_AT_ONCE // units)
     for start in range(0, replicates, at_once):
         counts = _counts(rng, min(at_once, replicates - start), units)
-        for kept, part_sums in zip(drawn, sums, strict=True):
-            kept[start : start + at_once] = counts @ part_sums.T
-    value = sum(s * _value(total, t.sum(axis=0), "all items") for s, t in zip((1, -1), tables, strict=False))
-    draws = np.zeros(replicates)
-    for sign, kept in zip((1, -1), drawn, strict=False):
-        draws += sign * np.array([_value(total, row, f"replicate {i}") for i, row in enumerate(kept)])
+        drawn[start : start + at_once] = np.tensordot(counts, sums, axes=1)
+    value = weights @ [_value(total, table.sum(axis=0), "all items") for table in tables]
+    draws = np.array([[_value(total, row, f"replicate {i}") for row in rows] for i, rows in enumerate(drawn)]) @ weights
     return _summary(float(value), draws * np.sqrt(units / max(units - 1, 1)), units)
 
 

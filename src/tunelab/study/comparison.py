@@ -2,7 +2,8 @@
 
 Pairs are made by sample id. Cells that were asked different samples, or scored by different scorers, are not
 compared: the reason stands where the number would. Items that one side could not score are left out of the
-pair and counted; items that share a cluster count as one piece of evidence. Holm's correction runs over the
+pair and counted; items that share a cluster count as one piece of evidence. A corpus metric is compared as a whole,
+by a bootstrap that draws the same items of both. Holm's correction runs over the
 declared family: every variant against its baseline, per task.
 """
 
@@ -12,14 +13,26 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from tunelab.stats import Interval, holm, paired_difference, threshold, verdict
+from tunelab.stats import (
+    Estimate,
+    Interval,
+    Paired,
+    holm,
+    paired_corpus_difference,
+    paired_difference,
+    threshold,
+    verdict,
+)
+from tunelab.stats.arrays import IndexArray
+from tunelab.study.averages import averages
 from tunelab.study.crossing import factor_effects, interactions
-from tunelab.study.scored import Scored, align
+from tunelab.study.scored import Corpus, Scored, align
 from tunelab.study.sensitivity import sensitivity
+from tunelab.study.tree import Tree
 
 
-def compare(scored: Mapping[str, Scored], alpha: float) -> dict[str, Any]:
-    """Return the comparison of a study as plain JSON: cells, comparisons, effects, interactions and thresholds."""
+def compare(scored: Mapping[str, Scored], alpha: float, tree: Tree | None = None) -> dict[str, Any]:
+    """Return the comparison of a study as plain JSON: cells, comparisons, effects, averages over a tree of tasks."""
     comparisons = [
         _against_baseline(s, scored[s.cell["baseline"]], alpha) for s in scored.values() if s.cell["baseline"] in scored
     ]
@@ -30,6 +43,7 @@ def compare(scored: Mapping[str, Scored], alpha: float) -> dict[str, Any]:
         "comparisons": comparisons,
         "effects": factor_effects(scored.values(), alpha),
         "interactions": interactions(scored.values()),
+        "tree": averages(scored, tree, alpha) if tree else [],
         "thresholds": [row for s in scored.values() for row in _thresholds(s)],
     }
 
@@ -49,21 +63,27 @@ def _against_baseline(one: Scored, baseline: Scored, alpha: float) -> dict[str, 
         return {**row, "refused": "no item was scored on both sides"}
     variant, other = aligned.values
     paired = paired_difference(variant, other, aligned.clusters)
+    found = _corpus_difference(aligned.corpus, aligned.clusters) if aligned.corpus else paired
     return {
         **row,
-        "difference": paired.difference,
-        "low": paired.low,
-        "high": paired.high,
-        "p_value": paired.p_value,
-        "test": paired.test,
-        "n": paired.n,
+        "difference": found.difference if isinstance(found, Paired) else found.value,
+        "low": found.low,
+        "high": found.high,
+        "p_value": found.p_value,
+        "test": found.test,
+        "n": found.n,
         "clusters": None if aligned.clusters is None else int(aligned.clusters.max()) + 1,
-        "left_out": len(set(one.scores)) - paired.n,
+        "left_out": len(set(one.scores)) - found.n,
         "only_variant_right": paired.b,
         "only_baseline_right": paired.c,
         "discordant": paired.discordant,
-        **sensitivity(paired, alpha),
+        **sensitivity(found, alpha),
     }
+
+
+def _corpus_difference(corpus: Corpus, clusters: IndexArray | None) -> Estimate:
+    variant, other = corpus.parts
+    return paired_corpus_difference(variant, other, corpus.total, clusters)
 
 
 def _incomparable(one: Scored, other: Scored) -> str:

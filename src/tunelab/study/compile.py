@@ -26,7 +26,7 @@ from tunelab.study.spec import Evaluate, Study, Train
 from tunelab.tasks import task as tasks
 from tunelab.tasks.identity import scorer_identity
 
-VERSIONS = {"train": 1, "generate": 1, "score": 1, "compare": 2, "report": 2}
+VERSIONS = {"train": 1, "generate": 1, "score": 2, "compare": 3, "report": 2}
 
 
 @dataclass(frozen=True)
@@ -250,8 +250,13 @@ class _Compiler:
             version=VERSIONS["compare"],
             slug=_slug(self.study.study),
             entry="tunelab.study.steps.compare:run",
-            settings={"cells": [describe_cell(c) for c in self.cells], "alpha": self.study.alpha},
+            settings={
+                "cells": [describe_cell(c) for c in self.cells],
+                "alpha": self.study.alpha,
+                "tree": self.study.tasks,
+            },
             inputs=dict(scores),
+            circumstance={"folder": str(self.folder)},
             tolerant=True,
         )
 

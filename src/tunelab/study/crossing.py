@@ -13,7 +13,19 @@ from typing import Any
 import numpy as np
 
 from tunelab.canonical import canonical
-from tunelab.stats import Interval, Verdict, contrast, holm, mean_t, verdict, wilson
+from tunelab.stats import (
+    Estimate,
+    Interval,
+    Verdict,
+    contrast,
+    corpus_contrast,
+    corpus_mean,
+    holm,
+    mean_t,
+    verdict,
+    wilson,
+)
+from tunelab.stats.arrays import FloatArray
 from tunelab.study.effects import corners, effects
 from tunelab.study.scored import Aligned, Cell, Scored, align
 from tunelab.study.sensitivity import sensitivity
@@ -54,7 +66,7 @@ def _group_effects(group: Sequence[Scored], alpha: float) -> list[dict[str, Any]
         return []
     rows: list[dict[str, Any]] = []
     for effect in effects([_factors(s.cell) for s in group], _plain(group)):
-        found = contrast(aligned.values, effect.weights, aligned.clusters)
+        found = _contrast(aligned, effect.weights)
         rows.append(
             {
                 **_where(s for s, weight in zip(group, effect.weights, strict=True) if weight),
@@ -101,8 +113,19 @@ def _group_corners(group: Sequence[Scored]) -> list[dict[str, Any]]:
     return rows
 
 
+def _contrast(aligned: Aligned, weights: FloatArray) -> Estimate:
+    if corpus := aligned.corpus:
+        return corpus_contrast(corpus.parts, weights, corpus.total, aligned.clusters)
+    return contrast(aligned.values, weights, aligned.clusters)
+
+
 def _mean(aligned: Aligned, cells: Sequence[int]) -> Interval:
-    """Mean of cells over items: Wilson's interval for one cell of right or wrong, else t over the items' means."""
+    """Mean of cells: Wilson's interval for one cell of right or wrong, else t over the items' means.
+
+    Corpus metrics are averaged over the cells, with the bootstrap's interval.
+    """
+    if corpus := aligned.corpus:
+        return corpus_mean(corpus.parts[list(cells)], corpus.total, aligned.clusters)
     values = aligned.values[list(cells)].mean(axis=0)
     if aligned.clusters is None and np.isin(values, (0.0, 1.0)).all():
         return wilson(int(values.sum()), len(values))

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tunelab.scoring.aggregate import item_values
-from tunelab.scoring.score import Score
+from tunelab.scoring.aggregate import cluster_codes, item_parts, item_values
+from tunelab.scoring.score import Metric, Score, Total
 
 Cell = Mapping[str, Any]
 """A cell as ``cells.describe_cell`` writes it."""
@@ -26,6 +26,8 @@ class Scored:
     scorer: str
     clusters: Mapping[str, str] = field(default_factory=dict[str, str])
     """Item to what it shares with other items: a passage, a question in two languages. Others stand alone."""
+    metric: Metric = field(default_factory=lambda: Metric(""))
+    """The task's first metric."""
 
     @property
     def headline(self) -> str:
@@ -38,12 +40,22 @@ class Scored:
 
 
 @dataclass(frozen=True)
+class Corpus:
+    """A corpus metric: ``parts`` has shape (cells, items, parts), ``total`` makes a value of their sum over items."""
+
+    parts: npt.NDArray[np.float64]
+    total: Total
+
+
+@dataclass(frozen=True)
 class Aligned:
     """Cells on the items that all of them scored. ``values`` has shape (cells, items), ``clusters`` (items,)."""
 
     values: npt.NDArray[np.float64]
     clusters: npt.NDArray[np.intp] | None
     """None where no two items share a cluster."""
+    corpus: Corpus | None
+    """What stands in for the values, which are then for readers only, when the headline is a corpus metric."""
 
     @property
     def items(self) -> int:
@@ -52,17 +64,17 @@ class Aligned:
 
 
 def align(cells: Sequence[Scored]) -> Aligned:
-    """Put cells that were asked the same samples side by side; there may be no shared item."""
+    """Put cells that were asked the same samples and scored alike side by side; there may be no shared item."""
     found = [cell.values() for cell in cells]
     shared = sorted(set[str].intersection(*(set(values) for values in found)))
     table = np.array([[values[i] for i in shared] for values in found], dtype=np.float64)
     known = {item: name for cell in cells for item, name in cell.clusters.items()}
-    return Aligned(table.reshape(len(cells), len(shared)), _codes(shared, known))
+    return Aligned(table.reshape(len(cells), len(shared)), cluster_codes(shared, known), _corpus(cells, shared))
 
 
-def _codes(items: Sequence[str], clusters: Mapping[str, str]) -> npt.NDArray[np.intp] | None:
-    """Number the clusters of items; a cluster that is called like an item is still another one."""
-    numbers: dict[tuple[bool, str], int] = {}
-    keys = [(True, clusters[item]) if item in clusters else (False, item) for item in items]
-    codes = [numbers.setdefault(key, len(numbers)) for key in keys]
-    return None if len(numbers) == len(items) else np.array(codes, dtype=np.intp)
+def _corpus(cells: Sequence[Scored], items: Sequence[str]) -> Corpus | None:
+    total = cells[0].metric.total
+    if total is None or not items:
+        return None
+    parts = [item_parts(cell.scores, cell.headline) for cell in cells]
+    return Corpus(np.array([[found[i] for i in items] for found in parts], dtype=np.float64), total)

@@ -20,13 +20,30 @@ def check_tree(tree: Tree) -> None:
             raise ValueError(f"got {name!r} twice, expected every group and task once")
 
 
-def nodes(tree: Tree, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Yield every group as (path of names, tasks below it), a group before the groups within it."""
+Node = tuple[tuple[str, ...], tuple[str, ...]]
+"""The names on the path to a node, and the tasks below it."""
+
+
+def nodes(tree: Tree, above: tuple[str, ...] = ()) -> Iterator[Node]:
+    """Yield every group, a group before the groups within it."""
     for name, below in tree.items():
         path = (*above, name)
         yield path, leaves(below)
         if isinstance(below, Mapping):
             yield from nodes(cast(Tree, below), path)
+
+
+def places(tree: Tree) -> Iterator[Node]:
+    """Yield every group and every task, each before what is below it; and first the root, where there are many."""
+    if len(tree) > 1:
+        yield (), leaves(tree)
+    for path, tasks in nodes(tree):
+        yield path, tasks
+        below = tree
+        for name in path:
+            below = below[name]
+        if not isinstance(below, Mapping):
+            yield from (((*path, task), (task,)) for task in tasks)
 
 
 def leaves(below: Any) -> tuple[str, ...]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tunelab.canonical import canonical
 from tunelab.engine.context import StepContext
 from tunelab.files import read_json, read_lines, write_json
 from tunelab.study.comparison import compare
 from tunelab.study.scored import Scored
 from tunelab.study.steps.score import SCORES, read_scores
+from tunelab.tasks.task import find_task
 
 COMPARISON = "comparison.json"
 
 
 def run(context: StepContext) -> None:
     """Write ``comparison.json``."""
+    folder = Path(context.circumstance["folder"])
     scored: dict[str, Scored] = {}
     for cell in context.settings["cells"]:
         artifact = context.inputs.get(cell["cell"])
@@ -25,7 +29,8 @@ def run(context: StepContext) -> None:
                 summary=read_json(artifact.path("summary.json")),
                 scorer=canonical(artifact.record.settings["scorer"]),
                 clusters={row["id"]: row["cluster"] for row in rows if "cluster" in row},
+                metric=find_task(cell["task"], folder).metrics[0],
             )
-    result = compare(scored, context.settings["alpha"])
+    result = compare(scored, context.settings["alpha"], context.settings["tree"])
     result["holes"] = [c["cell"] for c in context.settings["cells"] if c["cell"] not in scored]
     write_json(context.directory / COMPARISON, result)

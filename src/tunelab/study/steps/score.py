@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,13 @@ def run(context: StepContext) -> None:
     task = find_task(context.circumstance["task"], Path(context.circumstance["folder"]))
     samples = {s.id: s for s in read_samples(context.inputs["rows"])}
     outputs = sorted(read_lines(context.inputs["outputs"].path("outputs.jsonl")), key=lambda r: (r["id"], r["sample"]))
-    scored = [(row, score_output(task, samples[row["id"]], row)) for row in outputs]
-    write_lines(context.directory / SCORES, [score_row(row, score) for row, score in scored])
-    write_json(context.directory / "results.json", [result_row(samples[r["id"]], r, s) for r, s in scored])
+    scored = [(samples[row["id"]], row, score_output(task, samples[row["id"]], row)) for row in outputs]
+    write_lines(context.directory / SCORES, [score_row(*found) for found in scored])
+    write_json(context.directory / "results.json", [result_row(*found) for found in scored])
     by_item: defaultdict[str, list[Score]] = defaultdict(list)
-    for row, score in scored:
-        by_item[row["id"]].append(score)
-    summary = {"task": task.name, **summarise(by_item, task.metrics)}
+    for sample, _, score in scored:
+        by_item[sample.id].append(score)
+    summary = {"task": task.name, **summarise(by_item, task.metrics, clusters_of(samples.values()))}
     summary["unanswered"] = len(samples) - len(by_item)
     summary["available"] = context.inputs["rows"].record.facts["receipt"]["available"]
     write_json(context.directory / "summary.json", summary)
@@ -70,20 +70,50 @@ def _check_score(task: Task, sample: Sample, score: Any) -> None:
             f"expected a value for {names[0]!r}, and only for {', '.join(names)}"
         )
     for name, value in score.values.items():
-        number: Any = value
-        if not isinstance(number, int | float) or not math.isfinite(number):
+        if not _finite(value):
             raise DataError(f"{where}: got {value!r} for {name!r}, expected a finite number")
+    _check_parts(task, score, where)
 
 
-def score_row(row: dict[str, Any], score: Score) -> dict[str, Any]:
-    """Return a row of ``scores.jsonl``."""
-    return {"id": row["id"], "sample": row["sample"], "outcome": score.outcome.value, "values": dict(score.values)}
+def _check_parts(task: Task, score: Score, where: str) -> None:
+    """Refuse parts that a corpus metric could not be made of, and a corpus metric without parts."""
+    corpus = {metric.name for metric in task.metrics if metric.total is not None and metric.name in score.values}
+    if set(score.parts) != corpus:
+        raise DataError(
+            f"{where}: got parts for {', '.join(score.parts) or 'no metric'}, expected parts for "
+            f"{', '.join(sorted(corpus)) or 'none'}: for each value of a metric with a total, and for no other"
+        )
+    for name, parts in score.parts.items():
+        if not parts or not all(map(_finite, parts)):
+            raise DataError(f"{where}: got the parts {parts!r} of {name!r}, expected one finite number or more")
+
+
+def _finite(number: Any) -> bool:
+    return isinstance(number, int | float) and math.isfinite(number)
+
+
+def clusters_of(samples: Iterable[Sample]) -> dict[str, str]:
+    """Map samples to what they share with others, for those that say so in ``metadata["cluster"]``."""
+    return {sample.id: str(sample.metadata["cluster"]) for sample in samples if _has_cluster(sample)}
+
+
+def _has_cluster(sample: Sample) -> bool:
+    return sample.metadata.get("cluster") is not None
+
+
+def score_row(sample: Sample, row: dict[str, Any], score: Score) -> dict[str, Any]:
+    """Return a row of ``scores.jsonl``; ``parts`` and ``cluster`` are there where there are any."""
+    found: dict[str, Any] = {"id": row["id"], "sample": row["sample"], "outcome": score.outcome.value}
+    found["values"] = dict(score.values)
+    if score.parts:
+        found["parts"] = {name: list(parts) for name, parts in score.parts.items()}
+    return found | ({"cluster": str(sample.metadata["cluster"])} if _has_cluster(sample) else {})
 
 
 def result_row(sample: Sample, row: dict[str, Any], score: Score) -> dict[str, Any]:
     """Return a row of ``results.json``."""
     return {
-        **score_row(row, score),
+        **score_row(sample, row, score),
         "answer": score.answer,
         "targets": list(sample.targets),
         "explanation": score.explanation,
@@ -99,5 +129,6 @@ def read_scores(rows: Sequence[dict[str, Any]]) -> dict[str, list[Score]]:
     """Rebuild scores by item from ``scores.jsonl``, draws in order."""
     by_item: defaultdict[str, list[Score]] = defaultdict(list)
     for row in rows:
-        by_item[row["id"]].append(Score(Outcome(row["outcome"]), row["values"]))
+        parts = {name: tuple(found) for name, found in row.get("parts", {}).items()}
+        by_item[row["id"]].append(Score(Outcome(row["outcome"]), row["values"], parts=parts))
     return dict(by_item)

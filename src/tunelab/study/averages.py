@@ -1,0 +1,116 @@
+"""Averages over the tree of tasks: what a group of tasks says of a variant, with an interval that respects its leaves.
+
+A node's score is the plain mean of its tasks' scores, each as a fraction of its scale; a task that is evaluated in
+several ways (matched and mismatched) counts once, with their mean. Differences from the baseline are averaged the
+same way, from paired differences task by task. A node that lacks a score below it has none: an average over fewer
+tasks would be another quantity. Cells in different evaluation formats are averaged apart.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tunelab.stats import Paired, corpus_mean, holm, macro_mean, paired_corpus_difference, paired_difference, verdict
+from tunelab.stats.means import Mean, clustered_mean, mean_bounds, p_against_zero
+from tunelab.study.scored import Aligned, Scored, align
+from tunelab.study.tree import Tree, places
+
+Row = dict[str, Any]
+SHARE, DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)
+
+
+def averages(scored: Mapping[str, Scored], tree: Tree, alpha: float) -> list[Row]:
+    """Return a row for every node and leaf of the tree, variant and evaluation format, roots first.
+
+    Values are fractions of 1. ``missing`` lists the tasks without a score; then there is no value. ``verdict`` is
+    against the baseline, with Holm's correction over the variants of a node.
+    """
+    groups: defaultdict[tuple[str, str], list[Scored]] = defaultdict(list)
+    for cell in scored.values():
+        groups[cell.cell["variant"], cell.cell["factors"]["eval_format"]].append(cell)
+    wanted = [*places(tree)]
+    rows = [
+        {
+            "node": list(path),
+            "tasks": list(tasks),
+            "variant": variant,
+            "eval_format": fmt,
+            **_node(tasks, cells, scored),
+        }
+        for path, tasks in wanted
+        for (variant, fmt), cells in groups.items()
+    ]
+    for path, _ in wanted:
+        _judge([row for row in rows if row["node"] == list(path) and "difference" in row], alpha)
+    return rows
+
+
+def _node(tasks: Sequence[str], cells: Sequence[Scored], scored: Mapping[str, Scored]) -> Row:
+    """Return a variant's average over some tasks, and its difference from the baseline where there is one."""
+    by_task = {task: [cell for cell in cells if cell.cell["task"] == task] for task in tasks}
+    missing = [task for task, found in by_task.items() if not any(align([cell]).items for cell in found)]
+    if missing:
+        return {"missing": missing}
+    row = _rounded(_macro(by_task, _score), SHARE, "value")
+    compared = {task: [cell for cell in found if _comparable(cell, scored)] for task, found in by_task.items()}
+    if all(compared.values()):
+        found = _macro(compared, lambda cell: _difference(cell, scored[cell.cell["baseline"]]))
+        row |= {**_rounded(found, DIFFERENCE, "difference", "difference_"), "p_value": p_against_zero(found)}
+    return row
+
+
+def _comparable(cell: Scored, scored: Mapping[str, Scored]) -> bool:
+    baseline = scored.get(cell.cell["baseline"])
+    if baseline is None or baseline.scorer != cell.scorer or set(baseline.scores) != set(cell.scores):
+        return False
+    return align([cell, baseline]).items > 0
+
+
+def _macro(by_task: Mapping[str, Sequence[Scored]], estimate: Callable[[Scored], Mean]) -> Mean:
+    return macro_mean([macro_mean([estimate(cell) for cell in cells]) for cells in by_task.values()])
+
+
+def _score(cell: Scored) -> Mean:
+    """Return a cell's headline as a fraction of its scale, with its standard error."""
+    aligned = align([cell])
+    if corpus := aligned.corpus:
+        found = corpus_mean(corpus.parts, corpus.total, aligned.clusters)
+        units = _units(aligned)
+        return _scaled(Mean(found.value, found.se or 0.0, units - 1, units), cell)
+    [values] = aligned.values
+    return _scaled(clustered_mean(values, aligned.clusters, float(np.abs(values).max())), cell)
+
+
+def _difference(cell: Scored, baseline: Scored) -> Mean:
+    aligned = align([cell, baseline])
+    if corpus := aligned.corpus:
+        found = paired_corpus_difference(corpus.parts[0], corpus.parts[1], corpus.total, aligned.clusters)
+    else:
+        found = paired_difference(aligned.values[0], aligned.values[1], aligned.clusters)
+    value = found.difference if isinstance(found, Paired) else found.value
+    return _scaled(Mean(value, found.se, found.df, _units(aligned)), cell)
+
+
+def _units(aligned: Aligned) -> int:
+    return aligned.items if aligned.clusters is None else int(aligned.clusters.max()) + 1
+
+
+def _scaled(mean: Mean, cell: Scored) -> Mean:
+    return Mean(mean.value / cell.metric.scale, mean.se / cell.metric.scale, mean.df, mean.units)
+
+
+def _rounded(mean: Mean, span: tuple[float, float], name: str, prefix: str = "") -> Row:
+    low, high = mean_bounds(mean, span, confidence=0.95)
+    return {name: mean.value, f"{prefix}low": low, f"{prefix}high": high}
+
+
+def _judge(rows: Sequence[Row], alpha: float) -> None:
+    if not rows:
+        return
+    for row, p in zip(rows, holm([row["p_value"] for row in rows]), strict=True):
+        row["p_adjusted"] = float(p)
+        row["verdict"] = verdict(row["difference"], float(p), alpha).value
