@@ -110,6 +110,9 @@ def _against_baseline(one: Scored, baseline: Scored, alpha: float) -> dict[str, 
 
 
 def _incomparable(one: Scored, other: Scored) -> str:
+    ways = [s.cell.get("by", "generate") for s in (one, other)]
+    if ways[0] != ways[1]:
+        return f"the two answer in different ways: by {ways[0]}, by {ways[1]}"
     if one.scorer != other.scorer:
         return "the two were scored by different scorers"
     missing = set(one.scores) ^ set(other.scores)

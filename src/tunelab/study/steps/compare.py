@@ -21,7 +21,7 @@ def run(context: StepContext) -> None:
                 cell=cell,
                 scores=read_scores(read_lines(artifact.path(SCORES))),
                 summary=read_json(artifact.path("summary.json")),
-                scorer=canonical(artifact.record.settings["scorer"]),
+                scorer=canonical({"by": "generate", **artifact.record.settings}),
             )
     result = compare(scored, context.settings["alpha"])
     result["holes"] = [c["cell"] for c in context.settings["cells"] if c["cell"] not in scored]
