@@ -21,7 +21,7 @@ def run(context: StepContext) -> None:
                 cell=cell,
                 scores=read_scores(read_lines(artifact.path(SCORES))),
                 summary=read_json(artifact.path("summary.json")),
-                scorer=canonical({"by": "generate", **artifact.record.settings}),
+                scorer=canonical({name: artifact.record.settings.get(name) for name in ("scorer", "by")}),
             )
     result = compare(scored, context.settings["alpha"])
     result["holes"] = [c["cell"] for c in context.settings["cells"] if c["cell"] not in scored]

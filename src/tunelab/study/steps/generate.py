@@ -122,8 +122,9 @@ def model_folder(trained: Artifact) -> Path:
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Count tokens and how generations ended, or choices."""
-    finishes = {f: sum(row["finish"] == f for row in rows) for f in ("stop", "stop_string", "length", "choice")}
+    """Count tokens and how answers ended."""
+    endings = ("choice",) if any(row["finish"] == "choice" for row in rows) else ("stop", "stop_string", "length")
+    finishes = {f: sum(row["finish"] == f for row in rows) for f in endings}
     return {
         "outputs": len(rows),
         "finish": finishes,
