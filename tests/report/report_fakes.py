@@ -122,7 +122,7 @@ def study(**changes) -> dict:
     return declared.model_copy(update=changes).model_dump(mode="json", exclude={"hardware"})
 
 
-def report_step(right: dict[str, int], output="It is 4.", fails=(), at_least=None, **changes) -> Step:
+def report_step(right: dict[str, int], output="It is 4.", fails=(), at_least=None, left_out=None, **changes) -> Step:
     """A study's plan: ``right`` maps each cell to its number of right answers."""
     cells = [cell(name, at_least or {}) for name in right]
     variants = dict.fromkeys(c["variant"] for c in cells if c["seed"] is not None)
@@ -136,7 +136,15 @@ def report_step(right: dict[str, int], output="It is 4.", fails=(), at_least=Non
     inputs = {"compare": compare}
     for kind, steps in {"score": scores, "generate": generated, "train": trained, "check": checks}.items():
         inputs |= {f"{kind}/{name}": step for name, step in steps.items()}
-    return Step("report", 1, "r", "tunelab.report.build:run", {"study": study(**changes)}, inputs, tolerant=True)
+    return Step(
+        "report",
+        1,
+        "r",
+        "tunelab.report.build:run",
+        {"study": study(**changes), "left_out": left_out or {}},
+        inputs,
+        tolerant=True,
+    )
 
 
 def nothing(context: StepContext) -> None:

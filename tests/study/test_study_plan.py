@@ -77,6 +77,7 @@ def test_hardware_changes_no_fingerprint_of_greedy_fp32_work_without_dropout(tmp
 
 OTHER = {
     "adaptation": "lora",
+    "head": "classifier",
     "loss": "completion",
     "lr": 0.5,
     "epochs": 2,
@@ -95,7 +96,8 @@ OTHER = {
 
 def trained(tmp_path, **settings):
     entry = {"format": "chat", "loss": "all", **settings}
-    return compiled(tmp_path, changed(train={"sft": entry}, hardware={"device": "cpu"})).train["sft"].fingerprint
+    found = compiled(tmp_path, changed(task="sst2", train={"sft": entry}, hardware={"device": "cpu"}))
+    return found.train["sft"].fingerprint
 
 
 @pytest.mark.parametrize("name", sorted(set(Recipe.model_fields) - {"method", "lora", "grpo", "dpo"}))

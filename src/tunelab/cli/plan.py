@@ -29,10 +29,12 @@ def command(
     opened = open_study(study, overrides or [], store, smoke)
     planned = opened.plan()
     if as_json:
-        print(json.dumps(as_data(planned), indent=1))
+        print(json.dumps({**as_data(planned), "left_out": dict(opened.compiled.left_out)}, indent=1))
         return
     out = console()
     out.print(_steps(planned))
+    for cell, reason in opened.compiled.left_out.items():
+        out.print(escape(f"{cell} is left out: {reason}"))
     for line in detectable(opened):
         out.print(escape(line))
     out.print(", ".join(f"{n} {name.replace('_', ' ')}" for name, n in planned.counts().items()))

@@ -60,6 +60,12 @@ class Renderer:
         self.end_of_turn = self._find_end_of_turn()
 
     @property
+    def pad_id(self) -> int:
+        """Id to pad a batch with."""
+        assert isinstance(self.tokenizer.pad_token_id, int)
+        return self.tokenizer.pad_token_id
+
+    @property
     def stop_ids(self) -> set[int]:
         """Ids that end a generation: the end of a turn, and the tokenizer's end of text."""
         ids = {self.end_of_turn[1]}
@@ -84,6 +90,14 @@ class Renderer:
                 "the model would not learn where to stop"
             )
         return Example(prompt.text + completion, prompt.ids + ids, [0] * len(prompt.ids) + [1] * len(ids))
+
+    def answer_ids(self, messages: Sequence[Message], target: str) -> list[int]:
+        """Return the ids of an answer as training sees them, up to the token that ends the turn and without it.
+
+        Without it, because how readily a model ends its turn says nothing about which answer it prefers.
+        """
+        example = self.example(messages, target)
+        return [token for token, answered in zip(example.ids, example.mask, strict=True) if answered][:-1]
 
     def parse(self, ids: Sequence[int]) -> str:
         """Return the text of generated ids: the inverse of a target's rendering.

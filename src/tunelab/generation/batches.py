@@ -8,22 +8,25 @@ change padding, padding changes rounding, and rounding can flip an answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import torch
 
 from tunelab.errors import StepError
 from tunelab.generation.decoding import Output, Request
 
-RunBatch = Callable[[Sequence[Request]], list[Output]]
+Asked = TypeVar("Asked", bound=Request)
 
 
-def plan_batches(requests: Sequence[Request], size: int) -> list[list[Request]]:
+def plan_batches(requests: Sequence[Asked], size: int) -> list[list[Asked]]:
     """Sort by prompt length, longest first, and cut into batches: little padding, and trouble shows early."""
     ordered = sorted(requests, key=lambda r: (-len(r.ids), r.id, r.sample))
     return [ordered[i : i + size] for i in range(0, len(ordered), size)]
 
 
-def run_batches(batches: Sequence[Sequence[Request]], run: RunBatch) -> Iterator[list[Output]]:
+def run_batches(
+    batches: Sequence[Sequence[Asked]], run: Callable[[Sequence[Asked]], Sequence[Output]]
+) -> Iterator[list[Output]]:
     """Yield each batch's outputs. A batch that does not fit is split, and later batches keep to the smaller size."""
     limit = max((len(batch) for batch in batches), default=1)
     for batch in batches:

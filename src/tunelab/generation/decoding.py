@@ -1,8 +1,9 @@
-"""How text is drawn from a model, and what comes back."""
+"""How text is drawn from a model or an answer is chosen, and what comes back."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -32,10 +33,23 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Output:
-    """One generated answer.
+class ChoiceRequest(Request):
+    """One prompt with the labels to choose from, in label order.
 
-    ``finish`` is ``stop`` (the model ended its turn), ``stop_string`` or ``length`` (the budget ran out).
+    ``label_ids`` has the ids of each label as an answer to this prompt, without the end of the turn; it is empty
+    where a classifier's head answers.
+    """
+
+    labels: tuple[str, ...]
+    label_ids: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Output:
+    """One answer.
+
+    ``finish`` is ``stop`` (the model ended its turn), ``stop_string``, ``length`` (the budget ran out), or
+    ``choice``.
     """
 
     id: str
@@ -49,3 +63,25 @@ class Output:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON: a row of ``outputs.jsonl``."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Chosen(Output):
+    """An answer that was chosen. ``logprobs`` has, for each label, what the choice was made by."""
+
+    logprobs: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+def chosen(request: ChoiceRequest, values: Sequence[float]) -> Chosen:
+    """Return the label of the largest value; the first one of equals."""
+    best = max(range(len(values)), key=lambda i: values[i])
+    return Chosen(
+        id=request.id,
+        sample=request.sample,
+        prompt=request.prompt,
+        output=request.labels[best],
+        prompt_tokens=len(request.ids),
+        output_tokens=0,
+        finish="choice",
+        logprobs=dict(zip(request.labels, values, strict=True)),
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from tunelab.errors import ModelError
 from tunelab.models.device import Device, Precision
@@ -48,13 +48,20 @@ def _padding(ref: ModelRef, tokenizer: Any) -> str:
 
 def load_model(ref: ModelRef, device: Device, precision: Precision, adapter: Path | None = None) -> Any:
     """Load a causal model onto a device, with the LoRA adapter in ``adapter`` when given. Raises ModelError."""
+    return _load(AutoModelForCausalLM, ref, device, precision, adapter)
+
+
+def load_backbone(ref: ModelRef, device: Device, precision: Precision, adapter: Path | None = None) -> Any:
+    """Load the same without its language-model head. Raises ModelError."""
+    return _load(AutoModel, ref, device, precision, adapter)
+
+
+def _load(kind: Any, ref: ModelRef, device: Device, precision: Precision, adapter: Path | None) -> Any:
     quiet()
     limit_threads(ref)
     if device == "cpu":
         keep_freed_memory()
-    model = _loading(
-        ref, AutoModelForCausalLM.from_pretrained, ref.location, revision=ref.revision, dtype=DTYPES[precision]
-    )
+    model = _loading(ref, kind.from_pretrained, ref.location, revision=ref.revision, dtype=DTYPES[precision])
     if adapter is not None:
         from peft import PeftModel
 

@@ -45,7 +45,7 @@ def _csv_row(cell: Cell, against: Mapping[str, Mapping[str, Any]], metrics: Sequ
         **{name: cell[name] for name in ("variant", "evaluation", "task", "matched", "baseline")},
         "metric": headline,
         **{bound: found.get(bound) for bound in ("value", "low", "high")},
-        **{name: cell.get(name) for name in ("n", "scored", "unanswered")},
+        **{name: cell.get(name) for name in ("majority", "n", "scored", "unanswered")},
         **{name: cell.get("outcomes", {}).get(name) for name in OUTCOMES},
         **{column: compared.get(name) for column, name in DIFFERENCE.items()},
         "verdict": verdict_of(cell, against),

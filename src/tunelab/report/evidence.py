@@ -28,6 +28,8 @@ class Evidence:
     holes: Mapping[str, str]
     """Names of the inputs that have no result, sorted, with the reason where a run found one."""
     comparison: Mapping[str, Any]
+    left_out: Mapping[str, str]
+    """Names of the cells that their variant cannot answer, with the reason."""
 
     def of(self, kind: str) -> dict[str, Artifact]:
         """Return the inputs of a kind by their name without it, in the study's order."""
@@ -65,7 +67,7 @@ def read_evidence(context: StepContext) -> Evidence:
         comparison = read_json(context.inputs["compare"].path("comparison.json"))
     reasons: Mapping[str, str] = context.circumstance.get("holes", {})
     holes = {name: reasons.get(name) or "was not run" for name in sorted(context.holes)}
-    return Evidence(context.settings["study"], context.inputs, holes, comparison)
+    return Evidence(context.settings["study"], context.inputs, holes, comparison, context.settings["left_out"])
 
 
 def verdict_of(cell: Cell, against: Mapping[str, Mapping[str, Any]]) -> str:

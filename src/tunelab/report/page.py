@@ -44,6 +44,7 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "headlines": {cell["evaluation"]: cell["headline"] for cell in evidence.scored},
         "alpha": evidence.comparison["alpha"],
         "holes": evidence.holes,
+        "left_out": evidence.left_out,
         "refused": [row for row in evidence.comparison["comparisons"] if "refused" in row],
         "matched": [effect for effect in effects if is_matched_effect(effect)],
         "comparisons": tables.comparisons(evidence),

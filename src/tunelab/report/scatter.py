@@ -83,7 +83,8 @@ def _shared(made: Artifact) -> str:
     fmt = settings["format"]
     return canonical(
         {
-            "decoding": settings["decoding"],
+            "by": settings.get("by"),
+            "decoding": settings.get("decoding"),
             "few_shots": fmt.get("few_shots"),
             "system": fmt["system"],
             "rows": made.record.inputs["rows"],

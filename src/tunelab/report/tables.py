@@ -91,8 +91,8 @@ def outcomes(evidence: Evidence) -> Table:
         total = sum(cell["outcomes"].values())
         made: Mapping[str, Any] = generated[cell["cell"]].record.facts if cell["cell"] in generated else {}
         finish: Mapping[str, int] = made.get("finish", {})
-        stopped = sum(finish.values()) - finish.get("length", 0)
-        ending = [share(stopped, sum(finish.values())), made.get("output_tokens")]
+        drawn = sum(finish.values()) - finish.get("choice", 0)
+        ending = [share(drawn - finish.get("length", 0), drawn), made.get("output_tokens")]
         counts = [share(cell["outcomes"].get(name, 0), total) for name in OUTCOMES]
         asked = cell["n"] + cell.get("unanswered", 0)
         rows.append([cell["cell"], asked, cell["scored"], cell.get("unanswered"), *counts, *ending])
@@ -107,10 +107,13 @@ def share(count: int, total: int) -> str | None:
 
 
 def metrics(evidence: Evidence) -> Table:
-    """All metrics side by side; the first of a task is its headline."""
+    """All metrics side by side, the first of a task being its headline, and what a constant answer would reach."""
     names = metric_names(evidence.scored)
-    rows = [[cell["cell"], *(_estimate(cell["metrics"].get(name)) for name in names)] for cell in evidence.scored]
-    return Table("Every metric with its 95 % interval", ("cell", *names), rows)
+    rows = [
+        [cell["cell"], *(_estimate(cell["metrics"].get(name)) for name in names), cell.get("majority")]
+        for cell in evidence.scored
+    ]
+    return Table("Every metric with its 95 % interval", ("cell", *names, "majority class"), rows)
 
 
 def _estimate(found: Mapping[str, Any] | None) -> str | None:

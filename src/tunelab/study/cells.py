@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from tunelab.errors import StudyError
 from tunelab.formats.format import Format
@@ -19,6 +19,7 @@ from tunelab.tasks.mixed import JOINT
 from tunelab.training.recipe import OF_METHOD
 
 BASE = "base"
+By = Literal["generate", "choose", "classifier"]
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,16 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Cell:
-    """A variant under an evaluation. ``matched`` is None for the base: it was trained in no format of ours."""
+    """A variant under an evaluation, and how it answers.
+
+    ``matched`` is None for the base: it was trained in no format of ours.
+    """
 
     variant: Variant
     evaluation: Evaluation
     baseline: Variant | None
     matched: bool | None
+    by: By = "generate"
 
     @property
     def name(self) -> str:
@@ -162,6 +167,7 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
         "task": cell.evaluation.task,
         "baseline": f"{cell.baseline.name}/{cell.evaluation.name}" if cell.baseline else None,
         "matched": cell.matched,
+        "by": cell.by,
         "at_least": cell.evaluation.settings.at_least,
         "seed": cell.variant.seed if train else None,
         "others": _other_settings(cell),
@@ -174,7 +180,7 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
             "trained_on": cell.variant.task if train else None,
             "method": train.method if train else None,
             "adaptation": train.adaptation if train else None,
-            "loss": train.loss if train and OF_METHOD[train.method] == "loss" else None,
+            "loss": train.loss if train and train.head == "lm" and OF_METHOD[train.method] == "loss" else None,
             "train_format": train.format if train else None,
             "eval_format": cell.evaluation.settings.format,
         },
@@ -183,7 +189,7 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
 
 def _other_settings(cell: Cell) -> dict[str, Any]:
     """Return the settings that are no factor: to be equal where all else is said to be equal."""
-    asked = cell.evaluation.settings.model_dump(mode="json", exclude={"format", "at_least"})
+    asked = cell.evaluation.settings.model_dump(mode="json", exclude={"format", "at_least", "by"})
     if cell.variant.train is None:
         return {"evaluation": asked}
     named = {"method", "adaptation", "lora", "loss", "format", "model", "task", "mixture"}

@@ -87,6 +87,9 @@ def _corpus_difference(corpus: Corpus, clusters: IndexArray | None) -> Estimate:
 
 
 def _incomparable(one: Scored, other: Scored) -> str:
+    ways = [s.cell.get("by", "generate") for s in (one, other)]
+    if ways[0] != ways[1]:
+        return f"the two answer in different ways: by {ways[0]}, by {ways[1]}"
     if one.scorer != other.scorer:
         return "the two were scored by different scorers"
     missing = set(one.scores) ^ set(other.scores)

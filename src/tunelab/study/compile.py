@@ -18,6 +18,7 @@ from tunelab.engine.step import Step
 from tunelab.errors import ModelError, StudyError, nearest
 from tunelab.models import device as devices
 from tunelab.models.spec import ModelRef, resolve
+from tunelab.study.answering import answerable
 from tunelab.study.cells import Cell, Variant, cells, describe_cell
 from tunelab.study.pairs_plan import draws, pairs_step
 from tunelab.study.rows_plan import RowsPlan
@@ -43,10 +44,12 @@ class Compiled:
     compare: Step
     report: Step
     folder: Path
+    left_out: Mapping[str, str]
+    """Cells that their variant cannot answer, with the reason."""
 
     def restricted(self, kept: Sequence[Cell]) -> Compiled:
         """Return the plan of some of the cells."""
-        return _Compiler(self.study, list(kept), self.folder).compile()
+        return _Compiler(self.study, list(kept), self.folder, self.left_out).compile()
 
     def without_work(self, finished: Callable[[Step], bool]) -> Compiled:
         """Return the plan in which only what is finished feeds comparison and report; the rest are holes."""
@@ -57,7 +60,9 @@ class Compiled:
 
 def compile_study(points: Sequence[tuple[str, Study]], folder: Path | None = None) -> Compiled:
     """Return the plan of a study. ``folder`` is where relative paths in it start. Raises UserError."""
-    return _Compiler(_whole(points), cells(points), folder or Path.cwd()).compile()
+    start = folder or Path.cwd()
+    kept, left_out = answerable(cells(points), start)
+    return _Compiler(_whole(points), kept, start, left_out).compile()
 
 
 def _whole(points: Sequence[tuple[str, Study]]) -> Study:
@@ -80,6 +85,7 @@ class _Compiler:
     study: Study
     cells: list[Cell]
     folder: Path
+    left_out: Mapping[str, str]
     _models: dict[str, ModelRef | str] = field(default_factory=dict[str, "ModelRef | str"])
 
     def compile(self) -> Compiled:
@@ -90,7 +96,7 @@ class _Compiler:
         checks = [step for step in work if step.kind == "check"]
         compare = self.compare(scores)
         report = self.report(compare, scores, train, checks)
-        return Compiled(self.study, self.cells, train, scores, checks, compare, report, self.folder)
+        return Compiled(self.study, self.cells, train, scores, checks, compare, report, self.folder, self.left_out)
 
     @cached_property
     def rows(self) -> RowsPlan:
@@ -193,11 +199,8 @@ class _Compiler:
         """A cell's variant answers ``rows``."""
         variant, evaluation = cell.variant, cell.evaluation
         model, blocked = self.model(variant.model)
-        task = tasks.find_task(evaluation.task, self.folder)
         shots = self.rows.shots(evaluation.task, evaluation.format)
         trained = {"trained": self.train(variant)} if variant.train else {}
-        decoding = evaluation.settings.decoding()
-        decoding["max_new_tokens"] = evaluation.settings.max_new_tokens or task.max_new_tokens
         return Step(
             kind="generate",
             version=VERSIONS["generate"],
@@ -205,9 +208,7 @@ class _Compiler:
             entry="tunelab.study.steps.generate:run",
             settings={
                 "model": model["identity"],
-                "format": evaluation.format.identity(),
-                "stop": list(task.stop),
-                "decoding": decoding,
+                **self.answering(cell),
                 "batch_size": self.batch_that_matters(evaluation.settings),
                 "backend": "transformers",
                 "precision": self.precision(evaluation.settings.precision),
@@ -217,6 +218,16 @@ class _Compiler:
             after=after,
             blocked=blocked,
         )
+
+    def answering(self, cell: Cell) -> dict[str, Any]:
+        """The prompt's format and how an answer comes about: what only ends or draws text does not touch a choice."""
+        evaluation = cell.evaluation
+        if cell.by != "generate":
+            return {"format": evaluation.format.training_identity(), "by": cell.by}
+        task = tasks.find_task(evaluation.task, self.folder)
+        decoding = evaluation.settings.decoding()
+        decoding["max_new_tokens"] = evaluation.settings.max_new_tokens or task.max_new_tokens
+        return {"format": evaluation.format.identity(), "stop": list(task.stop), "decoding": decoding}
 
     def score(self, cell: Cell) -> Step:
         return self.score_outputs(cell, self.rows.evaluation_rows(cell.evaluation), self.generate(cell))
@@ -230,7 +241,10 @@ class _Compiler:
             version=VERSIONS["score"],
             slug=_slug(f"{cell.variant.name}-{cell.evaluation.name}"),
             entry="tunelab.study.steps.score:run",
-            settings={"scorer": scorer_identity(found, task, self.folder)},
+            settings={
+                "scorer": scorer_identity(found, task, self.folder),
+                **({"by": cell.by} if cell.by != "generate" else {}),
+            },
             inputs={"rows": rows, "outputs": outputs},
             circumstance={"task": task, "folder": str(self.folder)},
         )
@@ -269,7 +283,10 @@ class _Compiler:
             version=VERSIONS["report"],
             slug=_slug(self.study.study),
             entry="tunelab.report.build:run",
-            settings={"study": self.study.model_dump(mode="json", exclude={"hardware"})},
+            settings={
+                "study": self.study.model_dump(mode="json", exclude={"hardware"}),
+                "left_out": dict(self.left_out),
+            },
             inputs={
                 "compare": compare,
                 **{f"score/{name}": step for name, step in scores.items()},

@@ -72,6 +72,12 @@ class Evaluate(Strict):
     split: str | None = Field(default=None, description="Split to score. Default: the task's test split.")
     rows: Size = Field(default=None, description="Rows to score: a number, a share, or all; never 'the first N'.")
     rows_seed: int = Field(default=0, description="Chooses the rows.")
+    by: Literal["choose", "generate", "classifier"] | None = Field(
+        default=None,
+        description="choose: the likeliest of the task's choices; generate: text, which the task reads; classifier: "
+        "the head of a variant that has one. Default: the head where there is one, else choose for a task with "
+        "choices, else generate.",
+    )
     max_new_tokens: int | None = Field(default=None, gt=0, description="Token budget. Default: the task's.")
     temperature: float = Field(default=0.0, ge=0, description="0 is greedy.")
     top_p: float = Field(default=1.0, gt=0, le=1, description="Nucleus sampling.")

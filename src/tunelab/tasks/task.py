@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from tunelab.data.readers import require_columns
 from tunelab.data.sample import Message, Sample
@@ -26,6 +26,9 @@ from tunelab.tasks.mixed import JOINT, Mixed
 BUNDLED = {
     "arithmetic": "tunelab.tasks.arithmetic:Arithmetic",
     "gsm8k": "tunelab.tasks.gsm8k:Gsm8k",
+    "mnli": "tunelab.tasks.mnli:Mnli",
+    "qqp": "tunelab.tasks.qqp:Qqp",
+    "sst2": "tunelab.tasks.sst2:Sst2",
 }
 ENTRY_POINT = "tunelab.tasks"
 CONSTANTS: dict[str, type] = {
@@ -40,6 +43,8 @@ CONSTANTS: dict[str, type] = {
     "max_new_tokens": int,
 }
 METHODS = ("load", "messages", "target", "score")
+CHOICES = "choices"
+"""The method that only a task with choices has."""
 
 
 class Task(Protocol):
@@ -77,6 +82,19 @@ class Task(Protocol):
         ...
 
 
+class ChoiceTask(Task, Protocol):
+    """A task whose answer is one of a few: labels of a class, or the options of a question."""
+
+    def choices(self, sample: Sample) -> tuple[str, ...]:
+        """Return the answers to choose from, in label order; ``target`` returns one of them."""
+        ...
+
+
+def has_choices(task: Task) -> TypeGuard[ChoiceTask]:
+    """Say whether a task's answer is one of a few."""
+    return hasattr(task, CHOICES)
+
+
 def find_task(name: str, folder: Path | None = None) -> Task:
     """Return the task of that name, or the class in ``FILE.py:Class`` relative to ``folder``; ``a + b`` is both.
 
@@ -107,6 +125,15 @@ def checked_rows(task: Task, split: str, source: Source | None) -> list[dict[str
     rows = source.rows(split)
     require_columns(rows, task.dataset.columns, f"task {task.name}, split {split}")
     return rows
+
+
+def checked_label(task: Task, split: str, index: int, label: Any, labels: Sequence[str]) -> str:
+    """Return the word of a row's integer label. Raises DataError for one out of range: hidden labels are -1."""
+    if not isinstance(label, int) or not 0 <= label < len(labels):
+        raise DataError(
+            f"task {task.name}, split {split}, row {index + 1}: got label {label!r}, expected 0 to {len(labels) - 1}"
+        )
+    return labels[label]
 
 
 def load_samples(task: Task, split: str, source: Source | None) -> list[Sample]:
@@ -168,7 +195,7 @@ def _built(kind: Any, where: str) -> Task:
     for name, expected in CONSTANTS.items():
         if not isinstance(getattr(task, name), expected):
             raise StudyError(f"{where}.{name}: got {getattr(task, name)!r}, expected {expected.__name__}")
-    for name in METHODS:
+    for name in (*METHODS, CHOICES) if has_choices(task) else METHODS:
         if not callable(getattr(task, name)):
             raise StudyError(f"{where}.{name}: got {getattr(task, name)!r}, expected a method")
     if not task.metrics or not all(isinstance(metric, Metric) for metric in task.metrics):

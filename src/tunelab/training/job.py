@@ -117,7 +117,7 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe) -> tuple[Any, str]:
 
     lora = recipe.lora
     config = LoraConfig(
-        task_type="CAUSAL_LM",
+        task_type="CAUSAL_LM" if recipe.head == "lm" else "FEATURE_EXTRACTION",
         r=lora.rank,
         lora_alpha=lora.alpha,  # pyright: ignore[reportArgumentType]
         lora_dropout=lora.dropout,

@@ -76,9 +76,14 @@ class Recipe(BaseModel):
         "dpo: prefer right completions to wrong ones."
     )
     adaptation: Literal["full", "lora"] = Field(description="full: all weights; lora: adapters only.")
+    head: Literal["lm", "classifier"] = Field(
+        default="lm",
+        description="lm: the answer is text; classifier: sft of a linear head per task on the last prompt token, for "
+        "tasks with choices.",
+    )
     loss: Literal["all", "completion"] | None = Field(
         default=None,
-        description="sft: tokens that are learnt, prompt and answer or the answer. Others: none to choose.",
+        description="sft with head lm: tokens that are learnt, prompt and answer or the answer. Others: not read.",
     )
     lr: float = Field(gt=0, description="Peak learning rate.")
     epochs: float = Field(gt=0, description="Passes over the training rows.")
@@ -98,8 +103,10 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _loss_is_declared(self) -> Recipe:
-        if self.method == "sft" and self.loss is None:
+        if self.method == "sft" and self.head == "lm" and self.loss is None:
             raise ValueError("loss: missing, expected all or completion for method sft")
+        if self.head == "classifier" and self.method != "sft":
+            raise ValueError(f"head: got classifier with method {self.method}, expected method sft")
         return self
 
     def identity(self, precision: str) -> dict[str, Any]:
@@ -110,4 +117,8 @@ class Recipe(BaseModel):
         for method, name in OF_METHOD.items():
             if method != self.method:
                 settings.pop(name)
+        if self.head == "lm":
+            settings.pop("head")
+        else:
+            settings.pop("loss")
         return settings | {"precision": precision}

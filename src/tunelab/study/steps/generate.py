@@ -1,8 +1,11 @@
-"""Generate: a variant answers every prompt of an evaluation. Resumes at the first batch that is not whole."""
+"""Generate: a variant answers every prompt of an evaluation. Resumes at the first batch that is not whole.
+
+Text, choices and a classifier's labels differ in what is asked of the model; batches, files and resuming are one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +15,16 @@ from tunelab.engine.record import Artifact
 from tunelab.files import append_lines, resume_lines, write_lines
 from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
-from tunelab.generation.batches import plan_batches, run_batches
-from tunelab.generation.decoding import Decoding, Request
+from tunelab.generation.batches import Asked, plan_batches, run_batches
+from tunelab.generation.choose import Chooser
+from tunelab.generation.classify import Classifier
+from tunelab.generation.decoding import ChoiceRequest, Decoding, Output, Request
 from tunelab.generation.local import LocalGenerator
+from tunelab.models.heads import load_classifier
 from tunelab.models.load import load_model, load_tokenizer
 from tunelab.models.spec import ModelRef
 from tunelab.study.steps.rows import read_samples, read_shots
-from tunelab.tasks.task import Task, find_task
+from tunelab.tasks.task import ChoiceTask, Task, find_task, has_choices
 
 OUTPUTS = "outputs.jsonl"
 
@@ -29,20 +35,48 @@ def run(context: StepContext) -> None:
     task = find_task(circumstance["task"], Path(circumstance["folder"]))
     ref = ModelRef(**circumstance["model"])
     renderer = Renderer(load_tokenizer(ref), Format(**settings["format"]), read_shots(task, context.inputs))
-    decoding = Decoding(**settings["decoding"])
-    requests = make_requests(read_samples(context.inputs["rows"]), task, renderer, decoding.samples)
+    requests = requests_for(settings, read_samples(context.inputs["rows"]), task, renderer)
     batches = plan_batches(requests, circumstance["hardware"]["generation_batch_size"])
     path = context.directory / OUTPUTS
     owed = unfinished(batches, path)
     done = len(requests) - sum(map(len, owed))
     if owed:
-        model = load_trained(ref, context)
-        generator = LocalGenerator(model, renderer, decoding, task.stop)
-        for outputs in run_batches(owed, generator.run):
+        answer = answerer(context, ref, task, renderer)
+        for outputs in run_batches(owed, answer):
             append_lines(path, [output.to_json() for output in outputs])
             done += len(outputs)
             context.progress(done, len(requests), "samples")
     context.facts.update(summary(resume_lines(path)))
+
+
+def requests_for(settings: Mapping[str, Any], samples: Sequence[Sample], task: Task, renderer: Renderer) -> list[Any]:
+    """Render every prompt: with the draws to make, or with the labels to choose from."""
+    if "decoding" in settings:
+        return make_requests(samples, task, renderer, settings["decoding"]["samples"])
+    assert has_choices(task)
+    return choice_requests(samples, task, renderer, settings["by"])
+
+
+def answerer(context: StepContext, ref: ModelRef, task: Task, renderer: Renderer) -> Callable[[Any], Sequence[Output]]:
+    """Load what answers a batch of requests."""
+    settings = context.settings
+    if settings.get("by") == "classifier":
+        return Classifier(load_classifying(ref, context), task.name, renderer.pad_id).run
+    model = load_trained(ref, context)
+    if settings.get("by") == "choose":
+        return Chooser(model, renderer.pad_id).run
+    return LocalGenerator(model, renderer, Decoding(**settings["decoding"]), task.stop).run
+
+
+def choice_requests(samples: Sequence[Sample], task: ChoiceTask, renderer: Renderer, by: str) -> list[ChoiceRequest]:
+    """Render every prompt, and its labels where they are read as answers."""
+    found: list[ChoiceRequest] = []
+    for sample in samples:
+        messages, labels = task.messages(sample), task.choices(sample)
+        prompt = renderer.prompt(messages)
+        ids = [tuple(renderer.answer_ids(messages, label)) for label in labels] if by == "choose" else []
+        found.append(ChoiceRequest(sample.id, 0, prompt.text, prompt.ids, labels, tuple(ids)))
+    return found
 
 
 def make_requests(samples: Sequence[Sample], task: Task, renderer: Renderer, draws: int) -> list[Request]:
@@ -51,7 +85,7 @@ def make_requests(samples: Sequence[Sample], task: Task, renderer: Renderer, dra
     return [Request(i, draw, prompt.text, prompt.ids) for i, prompt in prompts for draw in range(draws)]
 
 
-def unfinished(batches: Sequence[list[Request]], path: Path) -> list[list[Request]]:
+def unfinished(batches: Sequence[list[Asked]], path: Path) -> list[list[Asked]]:
     """Return the batches that are still owed, and drop the rows of batches that a kill left half-written."""
     rows = resume_lines(path)
     written = {(row["id"], row["sample"]) for row in rows}
@@ -60,6 +94,14 @@ def unfinished(batches: Sequence[list[Request]], path: Path) -> list[list[Reques
     if written & again:
         write_lines(path, [row for row in rows if (row["id"], row["sample"]) not in again])
     return owed
+
+
+def load_classifying(ref: ModelRef, context: StepContext) -> Any:
+    """Load a trained backbone with its heads."""
+    trained = context.inputs["trained"]
+    lora = trained.record.settings["recipe"]["adaptation"] == "lora"
+    device, precision = context.circumstance["hardware"]["device"], context.settings["precision"]
+    return load_classifier(ref, device, precision, model_folder(trained), lora)
 
 
 def load_trained(ref: ModelRef, context: StepContext) -> Any:
@@ -80,8 +122,9 @@ def model_folder(trained: Artifact) -> Path:
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Count tokens and how generations ended."""
-    finishes = {f: sum(row["finish"] == f for row in rows) for f in ("stop", "stop_string", "length")}
+    """Count tokens and how answers ended."""
+    endings = ("choice",) if any(row["finish"] == "choice" for row in rows) else ("stop", "stop_string", "length")
+    finishes = {f: sum(row["finish"] == f for row in rows) for f in endings}
     return {
         "outputs": len(rows),
         "finish": finishes,

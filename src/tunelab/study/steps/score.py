@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ from tunelab.data.sample import Sample
 from tunelab.engine.context import StepContext
 from tunelab.errors import DataError
 from tunelab.files import read_lines, write_json, write_lines
-from tunelab.scoring.aggregate import summarise
+from tunelab.scoring.aggregate import item_values, summarise
 from tunelab.scoring.score import Outcome, Score, at_budget_end
 from tunelab.study.steps.rows import read_samples
-from tunelab.tasks.task import Task, find_task
+from tunelab.tasks.task import Task, find_task, has_choices
 
 SCORES = "scores.jsonl"
 
@@ -33,9 +33,17 @@ def run(context: StepContext) -> None:
         by_item[sample.id].append(score)
     summary = {"task": task.name, **summarise(by_item, task.metrics, clusters_of(samples.values()))}
     summary["unanswered"] = len(samples) - len(by_item)
+    if has_choices(task):
+        summary["majority"] = majority([samples[i] for i in item_values(by_item, task.metrics[0].name)])
     summary["available"] = context.inputs["rows"].record.facts["receipt"]["available"]
     write_json(context.directory / "summary.json", summary)
     context.facts.update(summary)
+
+
+def majority(samples: Sequence[Sample]) -> float | None:
+    """Return the share of the most frequent target: what answering always the same would reach."""
+    counts = Counter(sample.targets[0] for sample in samples)
+    return max(counts.values()) / len(samples) if samples else None
 
 
 def score_output(task: Task, sample: Sample, row: dict[str, Any]) -> Score:
@@ -121,6 +129,7 @@ def result_row(sample: Sample, row: dict[str, Any], score: Score) -> dict[str, A
         "output": row["output"],
         "finish": row["finish"],
         "output_tokens": row["output_tokens"],
+        **({"logprobs": row["logprobs"]} if "logprobs" in row else {}),
         "metadata": dict(sample.metadata),
     }
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tunelab.data.sample import Sample
 from tunelab.engine.context import StepContext
 from tunelab.files import read_lines
 from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
 from tunelab.models.device import Precision
-from tunelab.models.load import load_model, load_tokenizer
+from tunelab.models.load import load_backbone, load_model, load_tokenizer
 from tunelab.models.spec import ModelRef
 from tunelab.study.steps.pairs import PAIRS
 from tunelab.study.steps.rows import read_samples, read_shots
-from tunelab.tasks.task import find_task
+from tunelab.tasks.task import Task, find_task
+from tunelab.training.classifier import classifier_rows, train_classifier
 from tunelab.training.dpo import preference_rows, train_dpo
 from tunelab.training.grpo import train_grpo
 from tunelab.training.job import Hardware, Job
@@ -49,6 +52,12 @@ def run(context: StepContext) -> None:
         scratch=context.scratch,
         progress=context.progress,
     )
+    if recipe.head == "classifier":
+        classes = classifier_rows(samples, _tasks(samples, circumstance), circumstance["task"], renderer, recipe)
+        (context.directory / EXAMPLE).write_text(classes.preview + "\n", encoding="utf-8")
+        backbone = load_backbone(ref, hardware["device"], weights_precision(recipe, precision))
+        context.facts.update(train_classifier(job, classes, backbone, renderer.pad_id))
+        return
     model = load_model(ref, hardware["device"], weights_precision(recipe, precision))
     if recipe.method == "grpo":
         context.facts.update(train_grpo(job, samples, task, renderer, model, tokenizer))
@@ -61,6 +70,12 @@ def run(context: StepContext) -> None:
     rows = supervised_rows(samples, task, renderer, recipe.loss or "completion", recipe.max_length, recipe.max_too_long)
     (context.directory / EXAMPLE).write_text(rows.preview + "\n", encoding="utf-8")
     context.facts.update(train_sft(job, rows, model, tokenizer))
+
+
+def _tasks(samples: Sequence[Sample], circumstance: Mapping[str, Any]) -> dict[str, Task]:
+    """Find the tasks that the rows belong to, by the name that the rows use."""
+    names = {circumstance["task"], *(s.metadata["task"] for s in samples if "task" in s.metadata)}
+    return {name: find_task(name, Path(circumstance["folder"])) for name in sorted(names)}
 
 
 def read_settings(settings: Any) -> tuple[Format, Recipe, str]:
