@@ -130,8 +130,9 @@ def report_step(right: dict[str, int], output="It is 4.", fails=(), at_least=Non
     trained = {v: _train(v, rows) for v in variants}
     generated = {c["cell"]: _generate(c, rows, trained, c["cell"] in fails) for c in cells}
     scores = {name: _score(name, n, output, rows, generated[name]) for name, n in right.items()}
-    settings = {"cells": cells, "alpha": 0.05}
-    compare = Step("compare", 1, "c", "tunelab.study.steps.compare:run", settings, scores, tolerant=True)
+    settings = {"cells": cells, "alpha": 0.05, "tree": {}}
+    entry = "tunelab.study.steps.compare:run"
+    compare = Step("compare", 1, "c", entry, settings, scores, {"folder": "."}, tolerant=True)
     checks = {"0": Step("check", 1, "leaks-rows", f"{__name__}:check", {"policy": "report"}, {"train": rows})}
     inputs = {"compare": compare}
     for kind, steps in {"score": scores, "generate": generated, "train": trained, "check": checks}.items():
