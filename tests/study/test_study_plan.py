@@ -103,7 +103,16 @@ def test_every_recipe_field_changes_the_training(tmp_path, name):
 
 
 OTHER_OF_METHOD = {
-    "grpo": {"num_generations": 3, "beta": 0.5, "temperature": 0.5, "top_p": 0.5, "max_new_tokens": 9},
+    "grpo": {
+        "num_generations": 3,
+        "beta": 0.5,
+        "temperature": 0.5,
+        "top_p": 0.5,
+        "max_new_tokens": 9,
+        "loss_type": "bnpo",
+        "scale_rewards": "none",
+        "rewards": {"format": 0.2},
+    },
     "dpo": {"beta": 0.5, "loss_type": "ipo", "pairs": "target", "samples": 3, "temperature": 0.5, "seed": 1},
 }
 
@@ -329,10 +338,30 @@ def test_the_generation_batch_counts_where_sampling_or_rounding_make_it_count(tm
     assert not outputs[0] & outputs[1]
 
 
-def test_the_micro_batch_counts_under_dropout(tmp_path):
-    entry = {"format": "chat", "loss": "all", "adaptation": "lora", "lora": {"dropout": 0.1}}
+@pytest.mark.parametrize(
+    ("settings", "counts"),
+    [
+        ({"adaptation": "lora", "lora": {"dropout": 0.1}}, True),
+        ({"adaptation": "lora", "lora": {"dropout": 0.0}}, False),
+        ({"method": "grpo", "grpo": {"loss_type": "bnpo"}}, True),
+        ({"method": "grpo", "grpo": {"loss_type": "dapo"}}, False),
+        ({"method": "sft", "grpo": {"loss_type": "bnpo"}}, False),
+    ],
+)
+def test_the_micro_batch_counts_under_dropout_and_where_it_normalises(tmp_path, settings, counts):
+    entry = {"format": "chat", "loss": "all", **settings}
     small, large = (
-        compiled(tmp_path, changed(train={"sft": entry}, hardware={"device": "cpu", "micro_batch_size": size}))
+        compiled(tmp_path, changed(train={"one": entry}, hardware={"device": "cpu", "micro_batch_size": size}))
         for size in (1, 2)
     )
-    assert small.train["sft"].fingerprint != large.train["sft"].fingerprint
+    assert (small.train["one"].fingerprint != large.train["one"].fingerprint) is counts
+
+
+def test_every_reward_setting_counts_and_a_buffer_only_with_its_penalty(tmp_path):
+    def rewarded(**rewards):
+        return trained(tmp_path, method="grpo", grpo={"rewards": rewards})
+
+    weighed = [rewarded(), rewarded(task=2), rewarded(format=0.2), rewarded(length=0.2)]
+    buffered = rewarded(length=0.2, length_buffer=9)
+    assert len({*weighed, buffered}) == 5
+    assert rewarded(task=1.0, format=0, length_buffer=9) == rewarded()
