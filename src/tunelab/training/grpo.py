@@ -26,7 +26,7 @@ from tunelab.formats.renderer import Renderer
 from tunelab.tasks.task import Task
 from tunelab.training.job import Job, arguments, carry_out
 from tunelab.training.recipe import Recipe
-from tunelab.training.rollouts import ROLLOUTS, Rollouts, check_reward, questions, visits
+from tunelab.training.rollouts import ROLLOUTS, Rollouts, check_reward, fewest_together, questions, visits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -105,9 +105,10 @@ def total_steps(recipe: Recipe, prompts: int) -> int:
 
 
 def receipt(job: Job, prompts: int) -> dict[str, int]:
-    """Count the prompts there were, those that were visited (the rows used), and the visits."""
+    """Count the prompts there were, those that were visited (the rows used), the visits, and the smallest batch."""
     rows = read_lines(job.directory / ROLLOUTS)
-    return {"prompts": prompts, "rows": len({row["id"] for row in rows}), "visits": len(rows)}
+    visited = {"prompts": prompts, "rows": len({row["id"] for row in rows}), "visits": len(rows)}
+    return visited | {"drawn_together": fewest_together(rows)}
 
 
 def adapter_effect(model: Any, ids: Sequence[int]) -> float:
