@@ -1,11 +1,15 @@
 """Cells and plans: equal work is one step, and identity is exactly what can change a result."""
 
 import json
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 import pytest
 from study_files import STUDY, changed, compiled, fingerprints, kinds, only, opened, put
 
 from tunelab.errors import StudyError
+from tunelab.models import device as devices
 from tunelab.study.cells import cells
 from tunelab.study.compile import compile_study
 from tunelab.study.read import bundled, read_study
@@ -355,6 +359,39 @@ def test_the_micro_batch_counts_under_dropout_and_where_it_normalises(tmp_path, 
         for size in (1, 2)
     )
     assert (small.train["one"].fingerprint != large.train["one"].fingerprint) is counts
+
+
+@pytest.mark.parametrize(
+    ("device", "why"),
+    [
+        ("cpu", "vllm needs device cuda and this study runs on cpu; use local"),
+        ("cuda", "vllm is not installed; pip install 'tunelab[vllm]', or use local"),
+    ],
+)
+def test_vllm_is_refused_in_planning_where_it_cannot_run(tmp_path, monkeypatch, device, why):
+    monkeypatch.setattr(devices, "detect", lambda: device)
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    wanted = {"device": device, "rollouts": "vllm"}
+    entry = {"format": "chat", "method": "grpo"}
+    with pytest.raises(StudyError) as raised:
+        compiled(tmp_path, changed(train={"one": entry}, hardware=wanted))
+    assert str(raised.value) == f"hardware.rollouts: got 'vllm', but {why}"
+    assert compiled(tmp_path, changed(hardware=wanted)).train
+    assert compile_study([("", smoke(only(tmp_path, changed(train={"one": entry}, hardware=wanted))))], tmp_path).train
+
+
+def test_what_draws_the_completions_is_identity_of_grpo_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "detect", lambda: "cuda")
+    installed = ModuleType("vllm")
+    installed.__spec__ = ModuleSpec("vllm", None)
+    monkeypatch.setitem(sys.modules, "vllm", installed)
+    for method, differs in (("grpo", True), ("sft", False)):
+        entry = {"format": "chat", "method": method, "loss": "all"}
+        local, vllm = (
+            compiled(tmp_path, changed(train={"one": entry}, hardware={"device": "cuda", "rollouts": rollouts}))
+            for rollouts in ("local", "vllm")
+        )
+        assert (local.train["one"].fingerprint != vllm.train["one"].fingerprint) is differs
 
 
 def test_every_reward_setting_counts_and_a_buffer_only_with_its_penalty(tmp_path):

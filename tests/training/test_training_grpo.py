@@ -11,15 +11,16 @@ from tunelab.data.sample import Message, Sample
 from tunelab.errors import DataError, StepError
 from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
-from tunelab.generation.decoding import Decoding
-from tunelab.generation.local import LocalGenerator
+from tunelab.generation.decoding import Decoding, Request
+from tunelab.generation.local import LocalGenerator, stop_ids
+from tunelab.generation.vllm import draw as draw_by_engine
 from tunelab.models.load import load_model
 from tunelab.models.spec import resolve
 from tunelab.scoring.score import Metric, Outcome, Score, judged
 from tunelab.study.steps.generate import make_requests
 from tunelab.tasks.task import find_task
 from tunelab.training import rollouts
-from tunelab.training.grpo import adapter_effect, grpo_config, total_steps, train_grpo
+from tunelab.training.grpo import adapter_effect, grpo_config, total_steps, train_grpo, vllm_config
 from tunelab.training.job import Hardware, Job
 from tunelab.training.recipe import Grpo, Lora, Recipe, Rewards
 from tunelab.training.rewards import Completion, task_reward
@@ -455,6 +456,45 @@ def resumed(bench, model, prompts, sizes):
     sizes.clear()
     trainer = SimpleNamespace(model=model, accelerator=SimpleNamespace(unwrap_model=lambda m: m), state=state)
     return found, found.generate(prompts, trainer)
+
+
+class Engine:
+    """Draws what the local generator draws, and goes on after the stop as far as the budget, like nothing we use."""
+
+    def __init__(self, generator, after):
+        self.generator = generator
+        self.after = after
+
+    def generate(self, prompts, images, num_generations):
+        assert images is None
+        requests = [Request(str(i), 0, "", ids) for i, ids in enumerate(prompts)]
+        rows = [tuple(ids + self.after) for ids in self.generator.draw(requests)]
+        return prompts, rows, [[[-float(token), 0.0] for token in row] for row in rows], None
+
+
+@pytest.mark.parametrize("stop", [(), ("=",)])
+def test_an_engines_completions_end_where_local_ones_do(bench, stop):
+    renderer = Renderer(bench.renderer.tokenizer, Format(template="raw", stop=stop))
+    model, task = load_model(resolve("tiny"), "cpu", "fp32"), find_task("arithmetic")
+    prompts = [renderer.prompt(task.messages(sample)) for sample in bench.samples[:8]]
+    requests = [Request(str(i), 0, prompt.text, prompt.ids) for i, prompt in enumerate(prompts)]
+    generator = LocalGenerator(model, renderer, Decoding(16, temperature=1.0))
+    expected = generator.draw(requests)
+    ended = [ids for ids in expected if generator.output(requests[0], ids).finish != "length"]
+    after = renderer.tokenizer.encode(" = 5 #### 5", add_special_tokens=False)
+    drawn = draw_by_engine(Engine(generator, after), requests, generator)
+    assert [ids for ids, local in zip(drawn.ids, expected, strict=True) if local in ended] == ended
+    assert len(ended) > 2
+    assert drawn.logprobs == [[-float(token) for token in ids] for ids in drawn.ids]
+
+
+def test_the_engine_is_asked_for_our_stop_ids_and_no_seed(bench):
+    model = load_model(resolve("tiny"), "cpu", "fp32")
+    stops = stop_ids(model, bench.renderer)
+    config = grpo_config(job(bench, "vllm"), 1, 16, model, vllm_config(99, stops))
+    assert (config.use_vllm, config.vllm_mode, config.vllm_max_model_length) == (True, "colocate", 99)
+    assert config.generation_kwargs == {"stop_token_ids": sorted(bench.renderer.stop_ids | stops)}
+    assert not grpo_config(job(bench, "local"), 1, 16, model).use_vllm
 
 
 def test_the_recorded_entropy_is_that_of_the_policy_over_what_it_drew(bench, train):

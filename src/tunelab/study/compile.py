@@ -110,6 +110,15 @@ class _Compiler:
         normalised = train.method == "grpo" and train.grpo.loss_type == "bnpo"
         return self.study.hardware.micro_batch_size if dropout or normalised or precision != "fp32" else None
 
+    def rollouts(self, train: Train) -> dict[str, str]:
+        """What draws the completions of GRPO: another engine draws other text. Raises StudyError without vLLM."""
+        if train.method != "grpo":
+            return {}
+        chosen = self.study.hardware.rollouts
+        if chosen == "vllm" and (reason := devices.without_vllm(self.device)):
+            raise StudyError(f"hardware.rollouts: got 'vllm', but {reason}")
+        return {"backend": "transformers" if chosen == "local" else chosen}
+
     def batch_that_matters(self, settings: Evaluate) -> int | None:
         """The generation batch where rounding by it can change an answer: sampled text, and everything but fp32."""
         exact = settings.temperature == 0 and self.precision(settings.precision) == "fp32"
@@ -140,6 +149,7 @@ class _Compiler:
                 "task": self.rows.task_identity(variant.task),
                 "seed": variant.seed,
                 "micro_batch_size": self.micro_batch_that_matters(train, precision),
+                **self.rollouts(train),
             },
             inputs={"rows": rows, **pairs, **({"shots": shots} if shots else {})},
             circumstance={"model": model, "task": variant.task, **self.hardware()},

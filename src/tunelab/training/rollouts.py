@@ -23,6 +23,7 @@ from tunelab.formats.renderer import Renderer
 from tunelab.generation.batches import run_within
 from tunelab.generation.decoding import Decoding, Request
 from tunelab.generation.local import LocalGenerator
+from tunelab.generation.vllm import Drawn, draw
 from tunelab.scoring.score import Outcome
 from tunelab.tasks.task import Task
 from tunelab.training.job import Job
@@ -123,13 +124,16 @@ class Rollouts(TrainerCallback):
             self.sampled, self._renderer, self._decoding(trainer.state.global_step), self._task.stop
         )
         self.sampled.eval()
-        drawn = self._draw(requests, generator)
+        if self._job.hardware.rollouts == "vllm":
+            drawn = draw(trainer.vllm_generation, requests, generator)
+        else:
+            drawn = Drawn(self._draw(requests, generator))
         self.sampled.train()
-        outputs = [generator.output(request, ids) for request, ids in zip(requests, drawn, strict=True)]
+        outputs = [generator.output(request, ids) for request, ids in zip(requests, drawn.ids, strict=True)]
         return {
             "prompt_ids": [request.ids for request in requests],
-            "completion_ids": [ids or [self._renderer.tokenizer.pad_token_id] for ids in drawn],
-            "logprobs": None,
+            "completion_ids": [ids or [self._renderer.tokenizer.pad_token_id] for ids in drawn.ids],
+            "logprobs": drawn.logprobs,
             "answer": [output.output for output in outputs],
             "made": [Completion(o.output, o.output_tokens, o.finish == "length") for o in outputs],
         }
