@@ -30,13 +30,21 @@ CROSSED = {
 }
 """Right answers by cell, of N."""
 
+
+def group(step: int, prompt: str, rewards: list, clipped=0, no_answer=0, **components: list) -> dict:
+    """A line of rollouts; without components the reward is the task's."""
+    earned = components or {"task": rewards}
+    return {"step": step, "id": prompt, "rewards": rewards, "components": earned, "clipped": clipped,
+            "no_answer": no_answer}  # fmt: skip
+
+
 ROLLOUTS = [
-    {"step": 0, "id": "a", "rewards": [0.0, 0.0, 0.0, 0.0], "clipped": 4, "no_answer": 3},
-    {"step": 0, "id": "b", "rewards": [0.0, 1.0, 0.0, None], "clipped": 2, "no_answer": 1},
-    {"step": 1, "id": "c", "rewards": [None, 1.0, 1.0, 1.0], "clipped": 0, "no_answer": 1},
-    {"step": 1, "id": "d", "rewards": [0.0, 1.0, 1.0, 1.0], "clipped": 0, "no_answer": 0},
-    {"step": 2, "id": "a", "rewards": [1.0, 1.0, 1.0, 1.0], "clipped": 0, "no_answer": 0},
-    {"step": 2, "id": "c", "rewards": [1.0, 1.0, 0.0, 1.0], "clipped": 2, "no_answer": 0},
+    group(0, "a", [0.0, 0.0, 0.0, 0.0], clipped=4, no_answer=3),
+    group(0, "b", [0.0, 1.0, 0.0, None], clipped=2, no_answer=1),
+    group(1, "c", [None, 1.0, 1.0, 1.0], no_answer=1),
+    group(1, "d", [0.0, 1.0, 1.0, 1.0]),
+    group(2, "a", [1.0, 1.0, 1.0, 1.0]),
+    group(2, "c", [1.0, 1.0, 0.0, 1.0], clipped=2),
 ]
 """Three steps of two groups of four: what GRPO writes down."""
 
@@ -157,7 +165,7 @@ def _method(variant: str) -> str:
 def _train(variant: str, rows: Step) -> Step:
     settings = {
         "model": {"bundled": "tiny"},
-        "recipe": {"method": _method(variant), "lr": 1e-3},
+        "recipe": {"method": _method(variant), "lr": 1e-3, "grpo": {"beta": 0.0}},
         "format": FORMATS["chat" if "chat" in variant else "raw"],
         "variant": variant,
         "seed": 0,

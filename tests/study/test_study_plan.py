@@ -1,12 +1,16 @@
 """Cells and plans: equal work is one step, and identity is exactly what can change a result."""
 
 import json
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 import pytest
 from study_files import ECHO_TASK, STUDY, changed, compiled, fingerprints, kinds, only, opened, put
 
 from tunelab.engine.plan import topological
 from tunelab.errors import StudyError
+from tunelab.models import device as devices
 from tunelab.study.cells import cells
 from tunelab.study.compile import compile_study
 from tunelab.study.read import bundled, read_study
@@ -104,7 +108,16 @@ def test_every_recipe_field_changes_the_training(tmp_path, name):
 
 
 OTHER_OF_METHOD = {
-    "grpo": {"num_generations": 3, "beta": 0.5, "temperature": 0.5, "top_p": 0.5, "max_new_tokens": 9},
+    "grpo": {
+        "num_generations": 3,
+        "beta": 0.5,
+        "temperature": 0.5,
+        "top_p": 0.5,
+        "max_new_tokens": 9,
+        "loss_type": "bnpo",
+        "scale_rewards": "none",
+        "rewards": {"format": 0.2},
+    },
     "dpo": {"beta": 0.5, "loss_type": "ipo", "pairs": "target", "samples": 3, "temperature": 0.5, "seed": 1},
 }
 
@@ -330,13 +343,66 @@ def test_the_generation_batch_counts_where_sampling_or_rounding_make_it_count(tm
     assert not outputs[0] & outputs[1]
 
 
-def test_the_micro_batch_counts_under_dropout(tmp_path):
-    entry = {"format": "chat", "loss": "all", "adaptation": "lora", "lora": {"dropout": 0.1}}
+@pytest.mark.parametrize(
+    ("settings", "counts"),
+    [
+        ({"adaptation": "lora", "lora": {"dropout": 0.1}}, True),
+        ({"adaptation": "lora", "lora": {"dropout": 0.0}}, False),
+        ({"method": "grpo", "grpo": {"loss_type": "bnpo"}}, True),
+        ({"method": "grpo", "grpo": {"loss_type": "dapo"}}, False),
+        ({"method": "sft", "grpo": {"loss_type": "bnpo"}}, False),
+    ],
+)
+def test_the_micro_batch_counts_under_dropout_and_where_it_normalises(tmp_path, settings, counts):
+    entry = {"format": "chat", "loss": "all", **settings}
     small, large = (
-        compiled(tmp_path, changed(train={"sft": entry}, hardware={"device": "cpu", "micro_batch_size": size}))
+        compiled(tmp_path, changed(train={"one": entry}, hardware={"device": "cpu", "micro_batch_size": size}))
         for size in (1, 2)
     )
-    assert small.train["sft"].fingerprint != large.train["sft"].fingerprint
+    assert (small.train["one"].fingerprint != large.train["one"].fingerprint) is counts
+
+
+@pytest.mark.parametrize(
+    ("device", "why"),
+    [
+        ("cpu", "vllm needs device cuda and this study runs on cpu; use local"),
+        ("cuda", "vllm is not installed; pip install 'tunelab[vllm]', or use local"),
+    ],
+)
+def test_vllm_is_refused_in_planning_where_it_cannot_run(tmp_path, monkeypatch, device, why):
+    monkeypatch.setattr(devices, "detect", lambda: device)
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    wanted = {"device": device, "rollouts": "vllm"}
+    entry = {"format": "chat", "method": "grpo"}
+    with pytest.raises(StudyError) as raised:
+        compiled(tmp_path, changed(train={"one": entry}, hardware=wanted))
+    assert str(raised.value) == f"hardware.rollouts: got 'vllm', but {why}"
+    assert compiled(tmp_path, changed(hardware=wanted)).train
+    assert compile_study([("", smoke(only(tmp_path, changed(train={"one": entry}, hardware=wanted))))], tmp_path).train
+
+
+def test_what_draws_the_completions_is_identity_of_grpo_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "detect", lambda: "cuda")
+    installed = ModuleType("vllm")
+    installed.__spec__ = ModuleSpec("vllm", None)
+    monkeypatch.setitem(sys.modules, "vllm", installed)
+    for method, differs in (("grpo", True), ("sft", False)):
+        entry = {"format": "chat", "method": method, "loss": "all"}
+        local, vllm = (
+            compiled(tmp_path, changed(train={"one": entry}, hardware={"device": "cuda", "rollouts": rollouts}))
+            for rollouts in ("local", "vllm")
+        )
+        assert (local.train["one"].fingerprint != vllm.train["one"].fingerprint) is differs
+
+
+def test_every_reward_setting_counts_and_a_buffer_only_with_its_penalty(tmp_path):
+    def rewarded(**rewards):
+        return trained(tmp_path, method="grpo", grpo={"rewards": rewards})
+
+    weighed = [rewarded(), rewarded(task=2), rewarded(format=0.2), rewarded(length=0.2)]
+    buffered = rewarded(length=0.2, length_buffer=9)
+    assert len({*weighed, buffered}) == 5
+    assert rewarded(task=1.0, format=0, length_buffer=9) == rewarded()
 
 
 def test_a_new_scorer_neither_trains_nor_generates_anew(tmp_path):

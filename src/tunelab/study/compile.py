@@ -103,9 +103,22 @@ class _Compiler:
         return found if chosen == "auto" else chosen
 
     def micro_batch_that_matters(self, train: Train, precision: str) -> int | None:
-        """The micro batch where it decides about a result: dropout draws by it, and bf16 rounds by it."""
+        """The micro batch where it decides about a result.
+
+        Dropout draws by it, bf16 rounds by it, and bnpo takes the mean over the tokens of each.
+        """
         dropout = train.adaptation == "lora" and train.lora.dropout > 0
-        return self.study.hardware.micro_batch_size if dropout or precision != "fp32" else None
+        normalised = train.method == "grpo" and train.grpo.loss_type == "bnpo"
+        return self.study.hardware.micro_batch_size if dropout or normalised or precision != "fp32" else None
+
+    def rollouts(self, train: Train) -> dict[str, str]:
+        """What draws the completions of GRPO: another engine draws other text. Raises StudyError without vLLM."""
+        if train.method != "grpo":
+            return {}
+        chosen = self.study.hardware.rollouts
+        if chosen == "vllm" and (reason := devices.without_vllm(self.device)):
+            raise StudyError(f"hardware.rollouts: got 'vllm', but {reason}")
+        return {"backend": "transformers" if chosen == "local" else chosen}
 
     def batch_that_matters(self, settings: Evaluate) -> int | None:
         """The generation batch where rounding by it can change an answer: sampled text, and everything but fp32."""
@@ -137,6 +150,7 @@ class _Compiler:
                 "seed": variant.seed,
                 "micro_batch_size": self.micro_batch_that_matters(train, precision),
                 **self.reward(variant),
+                **self.rollouts(train),
             },
             inputs={"rows": rows, **pairs, **({"shots": shots} if shots else {})},
             circumstance={"model": model, "task": variant.task, **self.hardware()},

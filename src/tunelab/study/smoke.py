@@ -19,6 +19,7 @@ def smoke(study: Study) -> Study:
         "study": f"{study.study}-smoke",
         "model": TINY,
         "smoke": True,
+        "hardware": study.hardware.model_copy(update={"rollouts": "local"}),
         "train": {name: _small_train(entry) for name, entry in study.train.items()},
         "evaluate": {name: _small_evaluate(entry) for name, entry in study.evaluate.items()},
         "data": study.data.model_copy(update={"leaks": "report" if study.data.leaks == "refuse" else study.data.leaks}),

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from tunelab.data.readers import require_columns
 from tunelab.data.sample import Message, Sample
@@ -73,6 +73,15 @@ class Task(Protocol):
 
     def score(self, sample: Sample, output: str) -> Score:
         """Score one output against ``sample.targets``."""
+        ...
+
+
+@runtime_checkable
+class MarksAnswers(Protocol):
+    """A task that can tell an explicit answer from one that its scorer had to guess; optional."""
+
+    def explicit(self, output: str) -> bool:
+        """Say whether the output gives its answer behind a marker. Raise ``version`` when this changes."""
         ...
 
 

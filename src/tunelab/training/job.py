@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from transformers import PreTrainedModel, PrinterCallback, set_seed
 
@@ -27,12 +27,13 @@ RESUME_POINTS = 4
 
 @dataclass(frozen=True)
 class Hardware:
-    """What may differ between machines without changing the experiment."""
+    """What the machine decides; what of it changes a result is identity elsewhere."""
 
     device: str
     micro_batch_size: int
     gradient_checkpointing: bool
     track: tuple[str, ...]
+    rollouts: Literal["local", "vllm"] = "local"
 
 
 @dataclass(frozen=True)

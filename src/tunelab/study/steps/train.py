@@ -44,6 +44,7 @@ def run(context: StepContext) -> None:
             micro_batch_size=hardware["micro_batch_size"],
             gradient_checkpointing=hardware["gradient_checkpointing"],
             track=tuple(hardware["track"]),
+            rollouts=hardware["rollouts"],
         ),
         directory=context.directory,
         scratch=context.scratch,
