@@ -296,6 +296,13 @@ def test_smoke_is_the_same_study_at_the_size_of_a_minute(tmp_path):
     assert (small.formats, small.mismatch, small.seeds) == (study.formats, study.mismatch, study.seeds)
 
 
+def test_smoke_puts_adapters_where_the_bundled_model_has_a_place_for_them(tmp_path):
+    lora = {"rank": 4, "targets": ["c_attn"]}
+    train = {"sft": {"format": "raw", "loss": "all", "adaptation": "lora", "lora": lora, "max_length": 9000}}
+    [entry] = smoke(only(tmp_path, changed(train=train))).train.values()
+    assert (entry.lora.targets, entry.lora.rank, entry.max_length) == ("all-linear", 4, 4096)
+
+
 def test_smoke_needs_no_data_but_the_rows_that_tasks_ship(tmp_path):
     [(label, study)] = opened(tmp_path, changed(task="gsm8k", model="Qwen/Qwen3-4B"))
     found = compile_study([(label, smoke(study))], tmp_path)

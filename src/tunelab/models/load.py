@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from tunelab.errors import ModelError
 from tunelab.models.device import Device, Precision
@@ -44,6 +44,11 @@ def _padding(ref: ModelRef, tokenizer: Any) -> str:
     raise ModelError(
         f"model {ref.name!r}: its tokenizer has no pad, end or unknown token; set pad_token in {ref.location}"
     )
+
+
+def load_config(ref: ModelRef) -> Any:
+    """Load a model's configuration without its weights. Raises ModelError."""
+    return _loading(ref, AutoConfig.from_pretrained, ref.location, revision=ref.revision)
 
 
 def load_model(ref: ModelRef, device: Device, precision: Precision, adapter: Path | None = None) -> Any:

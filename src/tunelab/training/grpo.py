@@ -23,6 +23,7 @@ from tunelab.data.sample import Sample
 from tunelab.errors import DataError, StepError
 from tunelab.files import read_lines
 from tunelab.formats.renderer import Renderer
+from tunelab.models.context import refuse_long_prompts
 from tunelab.tasks.task import Task
 from tunelab.training.job import Job, arguments, carry_out
 from tunelab.training.recipe import Recipe
@@ -51,6 +52,8 @@ def train_grpo(
     total = total_steps(job.recipe, len(samples))
     order = visits([sample.id for sample in samples], job.recipe.batch_size, total, job.seed)
     rollouts = Rollouts(job, questions(samples, task, renderer), task, renderer)
+    budget = job.recipe.grpo.max_new_tokens or task.max_new_tokens
+    refuse_long_prompts({i: len(q.ids) for i, q in rollouts.questions.items()}, budget, model.config)
 
     def build(trainable: Any) -> GRPOTrainer:
         datasets.disable_progress_bars()
@@ -58,7 +61,7 @@ def train_grpo(
         return GRPOTrainer(
             model=trainable,
             reward_funcs=[rollouts.reward],
-            args=grpo_config(job, total, job.recipe.grpo.max_new_tokens or task.max_new_tokens, model),
+            args=grpo_config(job, total, budget, model),
             train_dataset=datasets.Dataset.from_list([{"prompt": sample_id} for sample_id in order]),
             processing_class=tokenizer,
             rollout_func=rollouts.generate,
