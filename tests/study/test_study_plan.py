@@ -279,6 +279,13 @@ def test_a_sweep_over_what_a_study_has_once_is_refused(tmp_path, field):
         compiled(tmp_path, put(STUDY, "sweep", {field: values}))
 
 
+@pytest.mark.parametrize(("metric", "answer"), [("numerik", "; did you mean 'numeric'?"), ("bleu", "; known: numeric")])
+def test_a_threshold_on_an_unknown_metric_is_refused_with_the_names_that_there_are(tmp_path, metric, answer):
+    with pytest.raises(StudyError) as refused:
+        compiled(tmp_path, put(STUDY, "evaluate.raw.at_least", {metric: 0.5}))
+    assert str(refused.value) == f"evaluate.raw.at_least: unknown metric {metric!r}{answer}"
+
+
 def test_smoke_is_the_same_study_at_the_size_of_a_minute(tmp_path):
     raw = put(
         put(changed(model="Qwen/Qwen3-4B"), "train.sft_raw.model", "other/model"), "evaluate.raw.max_new_tokens", 9

@@ -122,7 +122,9 @@ class _Compiler:
         model, blocked = self.model(variant.model)
         precision = self.precision(train.precision)
         rows, shots = self.rows.training_rows(variant), self.rows.shots(variant.task, fmt)
-        check = self.rows.check([rows, shots] if shots else [rows], self.rows.evaluated_rows(variant))
+        evaluated = self.rows.evaluated_rows(variant)
+        check = self.rows.check([rows], evaluated)
+        check_shots = (self.rows.check_shots(shots, evaluated),) if shots else ()
         pairs = {"pairs": self.pairs(variant, rows, check)} if train.method == "dpo" else {}
         return Step(
             kind="train",
@@ -139,7 +141,7 @@ class _Compiler:
             },
             inputs={"rows": rows, **pairs, **({"shots": shots} if shots else {})},
             circumstance={"model": model, "task": variant.task, **self.hardware()},
-            after=(check,),
+            after=(check, *check_shots),
             blocked=blocked,
         )
 
@@ -156,7 +158,7 @@ class _Compiler:
     def generate(self, cell: Cell) -> Step:
         rows = self.rows.evaluation_rows(cell.evaluation)
         shots = self.rows.shots(cell.evaluation.task, cell.evaluation.format)
-        return self.outputs(cell, rows, (self.rows.check_shots(shots, rows),) if shots else ())
+        return self.outputs(cell, rows, (self.rows.check_shots(shots, [rows]),) if shots else ())
 
     def outputs(self, cell: Cell, rows: Step, after: tuple[Step, ...]) -> Step:
         """A cell's variant answers ``rows``."""
