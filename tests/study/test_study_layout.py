@@ -16,7 +16,7 @@ SMALL |= {"batch_size": 4, "rows": 8, "max_steps": 1}
 def ran(folder, train=("one", "two"), evaluate=("chat", "raw")):
     """Run a small study with these variants and evaluations, and return the folder of its results."""
     raw = copy.deepcopy(STUDY) | {"recipe": {}, "evaluation": {}}
-    raw["train"] = {name: SMALL for name in train}
+    raw["train"] = dict.fromkeys(train, SMALL)
     raw["evaluate"] = {name: {"format": name, "rows": 2, "max_new_tokens": 2} for name in evaluate}
     run(Study.model_validate(raw), store=folder / "store", results=folder / "results")
     return folder / "results" / "templates"

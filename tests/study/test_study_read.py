@@ -154,7 +154,8 @@ def test_a_matrix_that_does_not_name_its_entries_is_refused(tmp_path, name, matr
         ("evaluate=chat", lambda s: list(s.evaluate) == ["chat"]),
     ],
 )
-def test_an_override_reaches_every_field_and_selects_entries(tmp_path, override, read):
+def test_an_override_reaches_every_field_and_selects_entries(tmp_path, monkeypatch, override, read):
+    monkeypatch.chdir(tmp_path)
     assert read(only(tmp_path, STUDY, override))
 
 

@@ -31,16 +31,24 @@ class ModelRef:
     identity: dict[str, Any]
 
 
-def resolve(name: str) -> ModelRef:
-    """Find a model by name. Raises ModelError when it is nowhere; takes seconds at most."""
+def resolve(name: str, folder: Path | None = None) -> ModelRef:
+    """Find a model by name; a relative path starts in ``folder``, by default the current one.
+
+    Raises ModelError when it is nowhere; takes seconds at most.
+    """
     if name == TINY:
         return _tiny()
-    path = Path(name).expanduser()
-    if path.exists() or name.startswith((".", "/", "~")):
-        return _local(name, path)
+    folder = folder or Path.cwd()
+    if is_local(name, folder):
+        return _local(name, folder / Path(name).expanduser())
     repo, _, revision = name.partition("@")
     commit = model_revision(repo, revision or "main")
     return ModelRef(name, repo, commit, {"hub": repo, "revision": commit})
+
+
+def is_local(name: str, folder: Path) -> bool:
+    """Say whether a name means a folder on this machine: it looks like a path, or is one from ``folder``."""
+    return name.startswith((".", "/", "~")) or (name != TINY and (folder / name).exists())
 
 
 def _tiny() -> ModelRef:

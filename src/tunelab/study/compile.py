@@ -257,7 +257,7 @@ class _Compiler:
         """Return a model's circumstance, and why it cannot be used, if it cannot."""
         if name not in self._models:
             try:
-                self._models[name] = resolve(name)
+                self._models[name] = resolve(name, self.folder)
             except ModelError as error:
                 self._models[name] = str(error)
         ref = self._models[name]

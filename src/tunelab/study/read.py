@@ -62,7 +62,7 @@ def read_study(name: str, overrides: Sequence[str] = ()) -> list[tuple[str, Stud
     file = read_file(name)
     raw = file.raw
     for override in overrides:
-        raw = apply_override(raw, override)
+        raw = apply_override(raw, override, file.folder)
     return [(label, validate(point, file.where)) for label, point in points(raw, file.where)]
 
 

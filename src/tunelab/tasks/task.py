@@ -74,12 +74,17 @@ class Task(Protocol):
         ...
 
 
+def is_file_name(name: str) -> bool:
+    """Say whether a task's name is ``FILE.py:Class``."""
+    return ".py:" in name
+
+
 def find_task(name: str, folder: Path | None = None) -> Task:
     """Return the task of that name, or the class in ``FILE.py:Class`` relative to ``folder``.
 
     Raises StudyError with the nearest valid name.
     """
-    if ".py:" in name:
+    if is_file_name(name):
         return _from_file(name, folder or Path.cwd())
     entries = installed()
     if name not in entries:
@@ -98,7 +103,7 @@ def installed() -> dict[str, str]:
 def identity(task: Task, name: str, folder: Path | None = None) -> dict[str, Any]:
     """Return what identifies a task's behaviour: name and version, and the file's content for a user's task."""
     known: dict[str, Any] = {"name": task.name, "version": task.version}
-    if ".py:" in name:
+    if is_file_name(name):
         known["sha256"] = sha256_file(_file_of(name, folder or Path.cwd())[0])
     return known
 
