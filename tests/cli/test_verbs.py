@@ -148,6 +148,14 @@ def test_report_alone_shows_what_is_not_there_as_holes(tunelab, finished, tmp_pa
     assert "sft_chat/chat" in page
 
 
+def test_report_of_a_study_that_never_ran_says_so_and_writes_nothing(tunelab, tmp_path):
+    result = tunelab("report", "quickstart")
+    assert result.returncode == 2
+    expected = "tunelab: quickstart: has no results in .tunelab yet, expected a finished step; run it first"
+    assert result.stderr.splitlines() == [expected]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_gate_that_is_not_met_ends_with_three(tunelab, finished):
     arguments = ("--smoke", "--gate", "--store", str(finished / ".tunelab"))
     assert tunelab("run", "quickstart", "evaluate.raw.at_least={numeric: 0.0}", *arguments).returncode == 0

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from format_tokenizers import tiny
+from format_tokenizers import LLAMA2, tiny
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
@@ -14,11 +14,6 @@ from tunelab.formats.renderer import Renderer
 from tunelab.models import load
 from tunelab.models.load import limit_threads, load_tokenizer
 from tunelab.models.spec import resolve
-
-LLAMA2 = (
-    "{% for m in messages %}{% if m.role == 'user' %}{{ '[INST] ' + m.content + ' [/INST]' }}"
-    "{% else %}{{ ' ' + m.content + ' ' + eos_token }}{% endif %}{% endfor %}"
-)
 
 
 def saved(folder, *words, **special):

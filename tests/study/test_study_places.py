@@ -56,8 +56,8 @@ def test_a_model_is_looked_for_where_its_name_was_written(here, name, field):
 
 
 def test_a_task_is_looked_for_where_its_name_was_written(here):
-    assert found(here, changed(task="task.py:Echo")).settings["task"]["version"] == 0
-    assert found(here, changed(), "task=task.py:Echo").settings["task"]["version"] == 1
+    written, typed = found(here, changed(task="task.py:Echo")), found(here, changed(), "task=task.py:Echo")
+    assert [step.inputs["rows"].settings["task"]["version"] for step in (written, typed)] == [0, 1]
 
 
 @pytest.mark.parametrize("override", ["data.files.train=rows.jsonl", "data.files={train: rows.jsonl}"])

@@ -272,9 +272,16 @@ def test_a_sweep_over_models_compares_each_variant_with_its_own_base(tmp_path):
     }
 
 
-@pytest.mark.parametrize("field", ["data.leaks", "alpha", "hardware.micro_batch_size"])
-def test_a_sweep_over_what_a_study_has_once_is_refused(tmp_path, field):
-    values = {"data.leaks": ["drop", "report"], "alpha": [0.05, 0.1], "hardware.micro_batch_size": [1, 2]}[field]
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("data.leaks", ["drop", "report"]),
+        ("alpha", [0.05, 0.1]),
+        ("hardware.micro_batch_size", [1, 2]),
+        ("baseline", ["base", "sft_raw"]),
+    ],
+)
+def test_a_sweep_over_what_a_study_has_once_is_refused(tmp_path, field, values):
     with pytest.raises(StudyError, match=f"sweep: {field.partition('.')[0]} differs at"):
         compiled(tmp_path, put(STUDY, "sweep", {field: values}))
 

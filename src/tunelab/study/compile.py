@@ -24,7 +24,7 @@ from tunelab.study.rows_plan import RowsPlan
 from tunelab.study.spec import Evaluate, Study, Train
 from tunelab.tasks import task as tasks
 
-VERSIONS = {"train": 1, "generate": 1, "score": 1, "compare": 1, "report": 1}
+VERSIONS = {"train": 2, "generate": 2, "score": 1, "compare": 1, "report": 1}
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def _whole(points: Sequence[tuple[str, Study]]) -> Study:
     study = points[0][1]
     formats = dict(study.formats)
     for label, point in points[1:]:
-        for name in ("data", "alpha", "hardware"):
+        for name in ("baseline", "data", "alpha", "hardware"):
             if getattr(point, name) != getattr(study, name):
                 raise StudyError(
                     f"sweep: {name} differs at {label}, expected one for the whole study; "

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tunelab.models.spec import is_local
-from tunelab.tasks.task import is_file_name
+from tunelab.tasks.task import is_file
 
 
 def seen_from(folder: Path, key: str, value: Any) -> Any:
@@ -34,7 +34,7 @@ def _is_path(key: Sequence[str], value: str) -> bool:
     if key[-1] == "model":
         return is_local(value, Path.cwd())
     if key[-1] == "task":
-        return is_file_name(value)
+        return is_file(value)
     return "data" in key and key[-2:-1] == ["files"]
 
 

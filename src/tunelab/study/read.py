@@ -85,6 +85,8 @@ def points(raw: Raw, where: str) -> list[tuple[str, Raw]]:
 
 def validate(raw: Raw, where: str) -> Study:
     """Merge shared sections, expand matrices and validate. Raises StudyError naming file and key path."""
+    if "smoke" in raw:
+        raise StudyError(f"{where}: smoke: got {raw['smoke']!r}, expected it nowhere in a study; use --smoke")
     merged = dict(raw)
     for section, shared in SHARED.items():
         merged[section] = _entries(raw, section, shared, where)

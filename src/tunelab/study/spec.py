@@ -118,7 +118,7 @@ class Study(Strict):
     sweep: dict[str, list[Any]] = Field(
         default_factory=dict, description="Crosses any field: {recipe.lr: [1e-5, 1e-4]} or {model: [a, b]}."
     )
-    smoke: bool = Field(default=False, description="Set by --smoke: tiny model, few rows, few steps.")
+    smoke: bool = Field(default=False, description="Set by --smoke and by nothing else.")
 
     @model_validator(mode="after")
     def _names_exist(self) -> Study:

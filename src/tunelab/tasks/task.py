@@ -74,17 +74,12 @@ class Task(Protocol):
         ...
 
 
-def is_file_name(name: str) -> bool:
-    """Say whether a task's name is ``FILE.py:Class``."""
-    return ".py:" in name
-
-
 def find_task(name: str, folder: Path | None = None) -> Task:
     """Return the task of that name, or the class in ``FILE.py:Class`` relative to ``folder``.
 
     Raises StudyError with the nearest valid name.
     """
-    if is_file_name(name):
+    if is_file(name):
         return _from_file(name, folder or Path.cwd())
     entries = installed()
     if name not in entries:
@@ -103,7 +98,7 @@ def installed() -> dict[str, str]:
 def identity(task: Task, name: str, folder: Path | None = None) -> dict[str, Any]:
     """Return what identifies a task's behaviour: name and version, and the file's content for a user's task."""
     known: dict[str, Any] = {"name": task.name, "version": task.version}
-    if is_file_name(name):
+    if ".py:" in name:
         known["sha256"] = sha256_file(_file_of(name, folder or Path.cwd())[0])
     return known
 
@@ -118,18 +113,43 @@ def checked_rows(task: Task, split: str, source: Source | None) -> list[dict[str
 
 
 def load_samples(task: Task, split: str, source: Source | None) -> list[Sample]:
-    """Load a split and check that it is not empty and that ids are unique. Raises DataError."""
+    """Load a split and check that it is not empty, that ids are unique and that no sample lacks a text.
+
+    Raises DataError.
+    """
     samples = list(task.load(split, source))
     if not samples:
         raise DataError(f"task {task.name}, split {split}: no rows, expected at least one")
     if len({s.id for s in samples}) != len(samples):
         raise DataError(f"task {task.name}, split {split}: sample ids repeat, expected unique ids: pairing needs them")
+    for sample in samples:
+        _check_texts(task, sample, f"task {task.name}, split {split}, sample {sample.id}")
     return samples
+
+
+def _check_texts(task: Task, sample: Sample, where: str) -> None:
+    """Refuse a sample whose target is missing or whose conversation has a turn without words: a null in the data."""
+    targets: Sequence[Any] = sample.targets
+    if None in targets:
+        raise DataError(f"{where}: got the target None, expected a text; mend or leave out the row")
+    for message in task.messages(sample):
+        content: Any = message.content
+        if not isinstance(content, str) or not content.strip():
+            columns = ", ".join(k for k, v in sample.fields.items() if v is None or not str(v).strip())
+            raise DataError(
+                f"{where}: got {content!r} as the {message.role}'s message (empty: {columns or 'no field'}), "
+                "expected a text; mend or leave out the row"
+            )
 
 
 def question_text(messages: Sequence[Message]) -> str:
     """Return the user's words in a conversation: what the leak check compares."""
     return "\n".join(m.content for m in messages if m.role == "user")
+
+
+def is_file(name: str) -> bool:
+    """Say whether a task is a user's, ``FILE.py:Class``."""
+    return ".py:" in name
 
 
 def _file_of(name: str, folder: Path) -> tuple[Path, str]:
