@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +21,7 @@ from typing import Any, Protocol
 from tunelab.data import hub
 from tunelab.data.readers import Row, read_rows
 from tunelab.errors import DataError, nearest
-from tunelab.files import sha256_file
+from tunelab.files import known_sha256, sha256_file
 
 MIRROR_VARIABLE = "TUNELAB_DATA"
 
@@ -81,8 +80,7 @@ class FileSource:
     files: Mapping[str, Path]
 
     def identity(self, split: str) -> dict[str, Any]:
-        path = self._path(split)
-        return {"sha256": _digest(path, path.stat().st_size, path.stat().st_mtime_ns)}
+        return {"sha256": known_sha256(self._path(split))}
 
     def rows(self, split: str) -> list[Row]:
         return read_rows(self._path(split))
@@ -118,12 +116,6 @@ class BuiltinSource:
         if not path.is_file():
             raise DataError(f"task {self.task}: ships no built-in rows; use data.source=hub or data.files")
         return path
-
-
-@cache
-def _digest(path: Path, size: int, mtime_ns: int) -> str:
-    """Checksum of a file, computed once a process while size and time stay: a plan asks for it in every cell."""
-    return sha256_file(path)
 
 
 def mirror_source(dataset: Dataset) -> FileSource | None:

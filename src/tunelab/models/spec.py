@@ -15,10 +15,22 @@ from typing import Any
 
 from tunelab.data.hub import model_revision
 from tunelab.errors import ModelError
-from tunelab.files import sha256_file
+from tunelab.files import known_sha256
 
 TINY = "tiny"
-IGNORED_SUFFIXES = (".md", ".lock", ".txt.tmp")
+LOADED = (
+    "*.json",
+    "*.safetensors",
+    "pytorch_model*.bin",
+    "adapter_model*.bin",
+    "*.model",
+    "*.txt",
+    "*.tiktoken",
+    "*.jinja",
+    "additional_chat_templates/*.jinja",
+)
+"""Configuration, weights, tokenizer, chat templates and adapters, as ``from_pretrained`` looks for them."""
+NOT_LOADED = ("trainer_state.json", "all_results.json", "train_results.json", "eval_results.json")
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,6 @@ def _local(name: str, path: Path) -> ModelRef:
     if not (path / "config.json").is_file():
         raise ModelError(f"model {name!r}: {path} has no config.json, expected a folder made by save_pretrained")
     digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file() and p.suffix not in IGNORED_SUFFIXES):
-        digest.update(f"{file.relative_to(path)} {sha256_file(file)}\n".encode())
+    for file in sorted({p for pattern in LOADED for p in path.glob(pattern) if p.name not in NOT_LOADED}):
+        digest.update(f"{file.relative_to(path)} {known_sha256(file)}\n".encode())
     return ModelRef(name, str(path.resolve()), None, {"folder": digest.hexdigest()})
