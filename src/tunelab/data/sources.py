@@ -118,12 +118,37 @@ class BuiltinSource:
         return path
 
 
-def mirror_source(dataset: Dataset) -> FileSource | None:
-    """Return the mirror of a dataset, or None when ``TUNELAB_DATA`` is unset or does not hold it."""
+@dataclass(frozen=True)
+class MirrorSource:
+    """A dataset's folder in the mirror. A split that it lacks is an error: another source may have other rows."""
+
+    dataset: Dataset
+    folder: Path
+
+    def identity(self, split: str) -> dict[str, Any]:
+        return {"sha256": known_sha256(self._present(split))}
+
+    def rows(self, split: str) -> list[Row]:
+        return read_rows(self._present(split))
+
+    def path(self, split: str) -> Path:
+        """Return where the mirror keeps a split."""
+        return self.folder / f"{self.dataset.split(split)}.jsonl"
+
+    def _present(self, split: str) -> Path:
+        path = self.path(split)
+        if not path.is_file():
+            raise DataError(
+                f"mirror of {self.dataset.repo}: the split {split!r} is missing, expected {path} ({MIRROR_VARIABLE}); "
+                "add the file or set data.source to hub: auto does not leave a mirror that holds other splits"
+            )
+        return path
+
+
+def mirror_source(dataset: Dataset) -> MirrorSource | None:
+    """Return the mirror of a dataset, or None when ``TUNELAB_DATA`` is unset or holds no split of it."""
     root = os.environ.get(MIRROR_VARIABLE)
     if not root:
         return None
-    folder = Path(root) / dataset.repo / dataset.config
-    files = {name: folder / f"{hub_name}.jsonl" for name, hub_name in dataset.splits.items()}
-    present = {name: path for name, path in files.items() if path.is_file()}
-    return FileSource(present) if present else None
+    mirror = MirrorSource(dataset, Path(root) / dataset.repo / dataset.config)
+    return mirror if any(mirror.path(split).is_file() for split in dataset.splits) else None

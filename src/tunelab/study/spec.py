@@ -67,7 +67,8 @@ class Data(Strict):
     """Where rows come from and what is done about overlaps."""
 
     source: Literal["auto", "hub", "mirror", "builtin"] = Field(
-        default="auto", description="auto: the mirror in TUNELAB_DATA when it has the data set, else the hub."
+        default="auto",
+        description="auto: the mirror in TUNELAB_DATA when it has a split of the data set, else the hub.",
     )
     files: dict[str, str] = Field(default_factory=dict, description="Your own files by split: {train: my.jsonl}.")
     leaks: Literal["refuse", "drop", "report"] = Field(

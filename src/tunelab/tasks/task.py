@@ -11,10 +11,11 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from types import ModuleType
+from typing import Any, Protocol, cast
 
 from tunelab.data.readers import require_columns
 from tunelab.data.sample import Message, Sample
@@ -85,7 +86,7 @@ def find_task(name: str, folder: Path | None = None) -> Task:
     if name not in entries:
         raise StudyError(f"task: got {name!r}, expected a task{nearest(name, entries)} or FILE.py:Class")
     module, _, attribute = entries[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)()
+    return _from_module(lambda: importlib.import_module(module), attribute, f"task {name}: {module}")
 
 
 @cache
@@ -129,8 +130,7 @@ def load_samples(task: Task, split: str, source: Source | None) -> list[Sample]:
 
 def _check_texts(task: Task, sample: Sample, where: str) -> None:
     """Refuse a sample whose target is missing or whose conversation has a turn without words: a null in the data."""
-    targets: Sequence[Any] = sample.targets
-    if None in targets:
+    if None in cast(Sequence[Any], sample.targets):
         raise DataError(f"{where}: got the target None, expected a text; mend or leave out the row")
     for message in task.messages(sample):
         content: Any = message.content
@@ -165,19 +165,33 @@ def _from_file(name: str, folder: Path) -> Task:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
+    loader = spec.loader
+
+    def load() -> ModuleType:
+        sys.modules[module.__name__] = module
+        try:
+            loader.exec_module(module)
+        except BaseException:
+            del sys.modules[module.__name__]
+            raise
+        return module
+
+    return _from_module(load, attribute, f"task: {path}")
+
+
+def _from_module(load: Callable[[], ModuleType], attribute: str, where: str) -> Task:
+    """Return an instance of a module's class, whoever wrote it. Raises StudyError in one line."""
     try:
-        spec.loader.exec_module(module)
+        module = load()
     except Exception as error:
-        del sys.modules[spec.name]
-        raise StudyError(f"task: {path} cannot be imported: {_one_line(error)}") from error
+        raise StudyError(f"{where} cannot be imported: {_one_line(error)}") from error
     if not hasattr(module, attribute):
-        raise StudyError(f"task: {path} has no {attribute!r}{nearest(attribute, vars(module))}")
-    return _built(getattr(module, attribute), f"task: {path}: {attribute}")
+        raise StudyError(f"{where} has no {attribute!r}{nearest(attribute, vars(module))}")
+    return _built(getattr(module, attribute), f"{where}: {attribute}")
 
 
 def _built(kind: Any, where: str) -> Task:
-    """Return an instance of a user's class that has what a task must have."""
+    """Return an instance of a class that has what a task must have."""
     if not isinstance(kind, type):
         raise StudyError(f"{where} is {kind!r}, expected a class")
     try:
