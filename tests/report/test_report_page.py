@@ -83,6 +83,7 @@ def test_a_smoke_run_says_so_first_and_names_the_command(tmp_path):
     text = page(artifact)
     assert "SMOKE RUN – sizes are too small to conclude anything" in text
     assert "tunelab run quick --smoke" in text
+    assert "Changed by --smoke: the bundled model everywhere" in text
     assert "SMOKE RUN" in artifact.path("comparison.md").read_text()
 
 

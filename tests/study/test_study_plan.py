@@ -286,11 +286,25 @@ def test_a_sweep_over_models_compares_each_variant_with_its_own_base(tmp_path):
     }
 
 
-@pytest.mark.parametrize("field", ["data.leaks", "alpha", "hardware.micro_batch_size"])
-def test_a_sweep_over_what_a_study_has_once_is_refused(tmp_path, field):
-    values = {"data.leaks": ["drop", "report"], "alpha": [0.05, 0.1], "hardware.micro_batch_size": [1, 2]}[field]
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("data.leaks", ["drop", "report"]),
+        ("alpha", [0.05, 0.1]),
+        ("hardware.micro_batch_size", [1, 2]),
+        ("baseline", ["base", "sft_raw"]),
+    ],
+)
+def test_a_sweep_over_what_a_study_has_once_is_refused(tmp_path, field, values):
     with pytest.raises(StudyError, match=f"sweep: {field.partition('.')[0]} differs at"):
         compiled(tmp_path, put(STUDY, "sweep", {field: values}))
+
+
+@pytest.mark.parametrize(("metric", "answer"), [("numerik", "; did you mean 'numeric'?"), ("bleu", "; known: numeric")])
+def test_a_threshold_on_an_unknown_metric_is_refused_with_the_names_that_there_are(tmp_path, metric, answer):
+    with pytest.raises(StudyError) as refused:
+        compiled(tmp_path, put(STUDY, "evaluate.raw.at_least", {metric: 0.5}))
+    assert str(refused.value) == f"evaluate.raw.at_least: unknown metric {metric!r}{answer}"
 
 
 def test_smoke_is_the_same_study_at_the_size_of_a_minute(tmp_path):
@@ -308,6 +322,13 @@ def test_smoke_is_the_same_study_at_the_size_of_a_minute(tmp_path):
         (t.format, t.loss, t.lr) for t in study.train.values()
     ]
     assert (small.formats, small.mismatch, small.seeds) == (study.formats, study.mismatch, study.seeds)
+
+
+def test_smoke_puts_adapters_where_the_bundled_model_has_a_place_for_them(tmp_path):
+    lora = {"rank": 4, "targets": ["c_attn"]}
+    train = {"sft": {"format": "raw", "loss": "all", "adaptation": "lora", "lora": lora, "max_length": 9000}}
+    [entry] = smoke(only(tmp_path, changed(train=train))).train.values()
+    assert (entry.lora.targets, entry.lora.rank, entry.max_length) == ("all-linear", 4, 4096)
 
 
 def test_smoke_needs_no_data_but_the_rows_that_tasks_ship(tmp_path):

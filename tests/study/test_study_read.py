@@ -56,6 +56,7 @@ def test_an_unknown_key_is_named_with_file_path_and_nearest_key(tmp_path, path, 
         ("alpha", 1.0, "alpha: got 1.0; input should be less than 1"),
         ("study", "a/b", "study: got 'a/b'"),
         ("seeds", [], "seeds: got []"),
+        ("smoke", True, "smoke: got True, expected it nowhere in a study; use --smoke"),
     ],
 )
 def test_a_wrong_value_is_named_with_file_and_path(tmp_path, path, value, expected):
@@ -159,7 +160,8 @@ def test_a_matrix_that_does_not_name_its_entries_is_refused(tmp_path, name, matr
         ("evaluate=chat", lambda s: list(s.evaluate) == ["chat"]),
     ],
 )
-def test_an_override_reaches_every_field_and_selects_entries(tmp_path, override, read):
+def test_an_override_reaches_every_field_and_selects_entries(tmp_path, monkeypatch, override, read):
+    monkeypatch.chdir(tmp_path)
     assert read(only(tmp_path, STUDY, override))
 
 
@@ -172,6 +174,8 @@ def test_an_override_reaches_every_field_and_selects_entries(tmp_path, override,
         ("train=sft_rw", "train: 'sft_rw' matches no entry; did you mean 'sft_raw'?"),
         ("model.size=1", "'size' lies below a value that is not a mapping"),
         ("recipe.lr=[1", "expected a YAML value"),
+        ("smoke=true", "use --smoke"),
+        ("sweep.smoke=[true, false]", "use --smoke"),
     ],
 )
 def test_a_wrong_override_is_one_line(tmp_path, override, expected):

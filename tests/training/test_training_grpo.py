@@ -122,6 +122,21 @@ def train(bench):
     return run
 
 
+def test_prompts_that_leave_no_room_for_their_completions_are_refused_before_any_rollout(bench):
+    model = load_model(resolve("tiny"), "cpu", "fp32")
+    model.config.max_position_embeddings = 30
+    with pytest.raises(DataError, match=r"context: .* max_new_tokens = 16, expected at most 30 together"):
+        train_grpo(
+            job(bench, "short"),
+            bench.samples[:4],
+            find_task("arithmetic"),
+            bench.renderer,
+            model,
+            bench.renderer.tokenizer,
+        )
+    assert not (bench.root / "short" / "rollouts.jsonl").exists()
+
+
 def lines(bench, name, file="rollouts.jsonl"):
     return [json.loads(line) for line in (bench.root / name / file).read_text().splitlines()]
 

@@ -25,7 +25,7 @@ from tunelab.study.spec import Evaluate, Study, Train
 from tunelab.tasks import task as tasks
 from tunelab.tasks.identity import scorer_identity
 
-VERSIONS = {"train": 1, "generate": 1, "score": 1, "compare": 1, "report": 1}
+VERSIONS = {"train": 2, "generate": 2, "score": 1, "compare": 1, "report": 1}
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _whole(points: Sequence[tuple[str, Study]]) -> Study:
     study = points[0][1]
     formats = dict(study.formats)
     for label, point in points[1:]:
-        for name in ("data", "alpha", "hardware"):
+        for name in ("baseline", "data", "alpha", "hardware"):
             if getattr(point, name) != getattr(study, name):
                 raise StudyError(
                     f"sweep: {name} differs at {label}, expected one for the whole study; "
@@ -136,7 +136,9 @@ class _Compiler:
         model, blocked = self.model(variant.model)
         precision = self.precision(train.precision)
         rows, shots = self.rows.training_rows(variant), self.rows.shots(variant.task, fmt)
-        check = self.rows.check([rows, shots] if shots else [rows], self.rows.evaluated_rows(variant))
+        evaluated = self.rows.evaluated_rows(variant)
+        check = self.rows.check([rows], evaluated)
+        check_shots = (self.rows.check_shots(shots, evaluated),) if shots else ()
         pairs = {"pairs": self.pairs(variant, rows, check)} if train.method == "dpo" else {}
         return Step(
             kind="train",
@@ -154,7 +156,7 @@ class _Compiler:
             },
             inputs={"rows": rows, **pairs, **({"shots": shots} if shots else {})},
             circumstance={"model": model, "task": variant.task, **self.hardware()},
-            after=(check,),
+            after=(check, *check_shots),
             blocked=blocked,
         )
 
@@ -181,7 +183,7 @@ class _Compiler:
     def generate(self, cell: Cell) -> Step:
         rows = self.rows.evaluation_rows(cell.evaluation)
         shots = self.rows.shots(cell.evaluation.task, cell.evaluation.format)
-        return self.outputs(cell, rows, (self.rows.check_shots(shots, rows),) if shots else ())
+        return self.outputs(cell, rows, (self.rows.check_shots(shots, [rows]),) if shots else ())
 
     def outputs(self, cell: Cell, rows: Step, after: tuple[Step, ...]) -> Step:
         """A cell's variant answers ``rows``."""
@@ -281,7 +283,7 @@ class _Compiler:
         """Return a model's circumstance, and why it cannot be used, if it cannot."""
         if name not in self._models:
             try:
-                self._models[name] = resolve(name)
+                self._models[name] = resolve(name, self.folder)
             except ModelError as error:
                 self._models[name] = str(error)
         ref = self._models[name]

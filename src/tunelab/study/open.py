@@ -66,7 +66,11 @@ def only_trained(opened: Opened) -> Opened:
 
 
 def only_finished(opened: Opened) -> Opened:
-    """Leave only comparison and report to do: steps that are not in the store become holes."""
-    return Opened(
-        opened.compiled.without_work(lambda step: all(opened.store.find(s) for s in topological([step]))), opened.store
-    )
+    """Leave only comparison and report to do: steps that are not in the store become holes.
+
+    Raises StudyError when nothing was trained or scored yet.
+    """
+    store, compiled = opened.store, opened.compiled
+    if not any(store.find(step) for step in (*compiled.train.values(), *compiled.scores.values())):
+        raise StudyError(f"{opened.name}: has no results in {store.root} yet, expected a finished step; run it first")
+    return Opened(compiled.without_work(lambda step: all(store.find(s) for s in topological([step]))), store)

@@ -83,10 +83,10 @@ class RowsPlan:
     def evaluated_rows(self, variant: Variant) -> list[Step]:
         return unique(self.evaluation_rows(c.evaluation) for c in self.cells if c.variant.name == variant.name)
 
-    def check_shots(self, shots: Step, evaluated: Step) -> Step:
+    def check_shots(self, shots: Step, evaluated: Sequence[Step]) -> Step:
         """Worked examples are never dropped, so a scored one is refused unless the study only wants a report."""
         policy = "report" if self.study.data.leaks == "report" else "refuse"
-        return self.check([shots], [evaluated], policy)
+        return self.check([shots], evaluated, policy)
 
     def check(self, seen: Sequence[Step], evaluated: Sequence[Step], policy: str | None = None) -> Step:
         """The leak check between rows that a model sees (training, worked examples) and rows it is scored on."""

@@ -67,7 +67,8 @@ class Data(Strict):
     """Where rows come from and what is done about overlaps."""
 
     source: Literal["auto", "hub", "mirror", "builtin"] = Field(
-        default="auto", description="auto: the mirror in TUNELAB_DATA when it has the data set, else the hub."
+        default="auto",
+        description="auto: the mirror in TUNELAB_DATA when it has a split of the data set, else the hub.",
     )
     files: dict[str, str] = Field(default_factory=dict, description="Your own files by split: {train: my.jsonl}.")
     leaks: Literal["refuse", "drop", "report"] = Field(
@@ -121,7 +122,7 @@ class Study(Strict):
     sweep: dict[str, list[Any]] = Field(
         default_factory=dict, description="Crosses any field: {recipe.lr: [1e-5, 1e-4]} or {model: [a, b]}."
     )
-    smoke: bool = Field(default=False, description="Set by --smoke: tiny model, few rows, few steps.")
+    smoke: bool = Field(default=False, description="Set by --smoke and by nothing else.")
 
     @model_validator(mode="after")
     def _names_exist(self) -> Study:

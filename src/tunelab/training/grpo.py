@@ -25,6 +25,7 @@ from tunelab.files import read_lines
 from tunelab.formats.renderer import Renderer
 from tunelab.generation.local import stop_ids
 from tunelab.generation.vllm import sampling
+from tunelab.models.context import refuse_long_prompts
 from tunelab.tasks.task import Task
 from tunelab.training.job import Job, arguments, carry_out
 from tunelab.training.recipe import Recipe
@@ -56,6 +57,7 @@ def train_grpo(
     budget = job.recipe.grpo.max_new_tokens or task.max_new_tokens
     longest = max(len(question.ids) for question in rollouts.questions.values()) + budget
     engine = vllm_config(longest, stop_ids(model, renderer)) if job.hardware.rollouts == "vllm" else None
+    refuse_long_prompts({i: len(q.ids) for i, q in rollouts.questions.items()}, budget, model.config)
 
     def build(trainable: Any) -> GRPOTrainer:
         datasets.disable_progress_bars()

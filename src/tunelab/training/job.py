@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from transformers import PreTrainedModel, PrinterCallback, set_seed
 
+from tunelab.errors import StudyError
 from tunelab.training.checkpoints import keep_checkpoints, last_checkpoint
 from tunelab.training.progress import Progress, last_metrics, plain
 from tunelab.training.recipe import Recipe
@@ -117,6 +118,7 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe) -> tuple[Any, str]:
     from peft import LoraConfig, get_peft_model
 
     lora = recipe.lora
+    refuse_unknown_targets(model, lora.targets)
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=lora.rank,
@@ -131,3 +133,23 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe) -> tuple[Any, str]:
             digest.update(name.encode())
             digest.update(weight.detach().float().cpu().numpy().tobytes())
     return wrapped, digest.hexdigest()
+
+
+def refuse_unknown_targets(model: PreTrainedModel, targets: str | tuple[str, ...]) -> None:
+    """Raise StudyError for a declared target that names no module: PEFT is content when one of them does."""
+    if isinstance(targets, str):
+        return
+    adaptable = [name for name, module in model.named_modules() if is_adaptable(module)]
+    unknown = [target for target in targets if not any(f".{name}".endswith(f".{target}") for name in adaptable)]
+    if unknown:
+        known = sorted({name.rpartition(".")[2] for name in adaptable})
+        raise StudyError(
+            f"lora.targets: got {', '.join(unknown)}, expected modules of this {model.config.model_type} model: "
+            f"{', '.join(known)}; use these or all-linear"
+        )
+
+
+def is_adaptable(module: Any) -> bool:
+    """Say whether an adapter can be put on a module: it has no parts, and a weight that is a matrix or larger."""
+    weight = getattr(module, "weight", None)
+    return weight is not None and weight.dim() > 1 and next(module.children(), None) is None

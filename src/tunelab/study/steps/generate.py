@@ -15,7 +15,8 @@ from tunelab.formats.renderer import Renderer
 from tunelab.generation.batches import plan_batches, run_batches
 from tunelab.generation.decoding import Decoding, Request
 from tunelab.generation.local import LocalGenerator
-from tunelab.models.load import load_model, load_tokenizer
+from tunelab.models.context import refuse_long_prompts
+from tunelab.models.load import load_config, load_model, load_tokenizer
 from tunelab.models.spec import ModelRef
 from tunelab.study.steps.rows import read_samples, read_shots
 from tunelab.tasks.task import Task, find_task
@@ -31,6 +32,7 @@ def run(context: StepContext) -> None:
     renderer = Renderer(load_tokenizer(ref), Format(**settings["format"]), read_shots(task, context.inputs))
     decoding = Decoding(**settings["decoding"])
     requests = make_requests(read_samples(context.inputs["rows"]), task, renderer, decoding.samples)
+    refuse_long_prompts({r.id: len(r.ids) for r in requests}, decoding.max_new_tokens, load_config(ref))
     batches = plan_batches(requests, circumstance["hardware"]["generation_batch_size"])
     path = context.directory / OUTPUTS
     owed = unfinished(batches, path)
