@@ -9,6 +9,7 @@ from scipy.stats import t
 from statsmodels.stats.proportion import proportion_confint
 
 from tunelab.stats import mean_t
+from tunelab.stats.means import Mean, mean_bounds
 
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=40)
 
@@ -119,3 +120,27 @@ def test_missing_scores_are_counted_in_the_message():
 def test_labels_of_another_length_are_refused():
     with pytest.raises(ValueError, match=r"clusters: got shape \(2,\), expected \(3,\)"):
         mean_t([0.1, 0.2, 0.3], clusters=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("value", "span", "expected"),
+    [
+        (0.95, (0.0, 1.0), (0.75, 1.0)),
+        (0.05, (0.0, 1.0), (0.0, 0.25)),
+        (-0.9, (-1.0, 1.0), (-1.0, -0.7)),
+        (0.5, (0.0, 1.0), (0.3, 0.7)),
+        (95.0, (0.0, 100.0), (94.8, 95.2)),
+        (99.9, (0.0, 100.0), (99.7, 100.1)),
+    ],
+)
+def test_shares_do_not_leave_their_range_and_other_scales_are_not_clipped(value, span, expected):
+    bounds = mean_bounds(Mean(value, se=0.2 / t.ppf(0.975, 30), df=30, units=31), span, confidence=0.95)
+    assert bounds == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("wrong", [1, 2, 3])
+def test_a_mean_near_the_top_is_clipped_at_one_and_keeps_its_lower_end(wrong):
+    values = np.array([0.0] * wrong + [1.0] * (20 - wrong))
+    interval, half = mean_t(values), t.ppf(0.975, 19) * values.std(ddof=1) / np.sqrt(20)
+    assert interval.high == min(1.0, values.mean() + half) <= 1
+    assert interval.low == pytest.approx(values.mean() - half)

@@ -68,7 +68,7 @@ def test_clustered_difference_equals_ols_with_cluster_robust_covariance(kind):
     result = paired_difference(a, b, clusters=groups)
     assert (result.se, result.p_value, result.df) == pytest.approx((fit.bse[0], fit.pvalues[0], 14))
     assert (result.low, result.high) == pytest.approx(tuple(fit.conf_int()[0]))
-    assert result.test == "paired_t"
+    assert result.test == "clustered_t"
 
 
 def test_pairing_finds_a_difference_that_overlapping_intervals_hide():
@@ -167,6 +167,7 @@ def test_contrast_respects_clusters():
     fit = sm.OLS(weights @ scores, np.ones(40)).fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
     result = contrast(scores, weights, clusters=groups)
     assert (result.se, result.p_value) == pytest.approx((fit.bse[0], fit.pvalues[0]))
+    assert result.test == "clustered_t"
 
 
 def test_contrast_without_spread_is_bounded_by_what_the_weights_allow():

@@ -10,8 +10,9 @@ from study_files import STUDY, changed, opened
 from tunelab.scoring.aggregate import summarise
 from tunelab.scoring.score import Metric, Outcome, Score
 from tunelab.study.cells import cells, describe_cell
-from tunelab.study.comparison import Scored, compare
+from tunelab.study.comparison import compare
 from tunelab.study.effects import effects
+from tunelab.study.scored import Scored
 
 BINARY, GRADED = Metric("m"), Metric("m", binary=False)
 
@@ -165,8 +166,8 @@ def test_matched_minus_mismatched_is_the_sum_by_hand(tmp_path):
     ("effect", "place", "high", "low"),
     [
         ("loss: completion - all", 2, "completion", "all"),
-        ("training format: raw - chat", 0, "raw", "chat"),
-        ("evaluation format: raw - chat", 1, "raw", "chat"),
+        ("training format: chat - raw", 0, "chat", "raw"),
+        ("evaluation format: chat - raw", 1, "chat", "raw"),
     ],
 )
 def test_a_main_effect_is_the_difference_of_means(tmp_path, effect, place, high, low):
@@ -198,7 +199,7 @@ def test_recipes_that_differ_in_more_than_a_factor_show_no_effect_of_it(tmp_path
 
 def test_settings_that_are_no_factor_show_no_effect(tmp_path):
     train = {f"lr{n}": {"format": "chat", "loss": "all", "lr": n / 10} for n in (1, 2)}
-    assert set(crossed(tmp_path, train=train, seeds=[0, 1])[0]) == {"evaluation format: raw - chat"}
+    assert set(crossed(tmp_path, train=train, seeds=[0, 1])[0]) == {"evaluation format: chat - raw"}
 
 
 def test_the_effect_of_adapters_is_shown_against_full_training(tmp_path):

@@ -1,24 +1,30 @@
 """Honest statistics for comparing variants: pure functions on arrays, no files, no models.
 
-    one score         wilson · clopper_pearson · mean_t · bootstrap_statistic · bounds_with_missing · threshold
-    two variants      paired_difference · bootstrap_difference · verdict · flip_rate
+    one score         wilson · clopper_pearson · mean_t · bounds_with_missing · threshold
+    two variants      paired_difference · verdict · flip_rate
+    corpus metrics    corpus_interval · paired_corpus_difference · bootstrap_statistic · bootstrap_difference
     many              holm · benjamini_hochberg
     factors           main_effects · interaction → contrast
     several seeds     seed_mean · seed_difference · between_seed_sd
-    before running    minimum_detectable_effect · minimum_detectable_mean · items_needed
+    before running    minimum_detectable_effect · items_needed, and _mean for graded scores
 
 Every distribution is scipy's or statsmodels'. Scores are finite floats, one per item, in the same item order
 for all variants; shares run from 0 to 1. What is wrong raises ``ValueError``, and no result is NaN.
 """
 
 from tunelab.stats.agreement import flip_rate
-from tunelab.stats.bootstrap import bootstrap_difference, bootstrap_statistic
+from tunelab.stats.bootstrap import (
+    bootstrap_difference,
+    bootstrap_statistic,
+    corpus_interval,
+    paired_corpus_difference,
+)
 from tunelab.stats.factors import interaction, main_effects
 from tunelab.stats.intervals import Interval, bounds_with_missing, clopper_pearson, wilson
 from tunelab.stats.means import mean_t
 from tunelab.stats.multiple import benjamini_hochberg, holm
 from tunelab.stats.paired import Estimate, Paired, contrast, mcnemar_exact, paired_difference
-from tunelab.stats.power import items_needed, minimum_detectable_effect, minimum_detectable_mean
+from tunelab.stats.power import items_needed, items_needed_mean, minimum_detectable_effect, minimum_detectable_mean
 from tunelab.stats.seeds import between_seed_sd, seed_difference, seed_mean
 from tunelab.stats.verdict import ThresholdVerdict, Verdict, threshold, verdict
 
@@ -35,15 +41,18 @@ __all__ = [
     "bounds_with_missing",
     "clopper_pearson",
     "contrast",
+    "corpus_interval",
     "flip_rate",
     "holm",
     "interaction",
     "items_needed",
+    "items_needed_mean",
     "main_effects",
     "mcnemar_exact",
     "mean_t",
     "minimum_detectable_effect",
     "minimum_detectable_mean",
+    "paired_corpus_difference",
     "paired_difference",
     "seed_difference",
     "seed_mean",

@@ -1,7 +1,9 @@
 """The bootstrap over items, for metrics that are not a mean over items: BLEU, F1 over a whole task.
 
-A statistic is a function of an index array: it recomputes the metric on those items, repeats included. For a
-difference of two variants it indexes both with the same array, so the pairing survives.
+Most corpus metrics are functions of sums over items (true positives; n-gram matches and lengths). ``corpus_interval``
+takes those parts: a replicate is then a weighted sum, and thousands cost a matrix product. A statistic that is no
+function of sums takes an index array and recomputes itself on those items, repeats included. A difference of two
+variants draws the same items for both, so the pairing survives.
 The replicates give the standard error; the interval is the estimate plus and minus t standard errors, which
 always holds the estimate and is symmetric under swapping two variants, as percentiles are not.
 """
@@ -9,16 +11,23 @@ always holds the estimate and is symmetric under swapping two variants, as perce
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from tunelab.stats.arrays import FloatArray, IndexArray, cluster_codes
+from tunelab.stats.arrays import FloatArray, IndexArray, cluster_codes, finite
 from tunelab.stats.intervals import Interval
 from tunelab.stats.means import ROUNDING, Mean, mean_bounds, p_against_zero
 from tunelab.stats.paired import Estimate
 
 Statistic = Callable[[IndexArray], float]
+Drawn = TypeVar("Drawn")
+Total = Callable[[FloatArray], float]
+"""From the sums of the parts, shape (parts,), to the value of the metric."""
+
+DRAWN_AT_ONCE = 1 << 22
+"""Units drawn in one array: 32 MiB, whatever the number of items."""
 
 
 def bootstrap_statistic(
@@ -34,9 +43,7 @@ def bootstrap_statistic(
     clusters are drawn, and t has C-1 degrees of freedom. The same seed gives the same interval.
     Raises ValueError for fewer than two replicates, no items, or a metric that is not finite on some draw.
     """
-    mean = _bootstrap(statistic, n_items, seed, replicates, clusters)
-    low, high = mean_bounds(mean, (min(0.0, mean.value), max(1.0, mean.value)), confidence=0.95)
-    return Interval(mean.value, low, high, n=n_items, method="bootstrap", se=mean.se)
+    return _interval(_bootstrap(statistic, n_items, seed, replicates, clusters), n_items)
 
 
 def bootstrap_difference(
@@ -50,36 +57,112 @@ def bootstrap_difference(
 
     The p-value is t's, on the bootstrap standard error. Raises ValueError as ``bootstrap_statistic`` does.
     """
-    mean = _bootstrap(statistic, n_items, seed, replicates, clusters)
+    return _difference(_bootstrap(statistic, n_items, seed, replicates, clusters), n_items)
+
+
+def corpus_interval(
+    parts: npt.ArrayLike, total: Total, clusters: npt.ArrayLike | None = None, seed: int = 0, replicates: int = 2000
+) -> Interval:
+    """95 % interval of ``total(sum of parts over items)`` by the bootstrap (Efron 1979).
+
+    ``parts`` has shape (items, parts). A mean is the case of the parts (score, 1) and the quotient of their sums.
+    SE is the standard deviation of the replicates times sqrt(C/(C-1)), C being the items or, with ``clusters``
+    of shape (items,), the clusters that are drawn whole; t has C-1 degrees of freedom.
+    Raises ValueError for NaN, other shapes, fewer than two replicates, or a metric that is not finite on some draw.
+    """
+    table = finite(parts, "parts", ndim=2)
+    return _interval(_corpus([table], total, seed, replicates, clusters), len(table))
+
+
+def paired_corpus_difference(
+    parts_a: npt.ArrayLike,
+    parts_b: npt.ArrayLike,
+    total: Total,
+    clusters: npt.ArrayLike | None = None,
+    seed: int = 0,
+    replicates: int = 2000,
+) -> Estimate:
+    """Metric of a minus metric of b on the same items, with a 95 % interval and a two-sided p-value from t.
+
+    Both have shape (items, parts), the same items in the same order; each replicate draws the same items of both.
+    Raises ValueError as ``corpus_interval`` does, and for shapes that differ.
+    """
+    first, second = finite(parts_a, "parts_a", ndim=2), finite(parts_b, "parts_b", ndim=2)
+    if first.shape != second.shape:
+        raise ValueError(
+            f"paired parts: got shapes {first.shape} and {second.shape}, expected the same items and parts; "
+            "pair them by sample id first"
+        )
+    return _difference(_corpus([first, second], total, seed, replicates, clusters), len(first))
+
+
+def _interval(mean: Mean, n: int) -> Interval:
+    low, high = mean_bounds(mean, (min(0.0, mean.value), max(1.0, mean.value)), confidence=0.95)
+    return Interval(mean.value, low, high, n=n, method="bootstrap", se=mean.se)
+
+
+def _difference(mean: Mean, n: int) -> Estimate:
     low, high = mean_bounds(mean, (min(-1.0, mean.value), max(1.0, mean.value)), confidence=0.95)
     test = "sign_exact" if mean.se == 0 else "bootstrap_t"
-    return Estimate(mean.value, low, high, p_against_zero(mean), n_items, mean.se, mean.df, test)
+    return Estimate(mean.value, low, high, p_against_zero(mean), n, mean.se, mean.df, test)
+
+
+def _corpus(tables: list[FloatArray], total: Total, seed: int, replicates: int, clusters: npt.ArrayLike | None) -> Mean:
+    """Metric of the first table, less that of the second if there is one; the tables share items."""
+    _check_replicates(replicates)
+    codes, units = cluster_codes(clusters, len(tables[0]))
+    sums = [np.stack([np.bincount(codes, weights=part, minlength=units) for part in table.T]) for table in tables]
+    drawn = [np.empty((replicates, len(part_sums))) for part_sums in sums]
+    rng, at_once = np.random.default_rng(seed), max(1, DRAWN_AT_ONCE // units)
+    for start in range(0, replicates, at_once):
+        counts = _counts(rng, min(at_once, replicates - start), units)
+        for kept, part_sums in zip(drawn, sums, strict=True):
+            kept[start : start + at_once] = counts @ part_sums.T
+    value = sum(s * _value(total, t.sum(axis=0), "all items") for s, t in zip((1, -1), tables, strict=False))
+    draws = np.zeros(replicates)
+    for sign, kept in zip((1, -1), drawn, strict=False):
+        draws += sign * np.array([_value(total, row, f"replicate {i}") for i, row in enumerate(kept)])
+    return _summary(float(value), draws * np.sqrt(units / max(units - 1, 1)), units)
+
+
+def _counts(rng: np.random.Generator, replicates: int, units: int) -> FloatArray:
+    """How often each replicate draws each unit, shape (replicates, units)."""
+    places = rng.integers(units, size=(replicates, units)) + units * np.arange(replicates)[:, None]
+    return np.bincount(places.ravel(), minlength=replicates * units).reshape(replicates, units).astype(np.float64)
 
 
 def _bootstrap(statistic: Statistic, n_items: int, seed: int, replicates: int, clusters: npt.ArrayLike | None) -> Mean:
     if n_items < 1:
         raise ValueError(f"n_items: got {n_items}, expected at least one item")
-    if replicates < 2:
-        raise ValueError(f"replicates: got {replicates}, expected at least 2; 1000 is usual")
+    _check_replicates(replicates)
     codes, units = cluster_codes(clusters, n_items)
     members = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
     rng = np.random.default_rng(seed)
-    value = _finite_value(statistic, np.arange(n_items, dtype=np.intp), "all items")
+    value = _value(statistic, np.arange(n_items, dtype=np.intp), "all items")
     draws: FloatArray = np.empty(replicates)
     for i in range(replicates):
         chosen = rng.integers(units, size=units)
         indices = chosen if clusters is None else np.concatenate([members[c] for c in chosen])
-        draws[i] = _finite_value(statistic, indices.astype(np.intp), f"replicate {i}")
+        draws[i] = _value(statistic, indices.astype(np.intp), f"replicate {i}")
+    return _summary(value, draws, units)
+
+
+def _summary(value: float, draws: FloatArray, units: int) -> Mean:
     se = float(draws.std(ddof=1))
     spread = se > ROUNDING * float(np.abs(draws).max())
     return Mean(value, se if spread else 0.0, df=units - 1, units=units)
 
 
-def _finite_value(statistic: Statistic, indices: IndexArray, where: str) -> float:
-    value = float(statistic(indices))
+def _value(metric: Callable[[Drawn], float], drawn: Drawn, where: str) -> float:
+    value = float(metric(drawn))
     if not np.isfinite(value):
         raise ValueError(
             f"statistic: got {value} on {where}, expected a finite metric; "
             "define it for samples that lack a class (F1 without positives is 0)"
         )
     return value
+
+
+def _check_replicates(replicates: int) -> None:
+    if replicates < 2:
+        raise ValueError(f"replicates: got {replicates}, expected at least 2; 2000 is usual")

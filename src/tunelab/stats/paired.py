@@ -32,7 +32,7 @@ class Paired:
     p_value: float
     """Two-sided, before any adjustment for other comparisons."""
     n: int
-    test: Literal["mcnemar_exact", "paired_t", "sign_exact"]
+    test: Literal["mcnemar_exact", "paired_t", "clustered_t", "sign_exact"]
     """``sign_exact``: all items (or cluster means) differ by the same amount, so t is undefined."""
     b: int
     """Items on which a scored higher."""
@@ -55,7 +55,7 @@ class Estimate:
     n: int
     se: float
     df: float
-    test: Literal["contrast_t", "sign_exact", "bootstrap_t", "seed_bootstrap_t"]
+    test: Literal["contrast_t", "clustered_t", "sign_exact", "bootstrap_t", "seed_bootstrap_t"]
 
 
 def paired_difference(
@@ -72,7 +72,8 @@ def paired_difference(
     low, high = mean_bounds(mean, _contrast_range(scores, np.array([1.0, -1.0])), confidence)
     wins, losses = int(np.sum(scores[0] > scores[1])), int(np.sum(scores[0] < scores[1]))
     right_or_wrong = bool(np.all((scores == 0) | (scores == 1)))
-    exact = right_or_wrong and clusters is None
+    grouped = clusters is not None
+    exact = right_or_wrong and not grouped
     n = scores.shape[1]
     return Paired(
         difference=mean.value,
@@ -80,7 +81,7 @@ def paired_difference(
         high=high,
         p_value=mcnemar_exact(wins, losses) if exact else p_against_zero(mean),
         n=n,
-        test="mcnemar_exact" if exact else "sign_exact" if mean.se == 0 else "paired_t",
+        test="mcnemar_exact" if exact else "sign_exact" if mean.se == 0 else "clustered_t" if grouped else "paired_t",
         b=wins,
         c=losses,
         discordant=(wins + losses) / n,
@@ -115,7 +116,7 @@ def contrast(
         raise ValueError(f"weights: got a sum of {per_cell.sum():g}, expected 0 with some not 0")
     mean = _contrast_mean(table, per_cell, clusters)
     low, high = mean_bounds(mean, _contrast_range(table, per_cell), confidence)
-    test = "sign_exact" if mean.se == 0 else "contrast_t"
+    test = "sign_exact" if mean.se == 0 else "contrast_t" if clusters is None else "clustered_t"
     return Estimate(mean.value, low, high, p_against_zero(mean), table.shape[1], mean.se, mean.df, test)
 
 

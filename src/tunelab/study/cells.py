@@ -15,6 +15,7 @@ from typing import Any
 from tunelab.errors import StudyError
 from tunelab.formats.format import Format
 from tunelab.study.spec import Evaluate, Study, Train
+from tunelab.training.recipe import OF_METHOD
 
 BASE = "base"
 
@@ -161,11 +162,15 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
         "at_least": cell.evaluation.settings.at_least,
         "seed": cell.variant.seed if train else None,
         "others": _other_settings(cell),
+        "templates": {
+            "train_format": cell.variant.format.template if cell.variant.format else None,
+            "eval_format": cell.evaluation.format.template,
+        },
         "factors": {
             "model": cell.variant.model,
             "method": train.method if train else None,
             "adaptation": train.adaptation if train else None,
-            "loss": train.loss if train else None,
+            "loss": train.loss if train and OF_METHOD[train.method] == "loss" else None,
             "train_format": train.format if train else None,
             "eval_format": cell.evaluation.settings.format,
         },
@@ -173,7 +178,7 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
 
 
 def _other_settings(cell: Cell) -> dict[str, Any]:
-    """Return the settings that are no factor and must be equal where all else is said to be equal."""
+    """Return the settings that are no factor: to be equal where all else is said to be equal."""
     asked = cell.evaluation.settings.model_dump(mode="json", exclude={"format", "at_least"})
     if cell.variant.train is None:
         return {"evaluation": asked}

@@ -4,12 +4,16 @@ A study is seldom fully crossed: one recipe has both losses, another has one. An
 the cells where all else is equal: for each combination of the other factors in which every level occurs, level
 minus reference, averaged over those combinations. A factor for which there is no such combination has no effect
 to show, and none is shown.
+
+Methods cannot agree in their hyperparameters: a learning rate that suits one ruins another. A level of the factor
+``method`` is therefore the method with its own recipe; only what is no part of a recipe is held equal. Where one
+method has several recipes in a combination, their mean stands for it, and ``meaning`` says so.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -19,80 +23,148 @@ import numpy.typing as npt
 from tunelab.stats import interaction, main_effects
 
 Factors = Mapping[str, str | None]
-NO_FACTORS = ("seed", "others")
+NO_FACTORS = ("seed", "evaluation", "train_task", "recipe")
 """What must be equal in a pair of cells and is no factor itself."""
-PAIRED_FORMATS = ("train_format", "eval_format")
+OWN = {"method": ("loss", "recipe")}
+"""What belongs to a level of a factor, so that it cannot be held equal when the factor varies."""
+ORDER = {"method": ("sft", "grpo", "dpo"), "adaptation": ("full", "lora"), "loss": ("all", "completion")}
+"""Levels from the usual to the special: of two, the first is the reference."""
+FORMATS = ("train_format", "eval_format")
+PANEL = ("model", "method", "adaptation")
+"""What tells the panels of an interaction apart; recipes, losses and seeds are averaged within one."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """A contrast: ``weights`` has one entry per cell and sums to 0."""
+    """A contrast: ``weights`` has one entry per cell and sums to 0; ``levels`` are what is taken minus what."""
 
     name: str
     factors: tuple[str, ...]
+    levels: tuple[str, str]
     meaning: str
     weights: npt.NDArray[np.float64]
 
 
-def effects(cells: Sequence[Factors]) -> list[Effect]:
-    """Return the main effect of each factor that varies, and matched minus mismatched formats."""
-    varying = [f for f in cells[0] if f not in NO_FACTORS and len({c[f] for c in cells}) > 1] if cells else []
-    found = [effect for factor in varying for effect in _main(cells, factor)]
-    if set(PAIRED_FORMATS) <= set(varying):
-        found += _matched(cells)
+@dataclass(frozen=True)
+class Corner:
+    """The cells, by index, of one training format under one evaluation format, with what names their panel."""
+
+    panel: Mapping[str, str]
+    train_format: str
+    eval_format: str
+    cells: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The cells of one level, or one pair of levels, in one combination of the other factors."""
+
+    levels: Mapping[str, str]
+    rest: str
+    cells: Sequence[int]
+
+
+def effects(cells: Sequence[Factors], plain: Collection[str] = ()) -> list[Effect]:
+    """Return the main effect of each factor that varies, and matched minus mismatched formats.
+
+    ``plain`` names the formats without a template: of two formats such a one is the reference.
+    """
+    found = [effect for factor in _varying(cells) for effect in _main(cells, factor, plain)]
+    return found + _matched(cells)
+
+
+def corners(cells: Sequence[Factors], plain: Collection[str] = ()) -> list[Corner]:
+    """Return what an interaction plot of the formats shows: the cells that matched minus mismatched is made of.
+
+    Formats without a template come first, panels in the order of the cells.
+    """
+    grouped: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+    for place in _crossed(cells, plain):
+        for i in place.cells:
+            grouped[tuple(str(cells[i].get(name)) for name in (*PANEL, *FORMATS))].append(i)
+    return [
+        Corner(dict(zip(PANEL, key, strict=False)), key[-2], key[-1], tuple(members))
+        for key, members in grouped.items()
+    ]
+
+
+def _varying(cells: Sequence[Factors]) -> list[str]:
+    return [f for f in cells[0] if f not in NO_FACTORS and len(_levels(cells, f)) > 1] if cells else []
+
+
+def _levels(cells: Sequence[Factors], factor: str, plain: Collection[str] = ()) -> list[str]:
+    """Return a factor's levels, references first; a cell in which the factor means nothing has none."""
+    order = plain if factor in FORMATS else ORDER.get(factor, ())
+    ranks = {level: rank for rank, level in enumerate(order)}
+    found = dict.fromkeys(level for c in cells if (level := c.get(factor)) is not None)
+    return sorted(found, key=lambda level: ranks.get(level, len(ranks)))
+
+
+def _main(cells: Sequence[Factors], factor: str, plain: Collection[str]) -> list[Effect]:
+    found: list[Effect] = []
+    for first, second in combinations(_levels(cells, factor, plain), 2):
+        places = _complete(cells, (factor,), [{factor: first}, {factor: second}])
+        if places:
+            design = [{factor: place.levels[factor], "rest": place.rest} for place in places]
+            [(name, weights)] = main_effects(design, factor, reference=first).items()
+            spread = _spread(weights, places, len(cells))
+            meaning = _meaning(factor, places)
+            found.append(Effect(f"{_words(factor)}: {name}", (factor,), (second, first), meaning, spread))
     return found
 
 
-def _main(cells: Sequence[Factors], factor: str) -> list[Effect]:
-    found: dict[str, Effect] = {}
-    levels = list(dict.fromkeys(str(c[factor]) for c in cells))
-    for first, second in combinations(levels, 2):
-        kept = _complete(cells, (factor,), [{factor: first}, {factor: second}])
-        if not kept:
-            continue
-        design = [{factor: str(cells[i][factor]), "rest": _rest(cells[i], (factor,))} for i in kept]
-        for name, weights in main_effects(design, factor, reference=first).items():
-            meaning = f"mean over {len(kept) // 2} pairs of cells that differ in {_words(factor)} only"
-            found[name] = Effect(f"{_words(factor)}: {name}", (factor,), meaning, _spread(weights, kept, len(cells)))
-    return list(found.values())
+def _meaning(factor: str, places: Sequence[_Place]) -> str:
+    if factor not in OWN:
+        return f"mean over {len(places) // 2} pairs of cells that differ in {_words(factor)} only"
+    text = f"mean over {len(places) // 2} pairs that agree in all but the {factor} and its own recipe"
+    for level in dict.fromkeys(place.levels[factor] for place in places):
+        counts = sorted({len(place.cells) for place in places if place.levels[factor] == level})
+        if counts[-1] > 1:
+            text += f"; {level} is the mean of its {' to '.join(map(str, counts))} recipes"
+    return text
 
 
 def _matched(cells: Sequence[Factors]) -> list[Effect]:
     """Matched minus mismatched over the formats that occur on both sides."""
-    train, evaluation = PAIRED_FORMATS
-    both = sorted({str(c[train]) for c in cells} & {str(c[evaluation]) for c in cells})
+    places = _crossed(cells)
+    if not places:
+        return []
+    weights = interaction([{**place.levels, "rest": place.rest} for place in places], *FORMATS)
+    meaning = "training and evaluation in the same format, minus in different ones"
+    spread = _spread(weights, places, len(cells))
+    return [Effect("formats: matched - mismatched", FORMATS, ("matched", "mismatched"), meaning, spread)]
+
+
+def _crossed(cells: Sequence[Factors], plain: Collection[str] = ()) -> list[_Place]:
+    """Return the complete crossings of the formats that occur on both sides; empty where there is none."""
+    train, evaluation = FORMATS
+    both = [level for level in _levels(cells, train, plain) if level in _levels(cells, evaluation)]
     if len(both) < 2:
         return []
-    kept = _complete(cells, PAIRED_FORMATS, [{train: a, evaluation: b} for a in both for b in both])
-    if not kept:
-        return []
-    design = [
-        {train: str(cells[i][train]), evaluation: str(cells[i][evaluation]), "rest": _rest(cells[i], PAIRED_FORMATS)}
-        for i in kept
-    ]
-    weights = interaction(design, train, evaluation)
-    meaning = "training and evaluation in the same format, minus in different ones"
-    return [Effect("formats: matched - mismatched", PAIRED_FORMATS, meaning, _spread(weights, kept, len(cells)))]
+    return _complete(cells, FORMATS, [{train: a, evaluation: b} for a in both for b in both])
 
 
-def _complete(cells: Sequence[Factors], factors: Sequence[str], wanted: Sequence[Mapping[str, str]]) -> list[int]:
-    """Return the cells, by index, of every combination of the other factors that has each wanted level just once."""
-    groups: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+def _complete(cells: Sequence[Factors], factors: tuple[str, ...], wanted: Sequence[Mapping[str, str]]) -> list[_Place]:
+    """Return the places of every combination of the other factors that has each wanted one.
+
+    Each must hold one cell: two that differ in nothing known are no pair. Only recipes of a method may be several.
+    """
+    groups: defaultdict[str, list[list[int]]] = defaultdict(lambda: [[] for _ in wanted])
+    free = {*factors, *(name for factor in factors for name in OWN.get(factor, ()))}
     for index, cell in enumerate(cells):
         for slot, levels in enumerate(wanted):
-            if all(str(cell[f]) == level for f, level in levels.items()):
-                groups[_rest(cell, factors)].append((slot, index))
-    once = list(range(len(wanted)))
-    return [i for group in groups.values() if sorted(s for s, _ in group) == once for _, i in group]
+            if all(cell.get(f) == level for f, level in levels.items()):
+                groups[repr(sorted((k, v) for k, v in cell.items() if k not in free))][slot].append(index)
+    several = len(free) > len(factors)
+    whole = {rest: slots for rest, slots in groups.items() if all(len(s) == 1 or (several and s) for s in slots)}
+    return [_Place(levels, rest, slot) for rest, s in whole.items() for levels, slot in zip(wanted, s, strict=True)]
 
 
-def _rest(cell: Factors, factors: Sequence[str]) -> str:
-    return repr(sorted((k, v) for k, v in cell.items() if k not in factors))
-
-
-def _spread(weights: npt.NDArray[np.float64], kept: Sequence[int], n: int) -> npt.NDArray[np.float64]:
+def _spread(weights: npt.NDArray[np.float64], places: Sequence[_Place], n: int) -> npt.NDArray[np.float64]:
+    """Give each cell its share of its place's weight."""
     spread = np.zeros(n)
-    spread[list(kept)] = weights
+    for weight, place in zip(weights, places, strict=True):
+        spread[list(place.cells)] = weight / len(place.cells)
     return spread
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunelab.engine.plan import Plan, Status, plan, topological
+from tunelab.engine.plan import Plan, Status, plan, settled
 from tunelab.engine.step import Step
 from tunelab.engine.store import Store
 from tunelab.errors import StudyError
@@ -73,4 +73,6 @@ def only_finished(opened: Opened) -> Opened:
     store, compiled = opened.store, opened.compiled
     if not any(store.find(step) for step in (*compiled.train.values(), *compiled.scores.values())):
         raise StudyError(f"{opened.name}: has no results in {store.root} yet, expected a finished step; run it first")
-    return Opened(compiled.without_work(lambda step: all(store.find(s) for s in topological([step]))), store)
+    made = {**compiled.compare.inputs, **compiled.report.inputs}
+    made.pop("compare")
+    return Opened(compiled.without_work(*settled(made.values(), store)), store)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tunelab.canonical import canonical
 from tunelab.engine.context import StepContext
 from tunelab.files import read_json, read_lines, write_json
-from tunelab.study.comparison import Scored, compare
+from tunelab.study.comparison import compare
+from tunelab.study.scored import Scored
 from tunelab.study.steps.score import SCORES, read_scores
 
 COMPARISON = "comparison.json"
@@ -17,11 +18,13 @@ def run(context: StepContext) -> None:
     for cell in context.settings["cells"]:
         artifact = context.inputs.get(cell["cell"])
         if artifact is not None:
+            rows = read_lines(artifact.path(SCORES))
             scored[cell["cell"]] = Scored(
                 cell=cell,
-                scores=read_scores(read_lines(artifact.path(SCORES))),
+                scores=read_scores(rows),
                 summary=read_json(artifact.path("summary.json")),
                 scorer=canonical(artifact.record.settings["scorer"]),
+                clusters={row["id"]: row["cluster"] for row in rows if "cluster" in row},
             )
     result = compare(scored, context.settings["alpha"])
     result["holes"] = [c["cell"] for c in context.settings["cells"] if c["cell"] not in scored]
