@@ -12,6 +12,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,17 @@ def sha256_file(path: Path) -> str:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def known_sha256(path: Path) -> str:
+    """Return a file's sha256, computed once a process while its size and time of change stay."""
+    stat = path.stat()
+    return _known(path.resolve(), stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _known(path: Path, size: int, mtime_ns: int) -> str:
+    return sha256_file(path)
 
 
 def disk_full(error: BaseException) -> bool:

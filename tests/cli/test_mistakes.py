@@ -31,6 +31,25 @@ def test_a_place_that_cannot_be_used_is_one_line(tunelab):
     assert only_line(tunelab("score", "arithmetic", name), 1) == f"tunelab: {name}: File name too long"
 
 
+@pytest.mark.parametrize("place", ["taken", "taken/below"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("run", "quickstart", "--store"),
+        ("run", "quickstart", "--results"),
+        ("plan", "quickstart", "--store"),
+        ("show", "--results"),
+        ("doctor", "--store"),
+    ],
+)
+def test_a_file_where_a_folder_is_expected_is_refused_before_anything_runs(tunelab, tmp_path, command, place):
+    (tmp_path / "taken").write_text("my own")
+    line = only_line(tunelab(*command, place), 2)
+    assert line.startswith(f"tunelab: {place}: ")
+    assert line.endswith("taken is a file, expected a folder; choose another place")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"fingerprint": 1}'])
 def test_a_step_without_an_identity_is_named_by_explain(tunelab, tmp_path, content):
     step = tmp_path / "store" / "train" / "odd-1"

@@ -117,6 +117,37 @@ def test_data_show_brackets_what_is_learnt(tunelab):
     assert "<|im_end|>⟧" in learnt
 
 
+def rows(path, *questions):
+    path.parent.mkdir(exist_ok=True)
+    lines = [json.dumps({"question": question, "answer": "1 + 1 = 2\n#### 2"}) + "\n" for question in questions]
+    path.write_text("".join(lines))
+
+
+def test_data_show_takes_own_files_from_the_command_line(tunelab, tmp_path):
+    rows(tmp_path / "mine.jsonl", "How many mice?")
+    rows(tmp_path / "own.jsonl", "How many owls?")
+    show = ("data", "show", "gsm8k", "--file", "train=mine.jsonl", "--file", "test=own.jsonl", "--rows", "1")
+    assert "How many mice?" in tunelab(*show).stdout
+    assert "How many owls?" in tunelab(*show, "--split", "test").stdout
+    assert "got 'mine', expected SPLIT=FILE" in tunelab("data", "show", "gsm8k", "--file", "mine").stderr
+    assert "makes its own rows" in tunelab("data", "show", "arithmetic", "--file", "train=mine.jsonl").stderr
+
+
+def test_data_show_reads_a_study_with_its_files_and_formats(tunelab, tmp_path):
+    rows(tmp_path / "studies" / "train.jsonl", "How many mice?", "How many voles?")
+    rows(tmp_path / "own.jsonl", "How many owls?")
+    (tmp_path / "studies" / "mine.yaml").write_text(
+        "study: mine\nquestion: Does it?\nmodel: tiny\ntask: gsm8k\n"
+        "formats: {plain: {template: raw, user_prefix: 'Q: '}, chat: {template: chat, system: Count.}}\n"
+        "evaluate: {raw: {format: plain}}\ndata: {files: {train: train.jsonl}}\n"
+    )
+    show = ("data", "show", "studies/mine.yaml", "--rows", "1")
+    assert "Q: How many mice?\nAnswer:" in tunelab(*show).stdout
+    assert "<|im_start|>system\nCount." in tunelab(*show, "--format", "chat").stdout
+    assert "How many owls?" in tunelab(*show, "--file", "train=own.jsonl").stdout
+    assert "mice" not in tunelab(*show, "--source", "builtin").stdout
+
+
 def test_the_schema_accepts_the_bundled_studies_fields(tunelab):
     schema = json.loads(tunelab("schema").stdout)
     assert {"study", "formats", "train", "evaluate", "sweep"} <= set(schema["properties"])
@@ -148,12 +179,40 @@ def test_report_alone_shows_what_is_not_there_as_holes(tunelab, finished, tmp_pa
     assert "sft_chat/chat" in page
 
 
+def test_report_of_a_study_that_never_ran_says_so_and_writes_nothing(tunelab, tmp_path):
+    result = tunelab("report", "quickstart")
+    assert result.returncode == 2
+    expected = "tunelab: quickstart: has no results in .tunelab yet, expected a finished step; run it first"
+    assert result.stderr.splitlines() == [expected]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_gate_that_is_not_met_ends_with_three(tunelab, finished):
     arguments = ("--smoke", "--gate", "--store", str(finished / ".tunelab"))
     assert tunelab("run", "quickstart", "evaluate.raw.at_least={numeric: 0.0}", *arguments).returncode == 0
     result = tunelab("run", "quickstart", "evaluate.raw.at_least={numeric: 1.01}", *arguments)
     assert result.returncode == 3
     assert "fail" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("overrides", "code", "failed"),
+    [
+        (("evaluate.raw.at_least={numeric: 0.0}",), 0, 0),
+        (("evaluate.raw.at_least={numeric: 1.01}",), 3, 0),
+        (("train.sft_chat.max_length=5", "train.sft_chat.max_too_long=0.5"), 1, 1),
+    ],
+)
+def test_the_last_line_of_json_is_the_end(tunelab, finished, tmp_path, overrides, code, failed):
+    arguments = ("--smoke", "--gate", "--json", "--store", str(finished / ".tunelab"))
+    result = tunelab("run", "quickstart", *overrides, *arguments)
+    *others, end = (json.loads(line) for line in result.stdout.splitlines())
+    assert result.returncode == end["exit_code"] == code
+    assert set(end) == {"event", "counts", "report", "exit_code"}
+    assert (end["event"], end["counts"]["failed"]) == ("end", failed)
+    states = [event["state"] for event in others if event["event"] == "ended"]
+    assert {state: n for state, n in end["counts"].items() if n} == {s: states.count(s) for s in set(states)}
+    assert (tmp_path / end["report"]).is_file()
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path):

@@ -42,8 +42,18 @@ def test_the_mirror_maps_the_tasks_split_to_the_hubs_name(mirror):
     source = mirror_source(DATASET)
     assert source is not None
     assert source.rows("test") == [{"a": 1}]
-    with pytest.raises(DataError, match="no file for the split 'train'"):
-        source.rows("train")
+
+
+def test_a_split_that_the_mirror_lacks_is_named_with_its_place(mirror):
+    source = mirror_source(DATASET)
+    for ask in (source.identity, source.rows):
+        with pytest.raises(DataError) as refused:
+            ask("train")
+        place = mirror / "train.jsonl"
+        assert str(refused.value) == (
+            f"mirror of nobody/nothing: the split 'train' is missing, expected {place} (TUNELAB_DATA); "
+            "add the file or set data.source to hub: auto does not leave a mirror that holds other splits"
+        )
 
 
 def test_no_mirror_without_the_variable_or_the_data_set(mirror, monkeypatch):

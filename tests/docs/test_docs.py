@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tunelab.stats import minimum_detectable_effect
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -37,3 +39,11 @@ def test_every_bundled_study_is_named_in_the_readme():
     readme = (ROOT / "README.md").read_text()
     for study in (ROOT / "src" / "tunelab" / "studies").glob("*.yaml"):
         assert study.stem in readme
+
+
+def test_the_page_on_comparisons_gives_the_figures_that_the_function_gives():
+    page = (ROOT / "docs" / "comparisons.md").read_text()
+    figures = re.findall(r"(\d{3,4}) (?:items )?see (\d\.\d)", page)
+    assert len(figures) == 5
+    for items, points in figures:
+        assert f"{100 * minimum_detectable_effect(int(items), 0.1):.1f}" == points

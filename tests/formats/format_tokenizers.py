@@ -35,6 +35,15 @@ QWEN3 = (
     "{% if enable_thinking is defined and enable_thinking is false %}{{ '<think>\n\n</think>\n\n' }}{% endif %}"
     "{% endif %}"
 )
+LLAMA2 = (
+    "{% for m in messages %}{% if m.role == 'user' %}{{ '[INST] ' + m.content + ' [/INST]' }}"
+    "{% else %}{{ ' ' + m.content + ' ' + eos_token }}{% endif %}{% endfor %}"
+)
+CHANNELS = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role }}"
+    "{% if m.role == 'assistant' %}{{ '<|channel|>final<|message|>' }}{% else %}{{ '<|message|>' }}{% endif %}"
+    "{{ m.content + '<|im_end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant' }}{% endif %}"
+)
 COUNTS_TURNS = "{{ messages | length }} turns\n" + CHATML
 NO_END = (
     "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}"
@@ -49,6 +58,14 @@ def tiny(template=None):
     """The bundled tokenizer, under another template if one is given."""
     tokenizer = load_tokenizer(resolve("tiny"))
     tokenizer.chat_template = template or tokenizer.chat_template
+    return tokenizer
+
+
+def with_channels():
+    """Like gpt-oss: the model writes special tokens and a word before its answer."""
+    tokenizer = tiny(CHANNELS)
+    names = ("<|channel|>", "<|message|>")
+    tokenizer.add_tokens([AddedToken(name, special=True, normalized=False) for name in names])
     return tokenizer
 
 

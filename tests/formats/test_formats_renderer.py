@@ -4,7 +4,20 @@ import random
 import unicodedata
 
 import pytest
-from format_tokenizers import CHATML, COUNTS_TURNS, LLAMA3, NO_END, NO_SYSTEM, QWEN2, QWEN3, qwen2, tiny, with_bos
+from format_tokenizers import (
+    CHATML,
+    COUNTS_TURNS,
+    LLAMA2,
+    LLAMA3,
+    NO_END,
+    NO_SYSTEM,
+    QWEN2,
+    QWEN3,
+    qwen2,
+    tiny,
+    with_bos,
+    with_channels,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +41,9 @@ def renderers():
         "chatml": Renderer(tiny(CHATML), CHAT),
         "llama3-chat": Renderer(with_bos(), CHAT),
         "llama3-raw": Renderer(with_bos(), RAW),
+        "llama2-chat": Renderer(tiny(LLAMA2), CHAT),
+        "channels": Renderer(with_channels(), CHAT),
+        "qwen3-thinking": Renderer(tiny(QWEN3), CHAT),
         "qwen3-no-thinking": Renderer(tiny(QWEN3), NO_THINKING),
         "system": Renderer(tiny(), Format(template="chat", system="Be brief.")),
     }
@@ -110,6 +126,24 @@ def test_parsing_inverts_the_rendering_of_a_target(renderers, target):
             target if renderer.tokenizer.backend_tokenizer.normalizer is None else unicodedata.normalize("NFC", target)
         )
         assert renderer.parse(example.ids[len(prompt.ids) :]) == expected
+
+
+def test_only_what_the_format_writes_around_an_answer_is_taken_off(renderers):
+    spoken = {
+        "llama2-chat": ("  4  ", " 4 "),
+        "tiny-raw": ("  4  ", " 4  "),
+        "tiny-chat": (" 4 ", " 4 "),
+        "qwen3-thinking": ("<think>\nTwo and two.\n</think>\n\n4", "<think>\nTwo and two.\n</think>\n\n4"),
+    }
+    for name, (text, answer) in spoken.items():
+        ids = renderers[name].tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert renderers[name].parse([*ids, renderers[name].end_of_turn[1]]) == answer
+
+
+def test_an_answer_under_a_template_that_rewrites_history_is_left_as_it_is():
+    renderer = Renderer(tiny(COUNTS_TURNS), CHAT)
+    ids = renderer.tokenizer(" 2 turns", add_special_tokens=False)["input_ids"]
+    assert renderer.parse(ids) == " 2 turns"
 
 
 @pytest.mark.parametrize(("name", "expected"), [("llama3-chat", 1), ("llama3-raw", 1), ("tiny-raw", 0)])

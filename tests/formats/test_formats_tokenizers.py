@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from format_tokenizers import tiny
+from format_tokenizers import LLAMA2, tiny
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
@@ -11,14 +11,8 @@ from tunelab.data.sample import Message
 from tunelab.errors import ModelError
 from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
-from tunelab.models import load
 from tunelab.models.load import limit_threads, load_tokenizer
 from tunelab.models.spec import resolve
-
-LLAMA2 = (
-    "{% for m in messages %}{% if m.role == 'user' %}{{ '[INST] ' + m.content + ' [/INST]' }}"
-    "{% else %}{{ ' ' + m.content + ' ' + eos_token }}{% endif %}{% endfor %}"
-)
 
 
 def saved(folder, *words, **special):
@@ -58,13 +52,32 @@ def test_a_tokenizer_that_cannot_pad_is_refused_in_one_line(tmp_path):
         load_tokenizer(saved(tmp_path, "a", "b"))
 
 
-def test_the_tiny_models_single_thread_is_not_left_to_a_later_model(tmp_path, monkeypatch):
+@pytest.fixture
+def threads(monkeypatch):
+    """Load models in an environment that says nothing of threads; the process gets its own number back."""
+    before = torch.get_num_threads()
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_the_tiny_models_single_thread_is_not_left_to_a_later_model(tmp_path, threads):
     other = saved(tmp_path, "a")
-    try:
+    for number in (2, 3):
+        threads(number)
+        limit_threads(resolve("tiny"))
         limit_threads(resolve("tiny"))
         assert torch.get_num_threads() == 1
         limit_threads(other)
-        assert torch.get_num_threads() == load.THREADS
-    finally:
-        torch.set_num_threads(load.THREADS)
+        assert torch.get_num_threads() == number
+
+
+def test_a_number_of_threads_that_the_caller_chose_is_kept(tmp_path, threads):
+    other = saved(tmp_path, "a")
+    threads(3)
+    limit_threads(other)
+    assert torch.get_num_threads() == 3
+    limit_threads(resolve("tiny"))
+    threads(2)
+    limit_threads(other)
+    assert torch.get_num_threads() == 2

@@ -30,13 +30,21 @@ CROSSED = {
 }
 """Right answers by cell, of N."""
 
+
+def group(step: int, prompt: str, rewards: list, clipped=0, no_answer=0, **components: list) -> dict:
+    """A line of rollouts; without components the reward is the task's."""
+    earned = components or {"task": rewards}
+    return {"step": step, "id": prompt, "rewards": rewards, "components": earned, "clipped": clipped,
+            "no_answer": no_answer}  # fmt: skip
+
+
 ROLLOUTS = [
-    {"step": 0, "id": "a", "rewards": [0.0, 0.0, 0.0, 0.0], "clipped": 4, "no_answer": 3},
-    {"step": 0, "id": "b", "rewards": [0.0, 1.0, 0.0, None], "clipped": 2, "no_answer": 1},
-    {"step": 1, "id": "c", "rewards": [None, 1.0, 1.0, 1.0], "clipped": 0, "no_answer": 1},
-    {"step": 1, "id": "d", "rewards": [0.0, 1.0, 1.0, 1.0], "clipped": 0, "no_answer": 0},
-    {"step": 2, "id": "a", "rewards": [1.0, 1.0, 1.0, 1.0], "clipped": 0, "no_answer": 0},
-    {"step": 2, "id": "c", "rewards": [1.0, 1.0, 0.0, 1.0], "clipped": 2, "no_answer": 0},
+    group(0, "a", [0.0, 0.0, 0.0, 0.0], clipped=4, no_answer=3),
+    group(0, "b", [0.0, 1.0, 0.0, None], clipped=2, no_answer=1),
+    group(1, "c", [None, 1.0, 1.0, 1.0], no_answer=1),
+    group(1, "d", [0.0, 1.0, 1.0, 1.0]),
+    group(2, "a", [1.0, 1.0, 1.0, 1.0]),
+    group(2, "c", [1.0, 1.0, 0.0, 1.0], clipped=2),
 ]
 """Three steps of two groups of four: what GRPO writes down."""
 
@@ -74,8 +82,8 @@ def check(context: StepContext) -> None:
 
 
 def generate(context: StepContext) -> None:
-    if context.circumstance["fails"]:
-        raise RuntimeError("out of memory")
+    if reason := context.circumstance["fails"]:
+        raise RuntimeError(reason)
     finish = {"stop": N - 5, "stop_string": 0, "length": 5}
     context.facts.update(outputs=N, finish=finish, prompt_tokens=1000, output_tokens=700)
 
@@ -122,13 +130,21 @@ def study(**changes) -> dict:
     return declared.model_copy(update=changes).model_dump(mode="json", exclude={"hardware"})
 
 
-def report_step(right: dict[str, int], output="It is 4.", fails=(), at_least=None, left_out=None, **changes) -> Step:
-    """A study's plan: ``right`` maps each cell to its number of right answers."""
+def report_step(
+    right: dict[str, int],
+    output="It is 4.",
+    fails=(),
+    why="out of memory",
+    at_least=None,
+    left_out=None,
+    **changes,
+) -> Step:
+    """A study's plan: ``right`` maps each cell to its number of right answers; cells in ``fails`` say ``why``."""
     cells = [cell(name, at_least or {}) for name in right]
     variants = dict.fromkeys(c["variant"] for c in cells if c["seed"] is not None)
     rows = Step("prepare", 1, "rows", f"{__name__}:nothing", {})
     trained = {v: _train(v, rows) for v in variants}
-    generated = {c["cell"]: _generate(c, rows, trained, c["cell"] in fails) for c in cells}
+    generated = {c["cell"]: _generate(c, rows, trained, why if c["cell"] in fails else "") for c in cells}
     scores = {name: _score(name, n, output, rows, generated[name]) for name, n in right.items()}
     settings = {"cells": cells, "alpha": 0.05, "tree": {}}
     entry = "tunelab.study.steps.compare:run"
@@ -152,6 +168,11 @@ def nothing(context: StepContext) -> None:
     write_lines(context.directory / "rows.jsonl", [])
 
 
+def leave(context: StepContext) -> None:
+    """Finish with the receipt that the settings have, as a pairs step, or the tokens of no answer, as a draw."""
+    context.facts.update(receipt=context.settings.get("receipt"), prompt_tokens=0, output_tokens=0)
+
+
 def build(folder: Path, step: Step) -> Artifact:
     """Run the plan and return the finished report."""
     store = Store(folder)
@@ -160,13 +181,14 @@ def build(folder: Path, step: Step) -> Artifact:
 
 
 def _method(variant: str) -> str:
-    return "grpo" if variant.startswith("grpo") else "sft"
+    start = variant.partition("_")[0]
+    return start if start in ("grpo", "dpo") else "sft"
 
 
 def _train(variant: str, rows: Step) -> Step:
     settings = {
         "model": {"bundled": "tiny"},
-        "recipe": {"method": _method(variant), "lr": 1e-3},
+        "recipe": {"method": _method(variant), "lr": 1e-3, "grpo": {"beta": 0.0}},
         "format": FORMATS["chat" if "chat" in variant else "raw"],
         "variant": variant,
         "seed": 0,
@@ -174,7 +196,7 @@ def _train(variant: str, rows: Step) -> Step:
     return Step("train", 1, "t", f"{__name__}:train", settings, {"rows": rows})
 
 
-def _generate(described: dict, rows: Step, trained: dict[str, Step], fails: bool) -> Step:
+def _generate(described: dict, rows: Step, trained: dict[str, Step], fails: str) -> Step:
     settings = {
         "decoding": {"temperature": 0.0},
         "format": FORMATS[described["evaluation"]],

@@ -1,20 +1,23 @@
 """The health of GRPO: counted from the rollouts, drawn for the variants that have any, absent elsewhere."""
 
 import json
+import random
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
-from report_fakes import ROLLOUTS, build, report_step
+from report_fakes import ROLLOUTS, build, group, report_step
 
 from tunelab.report.rollouts import POINTS, grpo_health, health_of, health_table
 
 
-def trained(folder, method="grpo", groups=ROLLOUTS, logged=()):
+def trained(folder, method="grpo", groups=ROLLOUTS, logged=(), beta=0.0):
     """A train step's artifact with these rollouts and metrics."""
     folder.mkdir(exist_ok=True)
     for name, rows in (("rollouts.jsonl", groups), ("metrics.jsonl", logged)):
         (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    record = SimpleNamespace(settings={"recipe": {"method": method}}, files=["rollouts.jsonl", "metrics.jsonl"])
+    settings = {"recipe": {"method": method, "grpo": {"beta": beta}}}
+    record = SimpleNamespace(settings=settings, files=["rollouts.jsonl", "metrics.jsonl"])
     return SimpleNamespace(record=record, path=lambda name: folder / name)
 
 
@@ -43,11 +46,14 @@ def test_the_table_counts_groups_completions_and_prompts(one):
         "unscored": "2 (8.3%)",
         "visits to prompts": 6,
         "prompts visited": 4,
+        "first entropy": None,
+        "last entropy": None,
+        "last KL from the base": "not computed (beta 0)",
     }
 
 
 def test_a_step_without_any_score_has_no_reward(tmp_path):
-    groups = [{"step": 0, "id": "a", "rewards": [None, None], "clipped": 0, "no_answer": 2}, ROLLOUTS[2]]
+    groups = [group(0, "a", [None, None], no_answer=2), ROLLOUTS[2]]
     health = health_of({"grpo": trained(tmp_path / "one", groups=groups)})
     assert health["grpo"].curves["reward"] == [(2, 1)]
     assert health_table(health).rows[0][1:3] == [1, 1]
@@ -56,7 +62,8 @@ def test_a_step_without_any_score_has_no_reward(tmp_path):
 @pytest.mark.parametrize("kl", [None, 0.1])
 def test_entropy_and_divergence_have_panels_when_they_were_logged(tmp_path, kl):
     logged = [{"step": i, "entropy": 1.0, **({} if kl is None else {"kl": kl})} for i in range(1, 4)]
-    healths = health_of({"a": trained(tmp_path / "a", logged=logged), "b": trained(tmp_path / "b")})
+    one = trained(tmp_path / "a", logged=logged, beta=0.0 if kl is None else 0.1)
+    healths = health_of({"a": one, "b": trained(tmp_path / "b")})
     panels = grpo_health(healths).figure.axes
     assert [axes.get_ylabel().partition(" ")[0] for axes in panels][3:] == ["entropy", "KL"][: 1 if kl is None else 2]
     assert [len(axes.lines) for axes in panels[:3]] == [2, 2, 2]
@@ -64,7 +71,7 @@ def test_entropy_and_divergence_have_panels_when_they_were_logged(tmp_path, kl):
 
 
 def test_long_trainings_are_drawn_as_means_of_spans(tmp_path):
-    groups = [{"step": s, "id": "a", "rewards": [s % 2, s % 2], "clipped": 0, "no_answer": 0} for s in range(400)]
+    groups = [group(s, "a", [s % 2, s % 2]) for s in range(400)]
     curve = health_of({"grpo": trained(tmp_path / "one", groups=groups)})["grpo"].curves["reward"]
     assert len(curve) == POINTS
     assert {value for _, value in curve} == {0.5}
@@ -84,3 +91,80 @@ def test_a_report_with_grpo_has_its_figure_and_table_and_one_without_has_neither
     assert "grpo_raw: mean reward 0.143 to 0.875" in page
     assert "grpo_health.png" not in crossed.record.files
     assert "GRPO" not in crossed.path("index.html").read_text(encoding="utf-8")
+
+
+def seeded(steps=90, groups=3, size=4):
+    """Rollouts with two extra rewards, some of them unscored, as rows of a run would be."""
+    draw = random.Random(3)
+    rows = []
+    for step in range(steps):
+        for index in range(groups):
+            task = [draw.choice([0.0, 0.0, 1.0, 1.0, 1.0, None]) for _ in range(size)]
+            form, length = [draw.choice([0.0, 1.0]) for _ in task], [-draw.random() for _ in task]
+            total = [None if t is None else t + 0.2 * f + 0.1 * n for t, f, n in zip(task, form, length, strict=True)]
+            same = step % 3 == 0 and index == 0
+            parts = {"task": task, "format": form, "length": length}
+            if same:
+                total, parts = [1.2] * size, {"task": [1.0] * size, "format": [1.0] * size, "length": [0.0] * size}
+            clipped, missing = draw.randint(0, size), sum(t is None for t in task)
+            rows.append(group(step, f"q{draw.randint(0, 9)}", total, clipped, missing, **parts))
+    return rows
+
+
+def completions(rows):
+    """A row a completion, with its group's number."""
+    return pd.DataFrame(
+        {"step": row["step"], "group": i, "reward": reward, **{k: v[n] for k, v in row["components"].items()}}
+        for i, row in enumerate(rows)
+        for n, reward in enumerate(row["rewards"])
+    ).astype(float)
+
+
+def test_curves_and_table_agree_with_a_recount_by_another_tool(tmp_path):
+    rows = seeded()
+    logged = [{"step": s, "entropy": 2 - s / 90, "kl": s / 900} for s in range(1, 91)]
+    health = health_of({"g": trained(tmp_path / "g", groups=rows, logged=logged, beta=0.1)})
+    each = completions(rows)
+    still = each.groupby(["step", "group"])["reward"].nunique() < 2
+    cut = pd.DataFrame(rows).groupby("step")["clipped"].sum() / 12
+    spans = each["step"] // 3
+    for name in ("reward", "task", "format", "length"):
+        by_step = each.groupby("step")[name].mean()
+        assert [v for _, v in health["g"].curves[name]] == pytest.approx(
+            list(by_step.groupby(by_step.index // 3).mean())
+        )
+    for name, by_step in (("zero_variance", still.groupby("step").mean()), ("clipped", cut)):
+        assert [v for _, v in health["g"].curves[name]] == pytest.approx(
+            list(by_step.groupby(by_step.index // 3).mean())
+        )
+    table = health_table(health)
+    found = dict(zip(table.columns, table.rows[0], strict=True))
+    assert len(health["g"].curves["reward"]) == spans.nunique() == 30
+    assert found["groups without variance"] == f"{still.sum()} ({still.mean():.1%})"
+    assert found["completions cut by the budget"] == f"{sum(r['clipped'] for r in rows)} ({cut.mean():.1%})"
+    assert found["unscored"] == f"{each['reward'].isna().sum()} ({each['reward'].isna().mean():.1%})"
+    for name in ("task", "format", "length"):
+        assert found[f"mean {name} reward"] == pytest.approx(each[name].mean())
+    assert (found["first entropy"], found["last entropy"]) == pytest.approx((2 - 2 / 90, 2 - 89 / 90))
+    assert found["last KL from the base"] == pytest.approx(89 / 900)
+
+
+def test_components_are_shown_where_a_reward_is_not_the_tasks_alone(tmp_path, one):
+    extra = trained(tmp_path / "x", groups=seeded(3))
+    both = health_of({"plain": trained(tmp_path / "p"), "extra": extra})
+    labels = [axes.get_ylabel() for axes in grpo_health(both).figure.axes]
+    assert labels[:4] == ["mean reward", "mean task reward", "mean format reward", "mean length reward"]
+    assert [len(line.get_xdata()) for line in grpo_health(both).figure.axes[2].lines] == [0, 3]
+    rows = {row[0]: dict(zip(health_table(both).columns, row, strict=True)) for row in health_table(both).rows}
+    assert rows["plain"]["mean format reward"] is None
+    assert not any("task" in axes.get_ylabel() for axes in grpo_health(one).figure.axes)
+    weighted = [group(0, "a", [2.0, 0.0], task=[1.0, 0.0])]
+    doubled = grpo_health(health_of({"d": trained(tmp_path / "d", groups=weighted)})).figure
+    assert doubled.axes[1].get_ylabel() == "mean task reward"
+
+
+def test_a_divergence_that_was_not_computed_is_not_called_zero(tmp_path, one):
+    assert "KL from the base not computed (beta 0)" in grpo_health(one).alt
+    computed = health_of({"g": trained(tmp_path / "g", logged=[{"step": 1, "kl": 0.0}], beta=0.1)})
+    assert health_table(computed).rows[0][-1] == 0.0
+    assert "not computed" not in grpo_health(computed).alt

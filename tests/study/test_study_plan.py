@@ -1,12 +1,16 @@
 """Cells and plans: equal work is one step, and identity is exactly what can change a result."""
 
 import json
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 import pytest
 from study_files import ECHO_TASK, STUDY, changed, compiled, fingerprints, kinds, only, opened, put
 
 from tunelab.engine.plan import topological
 from tunelab.errors import StudyError
+from tunelab.models import device as devices
 from tunelab.study.cells import cells
 from tunelab.study.compile import compile_study
 from tunelab.study.read import bundled, read_study
@@ -106,7 +110,16 @@ def test_every_recipe_field_changes_the_training(tmp_path, name):
 
 
 OTHER_OF_METHOD = {
-    "grpo": {"num_generations": 3, "beta": 0.5, "temperature": 0.5, "top_p": 0.5, "max_new_tokens": 9},
+    "grpo": {
+        "num_generations": 3,
+        "beta": 0.5,
+        "temperature": 0.5,
+        "top_p": 0.5,
+        "max_new_tokens": 9,
+        "loss_type": "bnpo",
+        "scale_rewards": "none",
+        "rewards": {"format": 0.2},
+    },
     "dpo": {"beta": 0.5, "loss_type": "ipo", "pairs": "target", "samples": 3, "temperature": 0.5, "seed": 1},
 }
 
@@ -275,11 +288,25 @@ def test_a_sweep_over_models_compares_each_variant_with_its_own_base(tmp_path):
     }
 
 
-@pytest.mark.parametrize("field", ["data.leaks", "alpha", "hardware.micro_batch_size"])
-def test_a_sweep_over_what_a_study_has_once_is_refused(tmp_path, field):
-    values = {"data.leaks": ["drop", "report"], "alpha": [0.05, 0.1], "hardware.micro_batch_size": [1, 2]}[field]
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("data.leaks", ["drop", "report"]),
+        ("alpha", [0.05, 0.1]),
+        ("hardware.micro_batch_size", [1, 2]),
+        ("baseline", ["base", "sft_raw"]),
+    ],
+)
+def test_a_sweep_over_what_a_study_has_once_is_refused(tmp_path, field, values):
     with pytest.raises(StudyError, match=f"sweep: {field.partition('.')[0]} differs at"):
         compiled(tmp_path, put(STUDY, "sweep", {field: values}))
+
+
+@pytest.mark.parametrize(("metric", "answer"), [("numerik", "; did you mean 'numeric'?"), ("bleu", "; known: numeric")])
+def test_a_threshold_on_an_unknown_metric_is_refused_with_the_names_that_there_are(tmp_path, metric, answer):
+    with pytest.raises(StudyError) as refused:
+        compiled(tmp_path, put(STUDY, "evaluate.raw.at_least", {metric: 0.5}))
+    assert str(refused.value) == f"evaluate.raw.at_least: unknown metric {metric!r}{answer}"
 
 
 def test_smoke_is_the_same_study_at_the_size_of_a_minute(tmp_path):
@@ -297,6 +324,13 @@ def test_smoke_is_the_same_study_at_the_size_of_a_minute(tmp_path):
         (t.format, t.loss, t.lr) for t in study.train.values()
     ]
     assert (small.formats, small.mismatch, small.seeds) == (study.formats, study.mismatch, study.seeds)
+
+
+def test_smoke_puts_adapters_where_the_bundled_model_has_a_place_for_them(tmp_path):
+    lora = {"rank": 4, "targets": ["c_attn"]}
+    train = {"sft": {"format": "raw", "loss": "all", "adaptation": "lora", "lora": lora, "max_length": 9000}}
+    [entry] = smoke(only(tmp_path, changed(train=train))).train.values()
+    assert (entry.lora.targets, entry.lora.rank, entry.max_length) == ("all-linear", 4, 4096)
 
 
 def test_smoke_needs_no_data_but_the_rows_that_tasks_ship(tmp_path):
@@ -332,13 +366,66 @@ def test_the_generation_batch_counts_where_sampling_or_rounding_make_it_count(tm
     assert not outputs[0] & outputs[1]
 
 
-def test_the_micro_batch_counts_under_dropout(tmp_path):
-    entry = {"format": "chat", "loss": "all", "adaptation": "lora", "lora": {"dropout": 0.1}}
+@pytest.mark.parametrize(
+    ("settings", "counts"),
+    [
+        ({"adaptation": "lora", "lora": {"dropout": 0.1}}, True),
+        ({"adaptation": "lora", "lora": {"dropout": 0.0}}, False),
+        ({"method": "grpo", "grpo": {"loss_type": "bnpo"}}, True),
+        ({"method": "grpo", "grpo": {"loss_type": "dapo"}}, False),
+        ({"method": "sft", "grpo": {"loss_type": "bnpo"}}, False),
+    ],
+)
+def test_the_micro_batch_counts_under_dropout_and_where_it_normalises(tmp_path, settings, counts):
+    entry = {"format": "chat", "loss": "all", **settings}
     small, large = (
-        compiled(tmp_path, changed(train={"sft": entry}, hardware={"device": "cpu", "micro_batch_size": size}))
+        compiled(tmp_path, changed(train={"one": entry}, hardware={"device": "cpu", "micro_batch_size": size}))
         for size in (1, 2)
     )
-    assert small.train["sft"].fingerprint != large.train["sft"].fingerprint
+    assert (small.train["one"].fingerprint != large.train["one"].fingerprint) is counts
+
+
+@pytest.mark.parametrize(
+    ("device", "why"),
+    [
+        ("cpu", "vllm needs device cuda and this study runs on cpu; use local"),
+        ("cuda", "vllm is not installed; pip install 'tunelab[vllm]', or use local"),
+    ],
+)
+def test_vllm_is_refused_in_planning_where_it_cannot_run(tmp_path, monkeypatch, device, why):
+    monkeypatch.setattr(devices, "detect", lambda: device)
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    wanted = {"device": device, "rollouts": "vllm"}
+    entry = {"format": "chat", "method": "grpo"}
+    with pytest.raises(StudyError) as raised:
+        compiled(tmp_path, changed(train={"one": entry}, hardware=wanted))
+    assert str(raised.value) == f"hardware.rollouts: got 'vllm', but {why}"
+    assert compiled(tmp_path, changed(hardware=wanted)).train
+    assert compile_study([("", smoke(only(tmp_path, changed(train={"one": entry}, hardware=wanted))))], tmp_path).train
+
+
+def test_what_draws_the_completions_is_identity_of_grpo_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "detect", lambda: "cuda")
+    installed = ModuleType("vllm")
+    installed.__spec__ = ModuleSpec("vllm", None)
+    monkeypatch.setitem(sys.modules, "vllm", installed)
+    for method, differs in (("grpo", True), ("sft", False)):
+        entry = {"format": "chat", "method": method, "loss": "all"}
+        local, vllm = (
+            compiled(tmp_path, changed(train={"one": entry}, hardware={"device": "cuda", "rollouts": rollouts}))
+            for rollouts in ("local", "vllm")
+        )
+        assert (local.train["one"].fingerprint != vllm.train["one"].fingerprint) is differs
+
+
+def test_every_reward_setting_counts_and_a_buffer_only_with_its_penalty(tmp_path):
+    def rewarded(**rewards):
+        return trained(tmp_path, method="grpo", grpo={"rewards": rewards})
+
+    weighed = [rewarded(), rewarded(task=2), rewarded(format=0.2), rewarded(length=0.2)]
+    buffered = rewarded(length=0.2, length_buffer=9)
+    assert len({*weighed, buffered}) == 5
+    assert rewarded(task=1.0, format=0, length_buffer=9) == rewarded()
 
 
 def test_a_new_scorer_neither_trains_nor_generates_anew(tmp_path):

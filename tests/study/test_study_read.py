@@ -21,6 +21,9 @@ LONG = "You are a careful teacher.\nWrite every step on a line of its own: then,
         ("recipe.lora.rnk", "rank"),
         ("train.sft_chat.los", "loss"),
         ("train.sft_chat.lora.alfa", "alpha"),
+        ("recipe.grpo.reward", "rewards"),
+        ("recipe.grpo.rewards.fromat", "format"),
+        ("train.sft_chat.grpo.rewards.lenght", "length"),
         ("evaluation.temprature", "temperature"),
         ("evaluate.raw.sample", "samples"),
         ("data.sorce", "source"),
@@ -38,6 +41,8 @@ def test_an_unknown_key_is_named_with_file_path_and_nearest_key(tmp_path, path, 
     [
         ("recipe.lr", -1, "train.sft_chat.lr: got -1; input should be greater than 0"),
         ("recipe.lr", "fast", "train.sft_chat.lr: got 'fast'"),
+        ("recipe.grpo.rewards.task", 0, "train.sft_chat.grpo.rewards.task: got 0; input should be greater than 0"),
+        ("recipe.grpo.rewards.format", -1, "train.sft_chat.grpo.rewards.format: got -1"),
         ("recipe.method", "stf", "train.sft_chat.method: got 'stf'; input should be 'sft'"),
         ("train.sft_chat.format", "chatt", "train.sft_chat.format: got 'chatt', expected a name under formats"),
         ("evaluate.raw.format", "rw", "evaluate.raw.format: got 'rw', expected a name under formats"),
@@ -52,6 +57,7 @@ def test_an_unknown_key_is_named_with_file_path_and_nearest_key(tmp_path, path, 
         ("alpha", 1.0, "alpha: got 1.0; input should be less than 1"),
         ("study", "a/b", "study: got 'a/b'"),
         ("seeds", [], "seeds: got []"),
+        ("smoke", True, "smoke: got True, expected it nowhere in a study; use --smoke"),
     ],
 )
 def test_a_wrong_value_is_named_with_file_and_path(tmp_path, path, value, expected):
@@ -201,7 +207,8 @@ def test_a_matrix_that_does_not_name_its_entries_is_refused(tmp_path, name, matr
         ("evaluate=chat", lambda s: list(s.evaluate) == ["chat"]),
     ],
 )
-def test_an_override_reaches_every_field_and_selects_entries(tmp_path, override, read):
+def test_an_override_reaches_every_field_and_selects_entries(tmp_path, monkeypatch, override, read):
+    monkeypatch.chdir(tmp_path)
     assert read(only(tmp_path, STUDY, override))
 
 
@@ -214,6 +221,8 @@ def test_an_override_reaches_every_field_and_selects_entries(tmp_path, override,
         ("train=sft_rw", "train: 'sft_rw' matches no entry; did you mean 'sft_raw'?"),
         ("model.size=1", "'size' lies below a value that is not a mapping"),
         ("recipe.lr=[1", "expected a YAML value"),
+        ("smoke=true", "use --smoke"),
+        ("sweep.smoke=[true, false]", "use --smoke"),
     ],
 )
 def test_a_wrong_override_is_one_line(tmp_path, override, expected):

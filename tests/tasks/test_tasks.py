@@ -263,6 +263,23 @@ def test_rows_without_a_needed_column_and_repeated_ids_are_refused(tmp_path):
         load_samples(task, "train", None)
 
 
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"question": None, "answer": "#### 2"}, r"sample test-1: got None as the user's message \(empty: question\)"),
+        ({"question": "", "answer": "#### 2"}, r"sample test-1: got '' as the user's message \(empty: question\)"),
+        ({"question": " \n", "answer": "#### 2"}, r"as the user's message \(empty: question\), expected a text; mend"),
+        ({"question": "1 + 1?", "answer": None}, "sample test-1: got the target None, expected a text; mend"),
+    ],
+)
+def test_a_row_without_a_question_or_target_is_named_with_its_column(tmp_path, row, expected):
+    file = tmp_path / "test.jsonl"
+    file.write_text("".join(json.dumps(r) + "\n" for r in ({"question": "2 + 2?", "answer": "#### 4"}, row)))
+    with pytest.raises(DataError, match=expected) as refused:
+        load_samples(find_task("gsm8k"), "test", FileSource({"test": file}))
+    assert "\n" not in str(refused.value)
+
+
 def test_the_shipped_rows_have_the_datasets_own_columns():
     for name in TASKS:
         dataset = find_task(name).dataset

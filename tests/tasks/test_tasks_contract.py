@@ -1,9 +1,11 @@
 """A task of the user's that breaks the contract is refused in one line that names the file and what is wrong."""
 
+import sys
+
 import pytest
 
 from tunelab.errors import StudyError
-from tunelab.tasks.task import find_task
+from tunelab.tasks.task import find_task, installed
 
 TASK = """
 from tunelab.scoring.score import Metric, judged
@@ -64,4 +66,37 @@ def test_a_task_that_breaks_the_contract_is_refused_in_one_line(tmp_path, breach
     with pytest.raises(StudyError, match=expected) as refused:
         find_task(f"mine.py:{name}", tmp_path)
     assert str(file) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """Install a package with one task, as pip would leave it: a module and its entry point."""
+
+    def install(source):
+        (tmp_path / "echo_plugin.py").write_text(source)
+        info = tmp_path / "echo_plugin-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: echo-plugin\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text("[tunelab.tasks]\nechoed = echo_plugin:Echo\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        installed.cache_clear()
+
+    yield install
+    sys.modules.pop("echo_plugin", None)
+    installed.cache_clear()
+
+
+def test_an_installed_task_that_keeps_the_contract_is_found(plugin):
+    plugin(TASK)
+    assert find_task("echoed").name == "echo"
+
+
+@pytest.mark.parametrize("breach", [name for name in BREACHES if name != "an instance"])
+def test_an_installed_task_that_breaks_the_contract_is_refused_in_one_line(plugin, breach):
+    before, after, _, expected = BREACHES[breach]
+    plugin(TASK.replace(before, after, 1))
+    with pytest.raises(StudyError, match=expected) as refused:
+        find_task("echoed")
+    assert str(refused.value).startswith("task echoed: echo_plugin")
     assert "\n" not in str(refused.value)

@@ -1,6 +1,7 @@
 """GRPO of the tiny model: its prompts, draws and rewards are evaluation's, and a kill changes nothing."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -10,18 +11,20 @@ from tunelab.data.sample import Message, Sample
 from tunelab.errors import DataError, StepError
 from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
-from tunelab.generation.decoding import Decoding
-from tunelab.generation.local import LocalGenerator
+from tunelab.generation.decoding import Decoding, Request
+from tunelab.generation.local import LocalGenerator, stop_ids
+from tunelab.generation.vllm import draw as draw_by_engine
 from tunelab.models.load import load_model
 from tunelab.models.spec import resolve
 from tunelab.scoring.score import Metric, Outcome, Score, judged
 from tunelab.study.steps.generate import make_requests
 from tunelab.tasks.task import find_task
 from tunelab.training import rollouts
-from tunelab.training.grpo import adapter_effect, grpo_config, total_steps, train_grpo
+from tunelab.training.grpo import adapter_effect, grpo_config, total_steps, train_grpo, vllm_config
 from tunelab.training.job import Hardware, Job
-from tunelab.training.recipe import Grpo, Lora, Recipe
-from tunelab.training.rollouts import Rollouts, check_reward, differ, questions, reward_of, visits
+from tunelab.training.recipe import Grpo, Lora, Recipe, Rewards
+from tunelab.training.rewards import Completion, task_reward
+from tunelab.training.rollouts import Rollouts, check_reward, differ, questions, visits
 
 GROUP = 4
 SMALL = Grpo(num_generations=GROUP, max_new_tokens=16)
@@ -119,6 +122,21 @@ def train(bench):
     return run
 
 
+def test_prompts_that_leave_no_room_for_their_completions_are_refused_before_any_rollout(bench):
+    model = load_model(resolve("tiny"), "cpu", "fp32")
+    model.config.max_position_embeddings = 30
+    with pytest.raises(DataError, match=r"context: .* max_new_tokens = 16, expected at most 30 together"):
+        train_grpo(
+            job(bench, "short"),
+            bench.samples[:4],
+            find_task("arithmetic"),
+            bench.renderer,
+            model,
+            bench.renderer.tokenizer,
+        )
+    assert not (bench.root / "short" / "rollouts.jsonl").exists()
+
+
 def lines(bench, name, file="rollouts.jsonl"):
     return [json.loads(line) for line in (bench.root / name / file).read_text().splitlines()]
 
@@ -147,6 +165,11 @@ def made(bench, model, prompts, step=0, renderer=None, task=None, **settings):
     return found, found.generate(prompts, trainer)
 
 
+def texts(output):
+    """What the completions of a step say."""
+    return [made.text for made in output["made"]]
+
+
 @pytest.mark.parametrize("adaptation", ["full", "lora"])
 def test_killed_and_resumed_visits_the_same_prompts_for_the_same_rewards_and_weights(bench, train, same, adaptation):
     settings = {"n": 7, "epochs": 3, "adaptation": adaptation, "lora": Lora(rank=4, alpha=8, dropout=0.1)}
@@ -172,7 +195,7 @@ def test_each_epoch_visits_whole_batches_of_prompts_in_an_order_of_its_own(bench
     first, second = ([i for s in span for i in steps[s]] for span in (range(3), range(3, 6)))
     assert len(set(first)) == len(set(second)) == 6
     assert first != second
-    assert facts["receipt"] == {"prompts": 7, "rows": len({*first, *second}), "visits": 12}
+    assert facts["receipt"] == {"prompts": 7, "rows": len({*first, *second}), "visits": 12, "drawn_together": 64}
 
 
 def test_seeds_decide_the_order_and_steps_only_how_far_it_goes():
@@ -196,8 +219,8 @@ def test_rollouts_are_what_evaluation_draws_for_the_same_seed(bench, template):
     prompts = [sample.id for sample in samples for _ in range(GROUP)]
     _, output = made(bench, model, prompts, step=5, seed=2, renderer=renderer)
     decoding = Decoding(16, temperature=1.0, samples=GROUP, seed=2 * 1_000_003 + 5)
-    assert output["answer"] == draws(model, renderer, samples, decoding)
-    assert len(set(output["answer"])) > 3
+    assert texts(output) == draws(model, renderer, samples, decoding)
+    assert len(set(texts(output))) > 3
 
 
 def test_rewards_are_the_scorers_verdicts_on_the_texts_that_evaluation_reads(bench, train):
@@ -263,7 +286,7 @@ def test_a_reward_is_a_fraction_whatever_the_scale_of_the_metric():
     task = Percent()
     sample = task.load("train", None)[0]
     check_reward(task, [sample])
-    assert reward_of(task, task.score(sample, sample.targets[0])) == 1
+    assert task_reward(task, task.score(sample, sample.targets[0])) == 1
 
 
 def test_a_reward_that_never_differs_stops_the_run_with_the_reason(bench, train):
@@ -282,7 +305,7 @@ def test_patience_counts_what_was_earned_before_a_kill(bench):
         path.write_text("".join(json.dumps({"step": s, "id": "x", "rewards": earlier}) + "\n" for s in range(30)))
         found.on_train_begin(None, state, None)
         assert len(lines(bench, "again")) == rollouts.PATIENCE
-        same_rewards = ([bench.samples[0].id] * 2, ["?", "?"], [False, False], state)
+        same_rewards = ([bench.samples[0].id] * 2, [Completion("?", 1, clipped=False)] * 2, state)
         if raises:
             with pytest.raises(StepError, match="nothing can be learnt"):
                 found.reward(*same_rewards)
@@ -313,13 +336,13 @@ def test_stop_strings_end_rollouts_as_they_end_evaluation(bench, train):
     _, output = made(bench, model, prompts, renderer=renderer)
     ended = [renderer.parse(ids) for ids in output["completion_ids"]]
     assert any("=" in text for text in ended)
-    assert not any("=" in answer for answer in output["answer"])
-    assert not any(cut for cut, text in zip(output["clipped"], ended, strict=True) if "=" in text)
+    assert not any("=" in answer for answer in texts(output))
+    assert not any(made.clipped for made, text in zip(output["made"], ended, strict=True) if "=" in text)
     assert train("raw", n=2, max_steps=1, renderer=renderer)["steps"] == 1
 
 
-@pytest.mark.parametrize("loss_type", ["grpo", "dapo"])
-def test_small_forward_passes_give_the_gradient_of_large_ones(bench, train, loss_type):
+@pytest.mark.parametrize(("loss_type", "equal"), [("grpo", True), ("dr_grpo", True), ("dapo", True), ("bnpo", False)])
+def test_small_forward_passes_give_the_gradient_of_large_ones_but_for_bnpo(bench, train, loss_type, equal):
     grpo = Grpo(num_generations=GROUP, max_new_tokens=16, loss_type=loss_type)
     norms = []
     for micro in (8, 2):
@@ -327,8 +350,7 @@ def test_small_forward_passes_give_the_gradient_of_large_ones(bench, train, loss
         norms.append(lines(bench, f"micro{micro}", "metrics.jsonl")[0]["grad_norm"])
     assert lines(bench, "micro8") == lines(bench, "micro2")
     assert norms[0] > 0
-    if loss_type == "dapo":
-        assert norms[0] == pytest.approx(norms[1], rel=1e-3)
+    assert (norms[0] == pytest.approx(norms[1], rel=1e-3)) is equal
 
 
 @pytest.mark.parametrize("adaptation", ["full", "lora"])
@@ -377,3 +399,129 @@ def test_a_completion_of_padding_alone_does_not_stop_a_step(bench):
     model.register_forward_hook(only_padding, with_kwargs=True)
     _, output = made(bench, model, [bench.samples[0].id] * GROUP)
     assert [set(ids) for ids in output["completion_ids"]] == [{pad}] * GROUP
+
+
+def test_every_component_is_kept_and_the_reward_is_their_weighted_sum(bench, train):
+    rewards = Rewards(task=2, format=0.2, length=0.5, length_buffer=12)
+    train("one", n=8, batch_size=8, grpo=SMALL.model_copy(update={"rewards": rewards}))
+    samples, task = {s.id: s for s in bench.samples}, find_task("arithmetic")
+    model, rows = load_model(resolve("tiny"), "cpu", "fp32"), lines(bench, "one")
+    asked = make_requests([samples[row["id"]] for row in rows], task, bench.renderer, GROUP)
+    outputs = LocalGenerator(model, bench.renderer, Decoding(16, temperature=1.0)).run(asked)
+    expected = {
+        "task": [task.score(samples[o.id], o.output).values["numeric"] for o in outputs],
+        "format": [float(o.finish == "stop" and bool(re.search("(####|answer is) [0-9]", o.output))) for o in outputs],
+        "length": [0.0 if o.output_tokens <= 4 else -(o.output_tokens - 4) / 12 for o in outputs],
+    }
+    kept = {name: [value for row in rows for value in row["components"][name]] for name in rows[0]["components"]}
+    assert list(kept) == ["task", "format", "length"]
+    assert kept == {name: pytest.approx(values) for name, values in expected.items()}
+    assert all(len(set(values)) > 1 for values in kept.values())
+    sums = [2 * t + 0.2 * f + 0.5 * n for t, f, n in zip(*expected.values(), strict=True)]
+    assert [reward for row in rows for reward in row["rewards"]] == pytest.approx(sums)
+    logged = lines(bench, "one", "metrics.jsonl")[0]
+    assert logged["reward"] == pytest.approx(sum(sums) / len(sums))
+
+
+def test_extra_rewards_do_not_score_what_the_task_could_not(bench, train, same):
+    extra = SMALL.model_copy(update={"rewards": Rewards(length=1.0)})
+    train("none", task=Unscorable(), max_steps=1, grpo=extra)
+    for row in lines(bench, "none"):
+        assert row["rewards"] == row["components"]["task"] == [None] * GROUP
+        assert all(-1 <= value <= 0 for value in row["components"]["length"])
+    assert same(bench.weights("none"), dict(load_model(resolve("tiny"), "cpu", "fp32").named_parameters())) == 0
+
+
+def test_a_reward_besides_the_tasks_can_make_groups_differ(bench, train):
+    extra = SMALL.model_copy(update={"rewards": Rewards(length=1.0, length_buffer=16)})
+    assert train("still", task=OnlyGold(), epochs=6, grpo=extra)["steps"] == 24 > rollouts.PATIENCE
+
+
+def test_without_memory_fewer_completions_are_drawn_together_and_that_is_kept(bench, monkeypatch):
+    model, sizes = load_model(resolve("tiny"), "cpu", "fp32"), []
+    draw = LocalGenerator.draw
+
+    def little(self, batch):
+        sizes.append(len(batch))
+        if len(batch) > 5:
+            raise torch.OutOfMemoryError("no room")
+        return draw(self, batch)
+
+    prompts = [sample.id for sample in bench.samples[:4] for _ in range(GROUP)]
+    _, roomy = made(bench, model, prompts)
+    monkeypatch.setattr(LocalGenerator, "draw", little)
+    with pytest.warns(UserWarning, match="drawn 4 at a time instead of 64"):
+        found, output = made(bench, model, prompts)
+    assert texts(output) == texts(roomy)
+    assert sizes == [16, 8, 4, 4, 4, 4]
+    found.reward(prompts, output["made"], SimpleNamespace(global_step=0))
+    assert [row["drawn_together"] for row in lines(bench, "made")] == [4] * 4
+    again, _ = resumed(bench, model, prompts, sizes)
+    assert sizes == [4] * 4
+    assert rollouts.fewest_together(lines(bench, "made")) == 4
+    assert again is not found
+
+
+def resumed(bench, model, prompts, sizes):
+    """Completions of step 1 after a kill; ``sizes`` then holds the batches of that step alone."""
+    state = SimpleNamespace(global_step=1)
+    task = find_task("arithmetic")
+    found = Rollouts(job(bench, "made"), questions(bench.samples, task, bench.renderer), task, bench.renderer)
+    found.on_train_begin(None, state, None)
+    sizes.clear()
+    trainer = SimpleNamespace(model=model, accelerator=SimpleNamespace(unwrap_model=lambda m: m), state=state)
+    return found, found.generate(prompts, trainer)
+
+
+class Engine:
+    """Draws what the local generator draws, and goes on after the stop as far as the budget, like nothing we use."""
+
+    def __init__(self, generator, after):
+        self.generator = generator
+        self.after = after
+
+    def generate(self, prompts, images, num_generations):
+        assert images is None
+        requests = [Request(str(i), 0, "", ids) for i, ids in enumerate(prompts)]
+        rows = [tuple(ids + self.after) for ids in self.generator.draw(requests)]
+        return prompts, rows, [[[-float(token), 0.0] for token in row] for row in rows], None
+
+
+@pytest.mark.parametrize("stop", [(), ("=",)])
+def test_an_engines_completions_end_where_local_ones_do(bench, stop):
+    renderer = Renderer(bench.renderer.tokenizer, Format(template="raw", stop=stop))
+    model, task = load_model(resolve("tiny"), "cpu", "fp32"), find_task("arithmetic")
+    prompts = [renderer.prompt(task.messages(sample)) for sample in bench.samples[:8]]
+    requests = [Request(str(i), 0, prompt.text, prompt.ids) for i, prompt in enumerate(prompts)]
+    generator = LocalGenerator(model, renderer, Decoding(16, temperature=1.0))
+    expected = generator.draw(requests)
+    ended = [ids for ids in expected if generator.output(requests[0], ids).finish != "length"]
+    after = renderer.tokenizer.encode(" = 5 #### 5", add_special_tokens=False)
+    drawn = draw_by_engine(Engine(generator, after), requests, generator)
+    assert [ids for ids, local in zip(drawn.ids, expected, strict=True) if local in ended] == ended
+    assert len(ended) > 2
+    assert drawn.logprobs == [[-float(token) for token in ids] for ids in drawn.ids]
+
+
+def test_the_engine_is_asked_for_our_stop_ids_and_no_seed(bench):
+    model = load_model(resolve("tiny"), "cpu", "fp32")
+    stops = stop_ids(model, bench.renderer)
+    config = grpo_config(job(bench, "vllm"), 1, 16, model, vllm_config(99, stops))
+    assert (config.use_vllm, config.vllm_mode, config.vllm_max_model_length) == (True, "colocate", 99)
+    assert config.generation_kwargs == {"stop_token_ids": sorted(bench.renderer.stop_ids | stops)}
+    assert not grpo_config(job(bench, "local"), 1, 16, model).use_vllm
+
+
+def test_the_recorded_entropy_is_that_of_the_policy_over_what_it_drew(bench, train):
+    train("one", n=4, batch_size=4, micro=16, max_steps=1)
+    model = load_model(resolve("tiny"), "cpu", "fp32")
+    prompts = [row["id"] for row in lines(bench, "one") for _ in range(GROUP)]
+    _, output = made(bench, model, prompts)
+    found = []
+    for prompt, drawn in zip(output["prompt_ids"], output["completion_ids"], strict=True):
+        with torch.no_grad():
+            logits = model(torch.tensor([prompt + drawn])).logits[0, len(prompt) - 1 : -1]
+        found += torch.distributions.Categorical(logits=logits).entropy().tolist()
+    logged = lines(bench, "one", "metrics.jsonl")[0]
+    assert logged["entropy"] == pytest.approx(sum(found) / len(found), rel=1e-4)
+    assert "kl" not in logged

@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from tunelab.data.sample import Message
+from tunelab.errors import StudyError
 from tunelab.formats.renderer import Renderer
 from tunelab.generation.decoding import Decoding, Request
 from tunelab.generation.local import LocalGenerator
@@ -14,7 +15,7 @@ from tunelab.models.load import load_model
 from tunelab.models.spec import resolve
 from tunelab.training.checkpoints import MARKER, save_steps
 from tunelab.training.job import largest_divisor
-from tunelab.training.recipe import Recipe
+from tunelab.training.recipe import Lora, Recipe
 from tunelab.training.rows import IGNORED
 from tunelab.training.sft import total_steps
 
@@ -208,3 +209,23 @@ def test_checkpoints_are_evenly_spaced_and_end_with_the_last_step():
     assert save_steps(9, 4) == {3, 5, 7, 9}
     assert save_steps(20, 3) == {7, 14, 20}
     assert save_steps(2, 4) == {1, 2}
+
+
+@pytest.mark.parametrize(
+    "targets", [("c_attn",), ("q_proj", "c_attn"), ("mlp", "c_attn"), ("input_layernorm", "c_attn")]
+)
+def test_adapters_for_modules_of_another_architecture_are_refused_with_those_that_exist(bench, targets):
+    wrong = ", ".join(target for target in targets if target != "q_proj")
+    with pytest.raises(StudyError) as refused:
+        bench.train("one", n=8, adaptation="lora", lora=Lora(targets=targets))
+    expected = "down_proj, embed_tokens, gate_proj, k_proj, lm_head, o_proj, q_proj, up_proj, v_proj"
+    assert str(refused.value) == (
+        f"lora.targets: got {wrong}, expected modules of this qwen3 model: {expected}; use these or all-linear"
+    )
+
+
+def test_adapters_go_to_the_declared_modules_and_no_others(bench):
+    bench.train("one", n=8, adaptation="lora", lora=Lora(rank=2, targets=("0.self_attn.q_proj", "v_proj")))
+    adapted = {name.partition(".lora_")[0] for name in bench.weights("one", adapter=True) if ".lora_" in name}
+    ends = {name.rpartition("layers.")[2] for name in adapted}
+    assert ends == {"0.self_attn.q_proj", *(f"{i}.self_attn.v_proj" for i in range(4))}

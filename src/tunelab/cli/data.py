@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,10 +13,12 @@ from pydantic import ValidationError
 from rich.text import Text
 
 from tunelab.cli.tables import console
-from tunelab.errors import FormatError
+from tunelab.errors import DataError, FormatError
 from tunelab.formats.format import Format
 from tunelab.study.keys import check_keys, describe_validation
-from tunelab.study.preview import preview_rows
+from tunelab.study.places import seen_from
+from tunelab.study.preview import Subject, find_subject, preview_rows
+from tunelab.study.spec import Data
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Look at the rows of a task."
@@ -44,20 +48,44 @@ def _root() -> None:
 
 @app.command()
 def show(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="A task's name or FILE.py:Class.")],
+    subject: Annotated[
+        str,
+        typer.Argument(metavar="TASK", help="A task's name, FILE.py:Class, or a study with its model, formats, data."),
+    ],
     fmt: Annotated[
-        str, typer.Option("--format", help="chat, raw, or a format as YAML: '{template: chat, system: Hi}'")
-    ] = "chat",
-    model: Annotated[str, typer.Option("--model", help="Whose tokenizer and template to use.")] = "tiny",
+        str | None,
+        typer.Option(
+            "--format",
+            help="chat, raw, a format as YAML: '{template: chat, system: Hi}', or a name in the study. "
+            "Default: chat, or the study's first.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Whose tokenizer and template to use. Default: tiny, or the study's.")
+    ] = None,
     loss: Annotated[Loss, typer.Option("--loss", help="Tokens to show as learnt.")] = Loss.COMPLETION,
     split: Annotated[str | None, typer.Option("--split", help="Default: the task's training split.")] = None,
     rows: Annotated[int, typer.Option("--rows", "-n", min=1, help="Number of rows.")] = 3,
-    source: Annotated[SourceName, typer.Option("--source", help="Where rows come from.")] = SourceName.AUTO,
+    source: Annotated[
+        SourceName | None, typer.Option("--source", help="Where rows come from. Default: auto, or the study's data.")
+    ] = None,
+    files: Annotated[
+        list[str] | None, typer.Option("--file", metavar="SPLIT=FILE", help="Your own rows of a split; repeatable.")
+    ] = None,
     masks: Annotated[bool, typer.Option("--masks", help="One token a line: id, learnt or not, text.")] = False,
 ) -> None:
-    """Print rows as a model sees them in training; the learnt tokens are green and ⟦bracketed⟧."""
-    out = console()
-    for example in preview_rows(task, read_format(fmt), model, loss.value, split, rows, source.value):
+    """Print rows as a model sees them in training; the learnt tokens are green and ⟦bracketed⟧.
+
+    Example: tunelab data show gsm8k --file train=my.jsonl --format raw
+    """
+    out, found = console(), find_subject(subject)
+    chosen = choose_format(fmt, found)
+    found = replace(
+        found,
+        model=seen_from(found.folder, "model", model) if model else found.model,
+        data=choose_data(found, source, files or []),
+    )
+    for example in preview_rows(found, chosen, loss.value, split, rows):
         out.rule(f"{example.id}: {example.tokens} tokens, {example.learnt} learnt")
         if masks:
             for token, learnt, text in example.table:
@@ -66,6 +94,26 @@ def show(
                 )
         else:
             out.print(Text.assemble(*(_styled(*piece) for piece in example.pieces)))
+
+
+def choose_format(name: str | None, subject: Subject) -> Format:
+    """Return the study's format of that name, or the one that is written out. Raises FormatError."""
+    if name is None:
+        return next(iter(subject.formats.values()), Format(template="chat"))
+    return subject.formats.get(name) or read_format(name)
+
+
+def choose_data(subject: Subject, source: SourceName | None, files: Sequence[str]) -> Data:
+    """Return where rows come from: own files, or a source, before what the study says. Raises DataError."""
+    given: dict[str, str | dict[str, str]] = {}
+    for text in files:
+        split, separator, path = text.partition("=")
+        if not split or not separator or not path:
+            raise DataError(f"--file: got {text!r}, expected SPLIT=FILE, like train=my.jsonl")
+        given[split] = seen_from(subject.folder, f"data.files.{split}", path)
+    if source is not None:
+        return Data(source=source.value, files=given)
+    return subject.data.model_copy(update={"files": {**subject.data.files_of(subject.task), **given}})
 
 
 def read_format(text: str) -> Format:

@@ -7,6 +7,17 @@ from typing import Annotated
 
 import typer
 
+from tunelab.errors import UserError
+
+
+def _folder(path: Path) -> Path:
+    """Refuse a file, or a place below one, before anything is computed for it."""
+    exists = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not exists.is_dir():
+        raise UserError(f"{path}: {exists} is a file, expected a folder; choose another place")
+    return path
+
+
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A bundled study's name or a YAML file.")]
 Overrides = Annotated[
     list[str] | None,
@@ -14,8 +25,12 @@ Overrides = Annotated[
         metavar="[KEY=VALUE]...", help="Overrides: recipe.lr=1e-4, train=sft_*, train.sft_*.lr=1e-4, model=..."
     ),
 ]
-StoreDir = Annotated[Path, typer.Option("--store", metavar="DIR", help="Where finished steps are kept.")]
-ResultsDir = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where results are linked by name.")]
+StoreDir = Annotated[
+    Path, typer.Option("--store", metavar="DIR", callback=_folder, help="Where finished steps are kept.")
+]
+ResultsDir = Annotated[
+    Path, typer.Option("--results", metavar="DIR", callback=_folder, help="Where results are linked by name.")
+]
 Smoke = Annotated[bool, typer.Option("--smoke", help="The bundled tiny model, few rows, few steps, no network.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and the end.")]

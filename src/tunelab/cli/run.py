@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from enum import StrEnum
@@ -18,6 +19,7 @@ from tunelab.files import read_json
 from tunelab.study.layout import link_results
 from tunelab.study.open import Opened, only_trained, open_study
 
+REPORT = Path("report", "index.html")
 FAILED, GATE, INTERRUPTED = 1, 3, 130
 
 
@@ -48,12 +50,19 @@ def command(
     outcome = _run(opened, quiet, as_json)
     folder = link_results(opened, outcome, results)
     comparison = _comparison(opened, outcome)
-    if not as_json:
+    code = _exit_code(outcome, comparison, gate)
+    if as_json:
+        _print_end_event(outcome, folder, code)
+    else:
         _print_end(opened, outcome, comparison, folder)
+    sys.exit(code)
+
+
+def _exit_code(outcome: Outcome, comparison: dict[str, Any], gate: bool) -> int:
     if not outcome.ok:
-        sys.exit(FAILED)
-    if gate and any(not row["verdict"].startswith("pass") for row in comparison["thresholds"]):
-        sys.exit(GATE)
+        return FAILED
+    missed = any(not row["verdict"].startswith("pass") for row in comparison["thresholds"])
+    return GATE if gate and missed else 0
 
 
 def _run(opened: Opened, quiet: bool, as_json: bool) -> Outcome:
@@ -62,6 +71,8 @@ def _run(opened: Opened, quiet: bool, as_json: bool) -> Outcome:
         with reporter(console(), opened.plan(), quiet, as_json) as report:
             return Runner(opened.store, report).run(opened.targets())
     except KeyboardInterrupt:
+        if as_json:
+            _print_end_event(None, None, INTERRUPTED)
         print("tunelab: interrupted; run the same command again to go on: finished steps are kept", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
@@ -75,15 +86,26 @@ def _comparison(opened: Opened, outcome: Outcome) -> dict[str, Any]:
     return read_json(found.path("comparison.json")) if found else {"thresholds": [{"verdict": "missing"}]}
 
 
+def _print_end_event(outcome: Outcome | None, folder: Path | None, code: int) -> None:
+    """Write the last line of ``--json``; what is not known after an interrupt is null."""
+    counts = {state.value: n for state, n in _counts(outcome).items()} if outcome else None
+    report = folder / REPORT if folder else None
+    place = str(report) if report and report.exists() else None
+    print(json.dumps({"event": "end", "counts": counts, "report": place, "exit_code": code}), flush=True)
+
+
+def _counts(outcome: Outcome) -> dict[State, int]:
+    return {state: sum(s is state for s in outcome.states.values()) for state in State}
+
+
 def _print_end(opened: Opened, outcome: Outcome, comparison: dict[str, Any], folder: Path) -> None:
     out = console()
     if "cells" in comparison:
         print_comparison(out, comparison, opened.compiled.study.question)
-    counts = {state: sum(s is state for s in outcome.states.values()) for state in State}
-    parts = [f"{n} {state.value}" for state, n in counts.items() if n]
+    parts = [f"{n} {state.value}" for state, n in _counts(outcome).items() if n]
     out.print(f"Steps: {', '.join(parts)}")
     for name, message in outcome.failures().items():
         out.print(f"  {name} failed: {message}", style="red", markup=False)
-    report = folder / "report" / "index.html"
+    report = folder / REPORT
     if report.exists():
         print(f"Report: {report}")

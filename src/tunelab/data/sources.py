@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +21,7 @@ from typing import Any, Protocol
 from tunelab.data import hub
 from tunelab.data.readers import Row, read_rows
 from tunelab.errors import DataError, nearest
-from tunelab.files import sha256_file
+from tunelab.files import known_sha256, sha256_file
 
 MIRROR_VARIABLE = "TUNELAB_DATA"
 
@@ -81,8 +80,7 @@ class FileSource:
     files: Mapping[str, Path]
 
     def identity(self, split: str) -> dict[str, Any]:
-        path = self._path(split)
-        return {"sha256": _digest(path, path.stat().st_size, path.stat().st_mtime_ns)}
+        return {"sha256": known_sha256(self._path(split))}
 
     def rows(self, split: str) -> list[Row]:
         return read_rows(self._path(split))
@@ -120,18 +118,37 @@ class BuiltinSource:
         return path
 
 
-@cache
-def _digest(path: Path, size: int, mtime_ns: int) -> str:
-    """Checksum of a file, computed once a process while size and time stay: a plan asks for it in every cell."""
-    return sha256_file(path)
+@dataclass(frozen=True)
+class MirrorSource:
+    """A dataset's folder in the mirror. A split that it lacks is an error: another source may have other rows."""
+
+    dataset: Dataset
+    folder: Path
+
+    def identity(self, split: str) -> dict[str, Any]:
+        return {"sha256": known_sha256(self._present(split))}
+
+    def rows(self, split: str) -> list[Row]:
+        return read_rows(self._present(split))
+
+    def path(self, split: str) -> Path:
+        """Return where the mirror keeps a split."""
+        return self.folder / f"{self.dataset.split(split)}.jsonl"
+
+    def _present(self, split: str) -> Path:
+        path = self.path(split)
+        if not path.is_file():
+            raise DataError(
+                f"mirror of {self.dataset.repo}: the split {split!r} is missing, expected {path} ({MIRROR_VARIABLE}); "
+                "add the file or set data.source to hub: auto does not leave a mirror that holds other splits"
+            )
+        return path
 
 
-def mirror_source(dataset: Dataset) -> FileSource | None:
-    """Return the mirror of a dataset, or None when ``TUNELAB_DATA`` is unset or does not hold it."""
+def mirror_source(dataset: Dataset) -> MirrorSource | None:
+    """Return the mirror of a dataset, or None when ``TUNELAB_DATA`` is unset or holds no split of it."""
     root = os.environ.get(MIRROR_VARIABLE)
     if not root:
         return None
-    folder = Path(root) / dataset.repo / dataset.config
-    files = {name: folder / f"{hub_name}.jsonl" for name, hub_name in dataset.splits.items()}
-    present = {name: path for name, path in files.items() if path.is_file()}
-    return FileSource(present) if present else None
+    mirror = MirrorSource(dataset, Path(root) / dataset.repo / dataset.config)
+    return mirror if any(mirror.path(split).is_file() for split in dataset.splits) else None

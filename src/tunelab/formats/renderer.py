@@ -58,6 +58,7 @@ class Renderer:
         self._bos = tokenizer.bos_token_id if isinstance(tokenizer.bos_token_id, int) else None
         self._adds_bos = tokenizer("x")["input_ids"][:1] == [self._bos]  # pyright: ignore[reportIndexIssue]
         self.end_of_turn = self._find_end_of_turn()
+        self._seams = self._find_seams()
 
     @property
     def pad_id(self) -> int:
@@ -102,11 +103,10 @@ class Renderer:
     def parse(self, ids: Sequence[int]) -> str:
         """Return the text of generated ids: the inverse of a target's rendering.
 
-        Ends before the first stop id; the raw format's leading space is not part of the answer.
+        Ends before the first stop id; what the format writes around every answer is not part of it.
         """
-        end = next((i for i, token in enumerate(ids) if token in self.stop_ids), len(ids))
-        text = str(self.tokenizer.decode(list(ids[:end]), skip_special_tokens=True))
-        return text.removeprefix(" ") if self.format.template == "raw" else text
+        before, after = self._seams
+        return self._decode(ids).removeprefix(before).removesuffix(after)
 
     def _conversation(self, messages: Sequence[Message]) -> list[Message]:
         """Put system prompt and worked examples before the messages, as the format declares."""
@@ -170,6 +170,20 @@ class Renderer:
             )
         return str(self.tokenizer.decode([end])), end
 
+    def _find_seams(self) -> tuple[str, str]:
+        """Return what decoding leaves between a prompt and its answer, and between that and the end of its turn.
+
+        Where an answer does not stand behind its own prompt nobody can be trained, and nothing is taken off.
+        """
+        question = [Message("user", "x")]
+        prompt = self._prompt_text(question)
+        answered = [*question, Message("assistant", SENTINEL)]
+        whole = self._template(answered) if self.format.template == "chat" else f"{prompt} {SENTINEL}"
+        if not whole.startswith(prompt):
+            return "", ""
+        before, found, after = self._decode(self._encode(whole[len(prompt) :])).partition(SENTINEL)
+        return (before, after) if found else ("", "")
+
     def _template(self, conversation: Sequence[Message], add_generation_prompt: bool = False) -> str:
         rows: list[dict[str, Any]] = [{"role": m.role, "content": m.content} for m in conversation]
         try:
@@ -191,6 +205,11 @@ class Renderer:
                 "beginning-of-text token: the prompt begins with it twice; remove one from the template or prompt"
             )
         return ids
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        """Return the text before the first stop id, without special tokens."""
+        end = next((i for i, token in enumerate(ids) if token in self.stop_ids), len(ids))
+        return str(self.tokenizer.decode(list(ids[:end]), skip_special_tokens=True))
 
     def _encode(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]  # pyright: ignore[reportReturnType]

@@ -13,9 +13,10 @@ from typing import TypeVar
 import torch
 
 from tunelab.errors import StepError
-from tunelab.generation.decoding import Output, Request
+from tunelab.generation.decoding import Request
 
 Asked = TypeVar("Asked", bound=Request)
+Made = TypeVar("Made")
 
 
 def plan_batches(requests: Sequence[Asked], size: int) -> list[list[Asked]]:
@@ -25,23 +26,34 @@ def plan_batches(requests: Sequence[Asked], size: int) -> list[list[Asked]]:
 
 
 def run_batches(
-    batches: Sequence[Sequence[Asked]], run: Callable[[Sequence[Asked]], Sequence[Output]]
-) -> Iterator[list[Output]]:
-    """Yield each batch's outputs. A batch that does not fit is split, and later batches keep to the smaller size."""
+    batches: Sequence[Sequence[Asked]], run: Callable[[Sequence[Asked]], Sequence[Made]]
+) -> Iterator[list[Made]]:
+    """Yield what is made of each batch. One that does not fit is split, and later ones keep to the smaller size."""
     limit = max((len(batch) for batch in batches), default=1)
     for batch in batches:
-        outputs: list[Output] = []
-        waiting = list(batch)
-        while waiting:
-            try:
-                outputs += run(waiting[:limit])
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not _out_of_memory(error):
-                    raise
-                limit = _halved(min(limit, len(waiting)), error)
-                continue
-            waiting = waiting[limit:]
-        yield outputs
+        made, limit = run_within(batch, run, limit)
+        yield made
+
+
+def run_within(
+    batch: Sequence[Asked], run: Callable[[Sequence[Asked]], Sequence[Made]], limit: int
+) -> tuple[list[Made], int]:
+    """Return what is made of a batch in parts of at most ``limit``, and the limit that fitted into memory.
+
+    Raises StepError when a single request does not fit.
+    """
+    made: list[Made] = []
+    waiting = list(batch)
+    while waiting:
+        try:
+            made += run(waiting[:limit])
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            limit = _halved(min(limit, len(waiting)), error)
+            continue
+        waiting = waiting[limit:]
+    return made, limit
 
 
 def _halved(limit: int, error: Exception) -> int:

@@ -25,7 +25,7 @@ class LocalGenerator:
         self._decoding = decoding
         self._stops = (*renderer.format.stop_strings, *stops)
         self._pad = renderer.tokenizer.pad_token_id
-        self._stop_ids = renderer.stop_ids | _configured_stops(model)
+        self._stop_ids = stop_ids(model, renderer)
         self._config = GenerationConfig(
             max_new_tokens=decoding.max_new_tokens,
             do_sample=False,
@@ -63,6 +63,17 @@ class LocalGenerator:
         while tokens and row[tokens - 1] == self._pad:
             tokens -= 1
         return row[:tokens]
+
+    def end(self, request: Request, row: list[int]) -> int:
+        """Return how many of ``row``'s ids generation keeps: up to a stop id, or to what completes a stop string."""
+        before, decode = open_thought(request.prompt), self._renderer.tokenizer.decode
+        stopped = bool(self._stops) and find_stop(before + str(decode(row)), self._stops) >= 0
+        for tokens in range(1, len(row) + 1):
+            if row[tokens - 1] in self._stop_ids:
+                return tokens
+            if stopped and find_stop(before + str(decode(row[:tokens])), self._stops) >= 0:
+                return tokens
+        return len(row)
 
     def output(self, request: Request, row: list[int]) -> Output:
         """Read a row of ``draw``: its text up to a stop string, and how it ended."""
@@ -107,9 +118,9 @@ class _StopStrings(StoppingCriteria):
         return find_stop(before + str(self._tokenizer.decode(row)), self._stops) >= 0
 
 
-def _configured_stops(model: PreTrainedModel) -> set[int]:
-    """Return the stop ids that the model's own generation settings name."""
+def stop_ids(model: PreTrainedModel, renderer: Renderer) -> set[int]:
+    """Return the ids that end a turn: the format's, and those that the model's own generation settings name."""
     configured = getattr(model.generation_config, "eos_token_id", None)
     if configured is None:
-        return set()
-    return {configured} if isinstance(configured, int) else set(configured)
+        return set(renderer.stop_ids)
+    return {*renderer.stop_ids, *([configured] if isinstance(configured, int) else configured)}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -25,6 +26,15 @@ def detect() -> Device:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def without_vllm(device: Device) -> str | None:
+    """Return why vLLM cannot run here and what to do, or None where it can."""
+    if device != "cuda":
+        return f"vllm needs device cuda and this study runs on {device}; use local"
+    if importlib.util.find_spec("vllm") is None:
+        return "vllm is not installed; pip install 'tunelab[vllm]', or use local"
+    return None
 
 
 def default_precision(device: Device) -> Precision:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from tunelab.errors import ModelError
 from tunelab.models.device import Device, Precision
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 ENDS_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|endoftext|>", "</s>")
-THREADS = torch.get_num_threads()
-"""What torch took from the machine or from OMP_NUM_THREADS."""
 
 
 def load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:
@@ -44,6 +43,11 @@ def _padding(ref: ModelRef, tokenizer: Any) -> str:
     raise ModelError(
         f"model {ref.name!r}: its tokenizer has no pad, end or unknown token; set pad_token in {ref.location}"
     )
+
+
+def load_config(ref: ModelRef) -> Any:
+    """Load a model's configuration without its weights. Raises ModelError."""
+    return _loading(ref, AutoConfig.from_pretrained, ref.location, revision=ref.revision)
 
 
 def load_model(ref: ModelRef, device: Device, precision: Precision, adapter: Path | None = None) -> Any:
@@ -69,10 +73,29 @@ def _load(kind: Any, ref: ModelRef, device: Device, precision: Precision, adapte
     return model.to(device).eval()
 
 
+@dataclass
+class _Threads:
+    """The number of threads that the tiny model took from the process; None while it took none."""
+
+    before: int | None = None
+
+
+_threads = _Threads()
+
+
 def limit_threads(ref: ModelRef) -> None:
-    """Give the tiny model one thread, as more cost it more than they bring, and any other what torch began with."""
+    """Give the tiny model one thread, as more cost it more than they bring; any other gets back what there was.
+
+    A number that somebody else has set since is left alone.
+    """
     alone = ref.name == TINY and "OMP_NUM_THREADS" not in os.environ
-    torch.set_num_threads(1 if alone else THREADS)
+    now = torch.get_num_threads()
+    if alone and now != 1:
+        _threads.before = now
+        torch.set_num_threads(1)
+    elif not alone and _threads.before is not None:
+        torch.set_num_threads(_threads.before if now == 1 else now)
+        _threads.before = None
 
 
 def quiet() -> None:

@@ -15,10 +15,22 @@ from typing import Any
 
 from tunelab.data.hub import model_revision
 from tunelab.errors import ModelError
-from tunelab.files import sha256_file
+from tunelab.files import known_sha256
 
 TINY = "tiny"
-IGNORED_SUFFIXES = (".md", ".lock", ".txt.tmp")
+LOADED = (
+    "*.json",
+    "*.safetensors",
+    "pytorch_model*.bin",
+    "adapter_model*.bin",
+    "*.model",
+    "*.txt",
+    "*.tiktoken",
+    "*.jinja",
+    "additional_chat_templates/*.jinja",
+)
+"""Configuration, weights, tokenizer, chat templates and adapters, as ``from_pretrained`` looks for them."""
+NOT_LOADED = ("trainer_state.json", "all_results.json", "train_results.json", "eval_results.json")
 
 
 @dataclass(frozen=True)
@@ -31,16 +43,24 @@ class ModelRef:
     identity: dict[str, Any]
 
 
-def resolve(name: str) -> ModelRef:
-    """Find a model by name. Raises ModelError when it is nowhere; takes seconds at most."""
+def resolve(name: str, folder: Path | None = None) -> ModelRef:
+    """Find a model by name; a relative path starts in ``folder``, by default the current one.
+
+    Raises ModelError when it is nowhere; takes seconds at most.
+    """
     if name == TINY:
         return _tiny()
-    path = Path(name).expanduser()
-    if path.exists() or name.startswith((".", "/", "~")):
-        return _local(name, path)
+    folder = folder or Path.cwd()
+    if is_local(name, folder):
+        return _local(name, folder / Path(name).expanduser())
     repo, _, revision = name.partition("@")
     commit = model_revision(repo, revision or "main")
     return ModelRef(name, repo, commit, {"hub": repo, "revision": commit})
+
+
+def is_local(name: str, folder: Path) -> bool:
+    """Say whether a name means a folder on this machine: it looks like a path, or is one from ``folder``."""
+    return name.startswith((".", "/", "~")) or (name != TINY and (folder / name).exists())
 
 
 def _tiny() -> ModelRef:
@@ -53,6 +73,6 @@ def _local(name: str, path: Path) -> ModelRef:
     if not (path / "config.json").is_file():
         raise ModelError(f"model {name!r}: {path} has no config.json, expected a folder made by save_pretrained")
     digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file() and p.suffix not in IGNORED_SUFFIXES):
-        digest.update(f"{file.relative_to(path)} {sha256_file(file)}\n".encode())
+    for file in sorted({p for pattern in LOADED for p in path.glob(pattern) if p.name not in NOT_LOADED}):
+        digest.update(f"{file.relative_to(path)} {known_sha256(file)}\n".encode())
     return ModelRef(name, str(path.resolve()), None, {"folder": digest.hexdigest()})

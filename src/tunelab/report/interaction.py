@@ -80,6 +80,7 @@ def _lines(axes: Axes, points: Sequence[Row], trained: Sequence[str]) -> None:
             markersize=7,
             capsize=3,
             elinewidth=1.1,
+            clip_on=False,
             label=label(fmt),
         )
     axes.set_xticks(range(len(evaluated)), [label(name) for name in evaluated])

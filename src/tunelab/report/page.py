@@ -16,6 +16,7 @@ from tunelab.report.drawing import Picture
 from tunelab.report.evidence import Evidence
 from tunelab.report.rollouts import health_of, health_table
 from tunelab.report.wording import show, signed, signed_range
+from tunelab.study.smoke import CHANGES
 
 
 def render(evidence: Evidence, answer: str, pictures: Sequence[Picture], directory: Path) -> str:
@@ -64,6 +65,7 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "versions": provenance.versions(evidence),
         "fingerprints": provenance.fingerprints(evidence),
         "command": provenance.command(evidence),
+        "smoke_changes": CHANGES,
         "study_json": json.dumps(evidence.study, indent=2, ensure_ascii=False),
     }
 

@@ -1,12 +1,13 @@
 """The health of GRPO: is there a reward to learn from, and is the policy still exploring?
 
 Read from a train step's ``rollouts.jsonl``, which has a line a group, and from the trainer's ``metrics.jsonl``. A
-group whose scored completions earned the same teaches nothing; a completion that the budget cut says little.
+group whose scored completions earned the same teaches nothing; a completion that the budget cut says little. The
+components of the reward are shown where a variant has more than the task's, unweighted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -23,22 +24,29 @@ POINTS = 40
 """A curve's points at most: each is the mean of a span of steps, since single steps are noisy."""
 PANELS = {
     "reward": "mean reward",
+    "task": "mean task reward",
+    "format": "mean format reward",
+    "length": "mean length reward",
     "zero_variance": "groups without\nvariance",
     "clipped": "completions cut\nby the budget",
     "entropy": "entropy (nats)",
     "kl": "KL from the base",
 }
-SHARES = ("reward", "zero_variance", "clipped")
+COMPONENTS = ("task", "format", "length")
+SHARES = ("reward", "task", "format", "zero_variance", "clipped")
+LOGGED = ("entropy", "kl")
+NO_DIVERGENCE = "not computed (beta 0)"
 
 Curve = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Health:
-    """What a GRPO training went through: its groups, and its curves over the steps by panel."""
+    """What a GRPO training went through: its groups, its curves over the steps by panel, and the weight of KL."""
 
     groups: Sequence[Mapping[str, Any]]
     curves: Mapping[str, Curve]
+    beta: float
 
 
 def health_of(trained: Mapping[str, Artifact]) -> dict[str, Health]:
@@ -49,7 +57,8 @@ def health_of(trained: Mapping[str, Artifact]) -> dict[str, Health]:
 
 def grpo_health(healths: Mapping[str, Health]) -> Picture:
     """One panel a measure, one line per variant; measures that nobody logged have no panel."""
-    panels = [name for name in PANELS if any(health.curves[name] for health in healths.values())]
+    hidden = {*COMPONENTS} - {*_components(healths)}
+    panels = [n for n in PANELS if n not in hidden and any(health.curves[n] for health in healths.values())]
     figure, grid = new_figure(9, 1.0 + 1.7 * len(panels), len(panels))
     for name, axes in zip(panels, grid, strict=True):
         for i, (variant, health) in enumerate(healths.items()):
@@ -62,17 +71,19 @@ def grpo_health(healths: Mapping[str, Health]) -> Picture:
             axes.plot(steps, values, **look, linewidth=1.6, label=label(variant))
         axes.set_ylabel(PANELS[name], fontsize=9)
         axes.grid(color=GRID)
-        if name in SHARES:
+        if name in SHARES and all(0 <= value <= 1 for health in healths.values() for _, value in health.curves[name]):
             axes.set_ylim(-0.03, 1.03)
     grid[-1].set_xlabel("optimiser step")
     legend(grid[0])
-    return Picture("grpo_health", TITLE, _in_words(healths), figure)
+    return Picture("grpo_health", TITLE, _in_words(healths, panels), figure)
 
 
 def health_table(healths: Mapping[str, Health]) -> Table:
     """A row per variant: where the reward began and ended, and how much of the work could teach."""
-    columns = ("variant", "first reward", "last reward", "groups without variance", "completions cut by the budget",
-               "without an answer", "unscored", "visits to prompts", "prompts visited")  # fmt: skip
+    named = _components(healths)
+    columns = ("variant", "first reward", "last reward", *(PANELS[name] for name in named), "groups without variance",
+               "completions cut by the budget", "without an answer", "unscored", "visits to prompts",
+               "prompts visited", "first entropy", "last entropy", "last KL from the base")  # fmt: skip
     rows: list[list[Any]] = []
     for name, health in healths.items():
         rewards: list[Any] = [reward for group in health.groups for reward in group["rewards"]]
@@ -83,7 +94,9 @@ def health_table(healths: Mapping[str, Health]) -> Table:
             share(sum(reward is None for reward in rewards), len(rewards)),
         ]
         prompts = [len(health.groups), len({group["id"] for group in health.groups})]
-        rows.append([name, *_ends(health.curves["reward"]), *counts, *prompts])
+        logged = [*_ends(health.curves["entropy"]), _ends(health.curves["kl"])[1] if health.beta else NO_DIVERGENCE]
+        means = [_mean_component(health.groups, component) for component in named]
+        rows.append([name, *_ends(health.curves["reward"]), *means, *counts, *prompts, *logged])
     caption = f"Rewards and groups of GRPO; first and last are means over a {POINTS}th of the steps, at least one"
     return Table(caption, columns, rows)
 
@@ -95,11 +108,24 @@ def _read(artifact: Artifact) -> Health:
     steps = [(step + 1, list(rows)) for step, rows in groupby(groups, key=lambda group: group["step"])]
     curves = {
         "reward": [(step, mean) for step, rows in steps if (mean := _mean_reward(rows)) is not None],
+        **{
+            name: [(step, mean) for step, rows in steps if (mean := _mean_component(rows, name)) is not None]
+            for name in COMPONENTS
+        },
         "zero_variance": [(step, _mean([_still(group) for group in rows])) for step, rows in steps],
         "clipped": [(step, _mean([_clipped(group) for group in rows])) for step, rows in steps],
-        **{name: [(r["step"], r[name]) for r in logged if r.get(name) is not None] for name in ("entropy", "kl")},
+        **{name: [(r["step"], r[name]) for r in logged if r.get(name) is not None] for name in LOGGED},
     }
-    return Health(groups, {name: _spans(curve) for name, curve in curves.items()})
+    beta = artifact.record.settings["recipe"]["grpo"]["beta"]
+    return Health(groups, {name: _spans(curve) for name, curve in curves.items()}, beta)
+
+
+def _components(healths: Mapping[str, Health]) -> list[str]:
+    """Return the components to show: none where every reward is the task's own."""
+    groups = [group for health in healths.values() for group in health.groups]
+    if all(group["rewards"] == group["components"]["task"] for group in groups):
+        return []
+    return [name for name in COMPONENTS if any(name in group["components"] for group in groups)]
 
 
 def _still(group: Mapping[str, Any]) -> bool:
@@ -112,8 +138,16 @@ def _clipped(group: Mapping[str, Any]) -> float:
 
 
 def _mean_reward(groups: Sequence[Mapping[str, Any]]) -> float | None:
-    rewards = [reward for group in groups for reward in group["rewards"] if reward is not None]
-    return _mean(rewards) if rewards else None
+    return _mean_scored(reward for group in groups for reward in group["rewards"])
+
+
+def _mean_component(groups: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    return _mean_scored(value for group in groups for value in group["components"].get(name, []))
+
+
+def _mean_scored(values: Iterable[float | None]) -> float | None:
+    scored = [value for value in values if value is not None]
+    return _mean(scored) if scored else None
 
 
 def _spans(curve: Curve) -> Curve:
@@ -131,10 +165,11 @@ def _ends(curve: Curve) -> tuple[float | None, float | None]:
     return (curve[0][1], curve[-1][1]) if curve else (None, None)
 
 
-def _in_words(healths: Mapping[str, Health]) -> str:
+def _in_words(healths: Mapping[str, Health], panels: Sequence[str]) -> str:
     parts: list[str] = []
     for name, health in healths.items():
-        ends = {panel: _ends(curve) for panel, curve in health.curves.items() if curve}
-        said = (f"{PANELS[p].replace(chr(10), ' ')} {first:.3f} to {last:.3f}" for p, (first, last) in ends.items())
+        ends = {panel: _ends(health.curves[panel]) for panel in panels if health.curves[panel]}
+        said = [f"{PANELS[p].replace(chr(10), ' ')} {first:.3f} to {last:.3f}" for p, (first, last) in ends.items()]
+        said += [] if health.beta else [f"{PANELS['kl']} {NO_DIVERGENCE}"]
         parts.append(f"{name}: {', '.join(said)}")
     return "Panels over the steps, first and last point. " + "; ".join(parts)

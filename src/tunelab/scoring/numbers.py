@@ -53,11 +53,17 @@ def flexible(output: str) -> str | None:
 
 def numeric(output: str) -> Decimal | None:
     """Return our reading: the number after the best answer marker that has one, else the last number."""
+    found = after_marker(output)
+    return last_number(output) if found is None else found
+
+
+def after_marker(output: str) -> Decimal | None:
+    """Return the number after the best answer marker that has one; None where no answer is marked."""
     for marker in MARKERS:
         for match in reversed(list(marker.finditer(output))):
             if (number := marked_number(match.group("text"))) is not None:
                 return number
-    return last_number(output)
+    return None
 
 
 def marked_number(text: str) -> Decimal | None:

@@ -7,7 +7,7 @@ written in this file and nowhere else; raise a kind's version when its function 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ from tunelab.study.spec import Evaluate, Study, Train
 from tunelab.tasks import task as tasks
 from tunelab.tasks.identity import scorer_identity
 
-VERSIONS = {"train": 1, "generate": 1, "score": 2, "compare": 3, "report": 2}
+VERSIONS = {"train": 2, "generate": 2, "score": 2, "compare": 3, "report": 3}
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,14 @@ class Compiled:
         """Return the plan of some of the cells."""
         return _Compiler(self.study, list(kept), self.folder, self.left_out).compile()
 
-    def without_work(self, finished: Callable[[Step], bool]) -> Compiled:
-        """Return the plan in which only what is finished feeds comparison and report; the rest are holes."""
-        compare = self.compare.with_inputs({n: s for n, s in self.compare.inputs.items() if finished(s)})
-        kept = {n: s for n, s in self.report.inputs.items() if n != "compare" and finished(s)}
-        return replace(self, compare=compare, report=self.report.with_inputs({"compare": compare, **kept}))
+    def without_work(self, held: Mapping[str, Step], reasons: Mapping[str, str]) -> Compiled:
+        """Return the plan in which only what is ``held`` feeds comparison and report; the rest are holes.
+
+        Both are by fingerprint, as ``plan.settled`` returns them.
+        """
+        compare = self.compare.over(held, reasons)
+        report = self.report.over({**held, self.compare.fingerprint: compare}, reasons)
+        return replace(self, compare=compare, report=report)
 
 
 def compile_study(points: Sequence[tuple[str, Study]], folder: Path | None = None) -> Compiled:
@@ -70,7 +73,7 @@ def _whole(points: Sequence[tuple[str, Study]]) -> Study:
     study = points[0][1]
     formats = dict(study.formats)
     for label, point in points[1:]:
-        for name in ("data", "alpha", "hardware"):
+        for name in ("baseline", "data", "alpha", "hardware"):
             if getattr(point, name) != getattr(study, name):
                 raise StudyError(
                     f"sweep: {name} differs at {label}, expected one for the whole study; "
@@ -110,9 +113,22 @@ class _Compiler:
         return found if chosen == "auto" else chosen
 
     def micro_batch_that_matters(self, train: Train, precision: str) -> int | None:
-        """The micro batch where it decides about a result: dropout draws by it, and bf16 rounds by it."""
+        """The micro batch where it decides about a result.
+
+        Dropout draws by it, bf16 rounds by it, and bnpo takes the mean over the tokens of each.
+        """
         dropout = train.adaptation == "lora" and train.lora.dropout > 0
-        return self.study.hardware.micro_batch_size if dropout or precision != "fp32" else None
+        normalised = train.method == "grpo" and train.grpo.loss_type == "bnpo"
+        return self.study.hardware.micro_batch_size if dropout or normalised or precision != "fp32" else None
+
+    def rollouts(self, train: Train) -> dict[str, str]:
+        """What draws the completions of GRPO: another engine draws other text. Raises StudyError without vLLM."""
+        if train.method != "grpo":
+            return {}
+        chosen = self.study.hardware.rollouts
+        if chosen == "vllm" and (reason := devices.without_vllm(self.device)):
+            raise StudyError(f"hardware.rollouts: got 'vllm', but {reason}")
+        return {"backend": "transformers" if chosen == "local" else chosen}
 
     def batch_that_matters(self, settings: Evaluate) -> int | None:
         """The generation batch where rounding by it can change an answer: sampled text, and everything but fp32."""
@@ -149,7 +165,9 @@ class _Compiler:
         model, blocked = self.model(variant.model)
         precision = self.precision(train.precision)
         rows, shots = self.rows.training_rows(variant), self.rows.shots(variant.task, fmt)
-        check = self.rows.check(self.rows.seen(variant), self.rows.evaluated_rows(variant))
+        evaluated = self.rows.evaluated_rows(variant)
+        check = self.rows.check([*self.rows.training_sources(variant).values()], evaluated)
+        check_shots = (self.rows.check_shots(shots, evaluated),) if shots else ()
         pairs = {"pairs": self.pairs(variant, rows, check)} if train.method == "dpo" else {}
         return Step(
             kind="train",
@@ -163,10 +181,11 @@ class _Compiler:
                 "seed": variant.seed,
                 "micro_batch_size": self.micro_batch_that_matters(train, precision),
                 **self.reward(variant),
+                **self.rollouts(train),
             },
             inputs={"rows": rows, **pairs, **({"shots": shots} if shots else {})},
             circumstance={"model": model, "task": variant.task, **self.hardware()},
-            after=(check,),
+            after=(check, *check_shots),
             blocked=blocked,
         )
 
@@ -193,7 +212,7 @@ class _Compiler:
     def generate(self, cell: Cell) -> Step:
         rows = self.rows.evaluation_rows(cell.evaluation)
         shots = self.rows.shots(cell.evaluation.task, cell.evaluation.format)
-        return self.outputs(cell, rows, (self.rows.check_shots(shots, rows),) if shots else ())
+        return self.outputs(cell, rows, (self.rows.check_shots(shots, [rows]),) if shots else ())
 
     def outputs(self, cell: Cell, rows: Step, after: tuple[Step, ...]) -> Step:
         """A cell's variant answers ``rows``."""
@@ -309,7 +328,7 @@ class _Compiler:
         """Return a model's circumstance, and why it cannot be used, if it cannot."""
         if name not in self._models:
             try:
-                self._models[name] = resolve(name)
+                self._models[name] = resolve(name, self.folder)
             except ModelError as error:
                 self._models[name] = str(error)
         ref = self._models[name]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunelab.engine.plan import Plan, Status, plan, topological
+from tunelab.engine.plan import Plan, Status, plan, settled
 from tunelab.engine.step import Step
 from tunelab.engine.store import Store
 from tunelab.errors import StudyError
@@ -66,7 +66,13 @@ def only_trained(opened: Opened) -> Opened:
 
 
 def only_finished(opened: Opened) -> Opened:
-    """Leave only comparison and report to do: steps that are not in the store become holes."""
-    return Opened(
-        opened.compiled.without_work(lambda step: all(opened.store.find(s) for s in topological([step]))), opened.store
-    )
+    """Leave only comparison and report to do: steps that are not in the store become holes.
+
+    Raises StudyError when nothing was trained or scored yet.
+    """
+    store, compiled = opened.store, opened.compiled
+    if not any(store.find(step) for step in (*compiled.train.values(), *compiled.scores.values())):
+        raise StudyError(f"{opened.name}: has no results in {store.root} yet, expected a finished step; run it first")
+    made = {**compiled.compare.inputs, **compiled.report.inputs}
+    made.pop("compare")
+    return Opened(compiled.without_work(*settled(made.values(), store)), store)

@@ -7,18 +7,20 @@
 from __future__ import annotations
 
 import fnmatch
+from pathlib import Path
 from typing import Any, cast
 
 import yaml
 
 from tunelab.errors import StudyError, nearest
+from tunelab.study.places import seen_from
 
 SELECTABLE = ("train", "evaluate")
 Raw = dict[str, Any]
 
 
-def apply_override(raw: Raw, override: str) -> Raw:
-    """Return a copy of ``raw`` with one override applied. Raises StudyError."""
+def apply_override(raw: Raw, override: str, folder: Path) -> Raw:
+    """Return a copy of ``raw`` with one override applied; ``folder`` is the study's. Raises StudyError."""
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise StudyError(f"override: got {override!r}, expected key=value, like recipe.lr=1e-4")
@@ -28,7 +30,7 @@ def apply_override(raw: Raw, override: str) -> Raw:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         raise StudyError(f"override {key}: got {text!r}, expected a YAML value; quote it if it is a string") from None
-    return set_field(raw, key, value)
+    return set_field(raw, key, seen_from(folder, key, value))
 
 
 def set_field(raw: Raw, key: str, value: Any) -> Raw:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tunelab.data.subsets import few_shots
+from tunelab.errors import DataError
 from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
-from tunelab.models.spec import resolve
+from tunelab.models.spec import TINY, resolve
+from tunelab.study.read import bundled, read_file, read_study
 from tunelab.study.source import choose_source
 from tunelab.study.spec import Data
 from tunelab.tasks.task import find_task, load_samples
 from tunelab.training.rows import IGNORED, labels, runs
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whose rows are looked at: a task's own, or those of a study, with its model, formats and files."""
+
+    task: str
+    model: str
+    formats: Mapping[str, Format]
+    data: Data
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -36,18 +48,28 @@ class Preview:
         return sum(learnt for _, learnt, _ in self.table)
 
 
-def preview_rows(
-    task_name: str, fmt: Format, model: str, loss: str, split: str | None, count: int, source: Any
-) -> Iterator[Preview]:
+def find_subject(name: str) -> Subject:
+    """Return a study by file or bundled name (of a sweep, its first point), or a task with the bundled model."""
+    if name not in bundled() and Path(name).suffix not in (".yaml", ".yml"):
+        return Subject(name, TINY, {}, Data(), Path.cwd())
+    study = read_study(name)[0][1]
+    return Subject(study.first_task, study.model, study.formats, study.data, read_file(name).folder)
+
+
+def preview_rows(subject: Subject, fmt: Format, loss: str, split: str | None, count: int) -> Iterator[Preview]:
     """Yield the first rows of a split under a format; worked examples come from the training split."""
     from tunelab.models.load import load_tokenizer
 
-    task = find_task(task_name)
-    where = choose_source(task, Data(source=source), Path.cwd())
+    task = find_task(subject.task, subject.folder)
+    where = choose_source(task, subject.data, subject.folder)
+    if subject.data.files and where is None:
+        raise DataError(f"task {task.name}: makes its own rows, got files for {', '.join(subject.data.files)}")
     samples = load_samples(task, split or task.train_split, where)
-    examples = few_shots(load_samples(task, task.train_split, where), fmt.few_shots.k, fmt.few_shots.seed)
+    k, seed = fmt.few_shots.k, fmt.few_shots.seed
+    examples = few_shots(load_samples(task, task.train_split, where), k, seed) if k else []
     shown = {s.id for s in examples}
-    renderer = Renderer(load_tokenizer(resolve(model)), fmt, [(task.messages(s), task.target(s)) for s in examples])
+    tokenizer = load_tokenizer(resolve(subject.model, subject.folder))
+    renderer = Renderer(tokenizer, fmt, [(task.messages(s), task.target(s)) for s in examples])
     for sample in [s for s in samples if s.id not in shown][:count]:
         example = renderer.example(task.messages(sample), task.target(sample))
         learnt = labels(example, loss)

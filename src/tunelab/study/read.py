@@ -65,7 +65,7 @@ def read_study(name: str, overrides: Sequence[str] = ()) -> list[tuple[str, Stud
         **{section: _expanded(file.raw, section, file.where) for section in SHARED if section in file.raw},
     }
     for override in overrides:
-        raw = apply_override(raw, override)
+        raw = apply_override(raw, override, file.folder)
     return [(label, validate(point, file.where)) for label, point in points(raw, file.where)]
 
 
@@ -88,6 +88,8 @@ def points(raw: Raw, where: str) -> list[tuple[str, Raw]]:
 
 def validate(raw: Raw, where: str) -> Study:
     """Merge shared sections, expand matrices and validate. Raises StudyError naming file and key path."""
+    if "smoke" in raw:
+        raise StudyError(f"{where}: smoke: got {raw['smoke']!r}, expected it nowhere in a study; use --smoke")
     merged = dict(raw)
     for section, shared in SHARED.items():
         merged[section] = _entries(raw, section, shared, where)

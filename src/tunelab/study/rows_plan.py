@@ -116,25 +116,17 @@ class RowsPlan:
         avoid = self.evaluated_rows(variant) if self.study.data.leaks == "drop" else []
         return self.prepare(task, tasks.find_task(task, self.folder).train_split, select, avoid)
 
-    def seen(self, variant: Variant) -> list[Step]:
-        """Every prepared row that a variant sees in training: rows, and the worked examples of its format."""
-        assert variant.format is not None
-        shots = self.shots(variant.task, variant.format)
-        return [*self.training_sources(variant).values(), *([shots] if shots else [])]
-
     def evaluated_rows(self, variant: Variant) -> list[Step]:
         """The rows that a variant is scored on, or by which its learning rate is chosen."""
-        assert variant.train is not None
-        search = variant.train.lr_search
-        held = [self.held_out(task, search) for task in variant.task.split(JOINT)] if search else []
-        return unique(
-            [*(self.evaluation_rows(c.evaluation) for c in self.cells if c.variant.name == variant.name), *held]
-        )
+        mine = [cell for cell in self.cells if cell.variant.name == variant.name]
+        searches = [c.variant.train.lr_search for c in mine if c.variant.train and c.variant.train.lr_search]
+        held = [self.held_out(task, search) for search in searches for task in variant.task.split(JOINT)]
+        return unique([*(self.evaluation_rows(cell.evaluation) for cell in mine), *held])
 
-    def check_shots(self, shots: Step, evaluated: Step) -> Step:
+    def check_shots(self, shots: Step, evaluated: Sequence[Step]) -> Step:
         """Worked examples are never dropped, so a scored one is refused unless the study only wants a report."""
         policy = "report" if self.study.data.leaks == "report" else "refuse"
-        return self.check([shots], [evaluated], policy)
+        return self.check([shots], evaluated, policy)
 
     def check(self, seen: Sequence[Step], evaluated: Sequence[Step], policy: str | None = None) -> Step:
         """The leak check between rows that a model sees (training, worked examples) and rows it is scored on."""

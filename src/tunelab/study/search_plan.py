@@ -19,14 +19,12 @@ VERSION = 1
 
 
 def candidates(variant: Variant) -> dict[float, Variant]:
-    """Return the variant at each candidate learning rate, as if it had been declared so."""
+    """Return the variant at each candidate learning rate, under the variant's name: it is scored on the same rows."""
     train = variant.train
     assert train is not None
     assert train.lr_search is not None
     return {
-        lr: replace(
-            variant, name=f"{variant.name}-lr-{lr:g}", train=train.model_copy(update={"lr": lr, "lr_search": None})
-        )
+        lr: replace(variant, train=train.model_copy(update={"lr": lr, "lr_search": None}))
         for lr in train.lr_search.search
     }
 

@@ -1,4 +1,8 @@
-"""``--smoke``: the same study at the size of a minute, on the bundled model, without a network."""
+"""``--smoke``: the same study at the size of a minute, on the bundled model, without a network.
+
+What names another model's parts or sizes is fitted to the bundled one: adapters go to all linear layers, and rows
+beyond its context are left out. ``CHANGES`` says so where the results are read.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,13 @@ TRAIN_ROWS = 96
 EVALUATE_ROWS = 32
 STEPS = 12
 TOKENS = 64
+LENGTH = 4096
+"""The bundled model's context."""
+CHANGES = (
+    f"the bundled model everywhere; at most {TRAIN_ROWS} training and {EVALUATE_ROWS} evaluation rows; {STEPS} steps "
+    f"of 8 rows; at most {TOKENS} new tokens; rows of more than {LENGTH} tokens left out; adapters on all linear "
+    "layers; DPO prefers targets where it would sample; leaks are listed and stop nothing"
+)
 
 
 def smoke(study: Study) -> Study:
@@ -19,6 +30,7 @@ def smoke(study: Study) -> Study:
         "study": f"{study.study}-smoke",
         "model": TINY,
         "smoke": True,
+        "hardware": study.hardware.model_copy(update={"rollouts": "local"}),
         "train": {name: _small_train(entry) for name, entry in study.train.items()},
         "evaluate": {name: _small_evaluate(entry) for name, entry in study.evaluate.items()},
         "data": study.data.model_copy(update={"leaks": "report" if study.data.leaks == "refuse" else study.data.leaks}),
@@ -29,18 +41,12 @@ def smoke(study: Study) -> Study:
 def _small_train(entry: Train) -> Train:
     rows = _at_most(entry.rows, TRAIN_ROWS)
     dpo = entry.dpo.model_copy(update={"max_new_tokens": _budget(entry.dpo.max_new_tokens), **_target_pairs(entry)})
+    lora = entry.lora.model_copy(update={"targets": "all-linear"})
     mixture = entry.mixture.model_copy(update={"size": "smallest"})
-    changes = {
-        "mixture": mixture,
-        "lr_search": _small_search(entry),
-        "dpo": dpo,
-        "model": None,
-        "rows": rows,
-        "batch_size": 8,
-        "max_steps": STEPS,
-        "max_too_long": 1.0,
-    }
-    return entry.model_copy(update=changes)
+    changes = {"dpo": dpo, "lora": lora, "model": None, "rows": rows, "batch_size": 8, "max_steps": STEPS}
+    lengths = {"max_length": min(entry.max_length, LENGTH), "max_too_long": 1.0}
+    several = {"mixture": mixture, "lr_search": _small_search(entry)}
+    return entry.model_copy(update=changes | lengths | several)
 
 
 def _small_evaluate(entry: Evaluate) -> Evaluate:

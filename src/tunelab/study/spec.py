@@ -1,8 +1,8 @@
 """What a study file may say. Declaring is inert: reading a study loads no model and touches no network.
 
 ``recipe`` and ``evaluation`` hold what all entries of ``train`` and ``evaluate`` share; an entry overrides what
-it names. ``hardware`` is about the machine: it enters a fingerprint only where a
-batch size decides about rounding or dropout.
+it names. ``hardware`` is about the machine: it enters a fingerprint only where a batch size decides about rounding,
+dropout or a normaliser, and where another engine draws GRPO's completions.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ class Data(Strict):
     """Where rows come from and what is done about overlaps."""
 
     source: Literal["auto", "hub", "mirror", "builtin"] = Field(
-        default="auto", description="auto: the mirror in TUNELAB_DATA when it has the data set, else the hub."
+        default="auto",
+        description="auto: the mirror in TUNELAB_DATA when it has a split of the data set, else the hub.",
     )
     files: dict[str, str | dict[str, str]] = Field(
         default_factory=dict,
@@ -130,11 +131,14 @@ class Data(Strict):
 
 
 class Hardware(Strict):
-    """What running needs. Batch sizes are identity only where dropout, sampling or bf16 make them count."""
+    """What running needs. Batch sizes are identity only where dropout, sampling, bf16 or bnpo make them count."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="Where to compute.")
     micro_batch_size: int = Field(default=16, gt=0, description="Rows per forward pass in training.")
     generation_batch_size: int = Field(default=32, gt=0, description="Prompts per batch in generation.")
+    rollouts: Literal["local", "vllm"] = Field(
+        default="local", description="What draws GRPO's completions: this process, or vLLM in it (CUDA; never yet run)."
+    )
     gradient_checkpointing: bool = Field(default=False, description="Trade time for memory in training.")
     track: tuple[Literal["wandb", "tensorboard", "trackio"], ...] = Field(
         default=(), description="Also send training metrics to these trackers."
@@ -173,7 +177,13 @@ class Study(Strict):
     sweep: dict[str, list[Any]] = Field(
         default_factory=dict, description="Crosses any field: {recipe.lr: [1e-5, 1e-4]} or {model: [a, b]}."
     )
-    smoke: bool = Field(default=False, description="Set by --smoke: tiny model, few rows, few steps.")
+    smoke: bool = Field(default=False, description="Set by --smoke and by nothing else.")
+
+    @property
+    def first_task(self) -> str:
+        """The study's task, or the first that an entry names."""
+        named = [task for entry in self.train.values() for task in entry.tasks]
+        return self.task or [*named, *(entry.task for entry in self.evaluate.values() if entry.task)][0]
 
     @field_validator("tasks")
     @classmethod

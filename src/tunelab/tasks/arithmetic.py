@@ -44,6 +44,9 @@ class Arithmetic:
     def target(self, sample: Sample) -> str:
         return sample.targets[0]
 
+    def explicit(self, output: str) -> bool:
+        return numbers.after_marker(output) is not None
+
     def score(self, sample: Sample, output: str) -> Score:
         golds = [numbers.numeric(target) for target in sample.targets]
         found = numbers.numeric(output)

@@ -45,6 +45,9 @@ class Gsm8k:
     def target(self, sample: Sample) -> str:
         return sample.targets[0]
 
+    def explicit(self, output: str) -> bool:
+        return numbers.after_marker(output) is not None
+
     def score(self, sample: Sample, output: str) -> Score:
         golds = [gold_text(target) for target in sample.targets]
         found = numbers.numeric(output)

@@ -11,10 +11,11 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, TypeGuard
+from types import ModuleType
+from typing import Any, Protocol, TypeGuard, cast, runtime_checkable
 
 from tunelab.data.readers import require_columns
 from tunelab.data.sample import Message, Sample
@@ -95,6 +96,15 @@ def has_choices(task: Task) -> TypeGuard[ChoiceTask]:
     return hasattr(task, CHOICES)
 
 
+@runtime_checkable
+class MarksAnswers(Protocol):
+    """A task that can tell an explicit answer from one that its scorer had to guess; optional."""
+
+    def explicit(self, output: str) -> bool:
+        """Say whether the output gives its answer behind a marker. Raise ``scorer_version`` when this changes."""
+        ...
+
+
 def find_task(name: str, folder: Path | None = None) -> Task:
     """Return the task of that name, or the class in ``FILE.py:Class`` relative to ``folder``; ``a + b`` is both.
 
@@ -108,7 +118,7 @@ def find_task(name: str, folder: Path | None = None) -> Task:
     if name not in entries:
         raise StudyError(f"task: got {name!r}, expected a task{nearest(name, entries)} or FILE.py:Class")
     module, _, attribute = entries[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)()
+    return _from_module(lambda: importlib.import_module(module), attribute, f"task {name}: {module}")
 
 
 @cache
@@ -137,13 +147,32 @@ def checked_label(task: Task, split: str, index: int, label: Any, labels: Sequen
 
 
 def load_samples(task: Task, split: str, source: Source | None) -> list[Sample]:
-    """Load a split and check that it is not empty and that ids are unique. Raises DataError."""
+    """Load a split and check that it is not empty, that ids are unique and that no sample lacks a text.
+
+    Raises DataError.
+    """
     samples = list(task.load(split, source))
     if not samples:
         raise DataError(f"task {task.name}, split {split}: no rows, expected at least one")
     if len({s.id for s in samples}) != len(samples):
         raise DataError(f"task {task.name}, split {split}: sample ids repeat, expected unique ids: pairing needs them")
+    for sample in samples:
+        _check_texts(task, sample, f"task {task.name}, split {split}, sample {sample.id}")
     return samples
+
+
+def _check_texts(task: Task, sample: Sample, where: str) -> None:
+    """Refuse a sample whose target is missing or whose conversation has a turn without words: a null in the data."""
+    if None in cast(Sequence[Any], sample.targets):
+        raise DataError(f"{where}: got the target None, expected a text; mend or leave out the row")
+    for message in task.messages(sample):
+        content: Any = message.content
+        if not isinstance(content, str) or not content.strip():
+            columns = ", ".join(k for k, v in sample.fields.items() if v is None or not str(v).strip())
+            raise DataError(
+                f"{where}: got {content!r} as the {message.role}'s message (empty: {columns or 'no field'}), "
+                "expected a text; mend or leave out the row"
+            )
 
 
 def question_text(messages: Sequence[Message]) -> str:
@@ -170,19 +199,33 @@ def _from_file(name: str, folder: Path) -> Task:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
+    loader = spec.loader
+
+    def load() -> ModuleType:
+        sys.modules[module.__name__] = module
+        try:
+            loader.exec_module(module)
+        except BaseException:
+            del sys.modules[module.__name__]
+            raise
+        return module
+
+    return _from_module(load, attribute, f"task: {path}")
+
+
+def _from_module(load: Callable[[], ModuleType], attribute: str, where: str) -> Task:
+    """Return an instance of a module's class, whoever wrote it. Raises StudyError in one line."""
     try:
-        spec.loader.exec_module(module)
+        module = load()
     except Exception as error:
-        del sys.modules[spec.name]
-        raise StudyError(f"task: {path} cannot be imported: {_one_line(error)}") from error
+        raise StudyError(f"{where} cannot be imported: {_one_line(error)}") from error
     if not hasattr(module, attribute):
-        raise StudyError(f"task: {path} has no {attribute!r}{nearest(attribute, vars(module))}")
-    return _built(getattr(module, attribute), f"task: {path}: {attribute}")
+        raise StudyError(f"{where} has no {attribute!r}{nearest(attribute, vars(module))}")
+    return _built(getattr(module, attribute), f"{where}: {attribute}")
 
 
 def _built(kind: Any, where: str) -> Task:
-    """Return an instance of a user's class that has what a task must have."""
+    """Return an instance of a class that has what a task must have."""
     if not isinstance(kind, type):
         raise StudyError(f"{where} is {kind!r}, expected a class")
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +23,13 @@ from tunelab.data.sample import Sample
 from tunelab.errors import DataError, StepError
 from tunelab.files import read_lines
 from tunelab.formats.renderer import Renderer
+from tunelab.generation.local import stop_ids
+from tunelab.generation.vllm import sampling
+from tunelab.models.context import refuse_long_prompts
 from tunelab.tasks.task import Task
 from tunelab.training.job import Job, arguments, carry_out
 from tunelab.training.recipe import Recipe
-from tunelab.training.rollouts import ROLLOUTS, Rollouts, check_reward, questions, visits
+from tunelab.training.rollouts import ROLLOUTS, Rollouts, check_reward, fewest_together, questions, visits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -51,6 +54,10 @@ def train_grpo(
     total = total_steps(job.recipe, len(samples))
     order = visits([sample.id for sample in samples], job.recipe.batch_size, total, job.seed)
     rollouts = Rollouts(job, questions(samples, task, renderer), task, renderer)
+    budget = job.recipe.grpo.max_new_tokens or task.max_new_tokens
+    longest = max(len(question.ids) for question in rollouts.questions.values()) + budget
+    engine = vllm_config(longest, stop_ids(model, renderer)) if job.hardware.rollouts == "vllm" else None
+    refuse_long_prompts({i: len(q.ids) for i, q in rollouts.questions.items()}, budget, model.config)
 
     def build(trainable: Any) -> GRPOTrainer:
         datasets.disable_progress_bars()
@@ -58,7 +65,7 @@ def train_grpo(
         return GRPOTrainer(
             model=trainable,
             reward_funcs=[rollouts.reward],
-            args=grpo_config(job, total, job.recipe.grpo.max_new_tokens or task.max_new_tokens, model),
+            args=grpo_config(job, total, budget, model, engine),
             train_dataset=datasets.Dataset.from_list([{"prompt": sample_id} for sample_id in order]),
             processing_class=tokenizer,
             rollout_func=rollouts.generate,
@@ -71,7 +78,19 @@ def train_grpo(
     return {"receipt": receipt(job, len(samples)), **facts}
 
 
-def grpo_config(job: Job, total: int, budget: int, model: PreTrainedModel) -> GRPOConfig:
+def vllm_config(longest: int, stops: set[int]) -> dict[str, Any]:
+    """Return TRL's settings for vLLM in this process, on sequences of at most ``longest`` tokens."""
+    return {
+        "use_vllm": True,
+        "vllm_mode": "colocate",
+        "vllm_max_model_length": longest,
+        "generation_kwargs": sampling(stops),
+    }
+
+
+def grpo_config(
+    job: Job, total: int, budget: int, model: PreTrainedModel, engine: Mapping[str, Any] | None = None
+) -> GRPOConfig:
     """Translate a recipe: ``batch_size`` prompts, each with ``num_generations`` completions, enter a step.
 
     The order of the prompts is made beforehand. TRL would shuffle anew each epoch from a generator that a resumed
@@ -89,6 +108,7 @@ def grpo_config(job: Job, total: int, budget: int, model: PreTrainedModel) -> GR
         "max_completion_length": budget,
         "loss_type": grpo.loss_type,
         "scale_rewards": grpo.scale_rewards,
+        **(engine or {}),
     }
     commit = getattr(model.config, "_commit_hash", None)
     if grpo.beta and commit and not Path(model.config.name_or_path or "").is_dir():
@@ -105,9 +125,10 @@ def total_steps(recipe: Recipe, prompts: int) -> int:
 
 
 def receipt(job: Job, prompts: int) -> dict[str, int]:
-    """Count the prompts there were, those that were visited (the rows used), and the visits."""
+    """Count the prompts there were, those that were visited (the rows used), the visits, and the smallest batch."""
     rows = read_lines(job.directory / ROLLOUTS)
-    return {"prompts": prompts, "rows": len({row["id"] for row in rows}), "visits": len(rows)}
+    visited = {"prompts": prompts, "rows": len({row["id"] for row in rows}), "visits": len(rows)}
+    return visited | {"drawn_together": fewest_together(rows)}
 
 
 def adapter_effect(model: Any, ids: Sequence[int]) -> float:

@@ -12,10 +12,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from transformers import PreTrainedModel, PrinterCallback, set_seed
 
+from tunelab.errors import StudyError
 from tunelab.training.checkpoints import keep_checkpoints, last_checkpoint
 from tunelab.training.progress import Progress, last_metrics, plain
 from tunelab.training.recipe import Recipe
@@ -27,12 +28,13 @@ RESUME_POINTS = 4
 
 @dataclass(frozen=True)
 class Hardware:
-    """What may differ between machines without changing the experiment."""
+    """What the machine decides; what of it changes a result is identity elsewhere."""
 
     device: str
     micro_batch_size: int
     gradient_checkpointing: bool
     track: tuple[str, ...]
+    rollouts: Literal["local", "vllm"] = "local"
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe) -> tuple[Any, str]:
     from peft import LoraConfig, get_peft_model
 
     lora = recipe.lora
+    refuse_unknown_targets(model, lora.targets)
     config = LoraConfig(
         task_type="CAUSAL_LM" if recipe.head == "lm" else "FEATURE_EXTRACTION",
         r=lora.rank,
@@ -130,3 +133,23 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe) -> tuple[Any, str]:
             digest.update(name.encode())
             digest.update(weight.detach().float().cpu().numpy().tobytes())
     return wrapped, digest.hexdigest()
+
+
+def refuse_unknown_targets(model: PreTrainedModel, targets: str | tuple[str, ...]) -> None:
+    """Raise StudyError for a declared target that names no module: PEFT is content when one of them does."""
+    if isinstance(targets, str):
+        return
+    adaptable = [name for name, module in model.named_modules() if is_adaptable(module)]
+    unknown = [target for target in targets if not any(f".{name}".endswith(f".{target}") for name in adaptable)]
+    if unknown:
+        known = sorted({name.rpartition(".")[2] for name in adaptable})
+        raise StudyError(
+            f"lora.targets: got {', '.join(unknown)}, expected modules of this {model.config.model_type} model: "
+            f"{', '.join(known)}; use these or all-linear"
+        )
+
+
+def is_adaptable(module: Any) -> bool:
+    """Say whether an adapter can be put on a module: it has no parts, and a weight that is a matrix or larger."""
+    weight = getattr(module, "weight", None)
+    return weight is not None and weight.dim() > 1 and next(module.children(), None) is None

@@ -23,6 +23,30 @@ class Lora(BaseModel):
     )
 
 
+class Rewards(BaseModel):
+    """Weights of GRPO's rewards; a reward of weight 0 is not computed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: float = Field(default=1.0, gt=0, description="Of the task's scorer, 0 to 1.")
+    format: float = Field(
+        default=0.0, ge=0, description="Of an answer given explicitly by an output that ended by itself, 0 or 1."
+    )
+    length: float = Field(default=0.0, ge=0, description="Of a penalty for nearing the budget, -1 to 0 (DAPO).")
+    length_buffer: int | None = Field(
+        default=None, gt=0, description="Tokens before the budget in which the penalty grows. Default: a fifth of it."
+    )
+
+    def weights(self) -> dict[str, float]:
+        """Return the weights that are not 0 by the rewards' names, the task's first."""
+        found = {"task": self.task, "format": self.format, "length": self.length}
+        return {name: weight for name, weight in found.items() if weight}
+
+    def identity(self) -> dict[str, Any]:
+        """Return what can change a reward, as plain JSON: a buffer without a penalty cannot."""
+        return self.model_dump(mode="json", exclude=None if self.length else {"length_buffer"})
+
+
 class Grpo(BaseModel):
     """Group relative policy optimisation (Shao et al. 2024); batch_size counts prompts."""
 
@@ -37,6 +61,7 @@ class Grpo(BaseModel):
     scale_rewards: Literal["group", "batch", "none"] = Field(
         default="group", description="Advantages are divided by the standard deviation of."
     )
+    rewards: Rewards = Field(default_factory=Rewards, description="Weights of the task's reward and of extra ones.")
 
 
 class Dpo(BaseModel):
@@ -114,6 +139,7 @@ class Recipe(BaseModel):
         settings = Recipe.model_validate(self.model_dump(include=set(Recipe.model_fields))).model_dump(mode="json")
         if self.adaptation == "full":
             settings.pop("lora")
+        settings["grpo"]["rewards"] = self.grpo.rewards.identity()
         for method, name in OF_METHOD.items():
             if method != self.method:
                 settings.pop(name)

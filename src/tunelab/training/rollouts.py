@@ -2,13 +2,15 @@
 
 Draws are keyed by seed, step, sample and index, and the prompts of a step are a function of the seed and the step,
 so a resumed run asks and draws what an undisturbed one would have. ``rollouts.jsonl`` has a line a group: the step
-(from 0), the prompt's id, its rewards, and how many of its completions the budget cut or gave no answer.
+(from 0), the prompt's id, its rewards and the unweighted components they are the sum of, how many of its completions
+the budget cut or gave no answer, and, when memory ran out, how many were drawn together.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +20,21 @@ from tunelab.data.sample import Sample
 from tunelab.errors import DataError, StepError
 from tunelab.files import append_lines, resume_lines, sync_file, write_lines
 from tunelab.formats.renderer import Renderer
+from tunelab.generation.batches import run_within
 from tunelab.generation.decoding import Decoding, Request
 from tunelab.generation.local import LocalGenerator
-from tunelab.scoring.score import Outcome, Score
+from tunelab.generation.vllm import Drawn, draw
+from tunelab.scoring.score import Outcome
 from tunelab.tasks.task import Task
 from tunelab.training.job import Job
+from tunelab.training.rewards import Completion, combined, components, task_reward
 
 if TYPE_CHECKING:
     from trl.trainer.grpo_trainer import GRPOTrainer
 
 ROLLOUTS = "rollouts.jsonl"
 GENERATED_TOGETHER = 64
-"""Completions drawn in one batch: fixed, because a batch's padding changes rounding."""
+"""Completions drawn in one batch: fixed, because a batch's padding changes rounding; fewer only without memory."""
 PATIENCE = 20
 """Steps without any difference within any group after which a run is given up: it cannot learn."""
 GARBAGE = "?"
@@ -67,8 +72,8 @@ def visits(ids: Sequence[str], batch: int, steps: int, seed: int) -> list[str]:
 def check_reward(task: Task, samples: Sequence[Sample]) -> None:
     """Raise DataError unless gold answers earn 1 and garbage 0: a reward that never fires teaches nothing."""
     for sample in samples:
-        gold = reward_of(task, task.score(sample, task.target(sample)))
-        garbage = reward_of(task, task.score(sample, GARBAGE))
+        gold = task_reward(task, task.score(sample, task.target(sample)))
+        garbage = task_reward(task, task.score(sample, GARBAGE))
         if gold != 1 or garbage != 0:
             raise DataError(
                 f"reward of task {task.name} on {sample.id}: got {gold} for its own target and {garbage} for "
@@ -76,16 +81,14 @@ def check_reward(task: Task, samples: Sequence[Sample]) -> None:
             )
 
 
-def reward_of(task: Task, score: Score) -> float | None:
-    """Return the headline as a fraction of 1, or None for an output that could not be scored: that is not zero."""
-    headline = task.metrics[0]
-    value = score.values.get(headline.name)
-    return None if value is None else value / headline.scale
-
-
 def differ(rewards: Rewards) -> bool:
     """Say whether a group teaches anything: scored completions of it earned different rewards."""
     return len({reward for reward in rewards if reward is not None}) > 1
+
+
+def fewest_together(rows: Iterable[Mapping[str, Any]]) -> int:
+    """Return the smallest batch that completions were drawn in, as ``rollouts.jsonl`` tells it."""
+    return min((row.get("drawn_together", GENERATED_TOGETHER) for row in rows), default=GENERATED_TOGETHER)
 
 
 class Rollouts(TrainerCallback):
@@ -100,11 +103,13 @@ class Rollouts(TrainerCallback):
         self._renderer = renderer
         self._path = job.directory / ROLLOUTS
         self._varied = False
+        self._together = GENERATED_TOGETHER
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Forget rollouts after the checkpoint that training resumes from."""
         kept = [row for row in resume_lines(self._path) if row["step"] < state.global_step]
         self._varied = any(differ(row["rewards"]) for row in kept)
+        self._together = fewest_together(kept)
         write_lines(self._path, kept)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -119,39 +124,68 @@ class Rollouts(TrainerCallback):
             self.sampled, self._renderer, self._decoding(trainer.state.global_step), self._task.stop
         )
         self.sampled.eval()
-        drawn: list[list[int]] = []
-        for start in range(0, len(requests), GENERATED_TOGETHER):
-            drawn += generator.draw(requests[start : start + GENERATED_TOGETHER])
+        if self._job.hardware.rollouts == "vllm":
+            drawn = draw(trainer.vllm_generation, requests, generator)
+        else:
+            drawn = Drawn(self._draw(requests, generator))
         self.sampled.train()
-        outputs = [generator.output(request, ids) for request, ids in zip(requests, drawn, strict=True)]
+        outputs = [generator.output(request, ids) for request, ids in zip(requests, drawn.ids, strict=True)]
         return {
             "prompt_ids": [request.ids for request in requests],
-            "completion_ids": [ids or [self._renderer.tokenizer.pad_token_id] for ids in drawn],
-            "logprobs": None,
+            "completion_ids": [ids or [self._renderer.tokenizer.pad_token_id] for ids in drawn.ids],
+            "logprobs": drawn.logprobs,
             "answer": [output.output for output in outputs],
-            "clipped": [output.finish == "length" for output in outputs],
+            "made": [Completion(o.output, o.output_tokens, o.finish == "length") for o in outputs],
         }
 
     def reward(
-        self, prompts: list[str], answer: list[str], clipped: list[bool], trainer_state: Any, **columns: Any
+        self, prompts: list[str], made: list[Completion], trainer_state: Any, **columns: Any
     ) -> list[float | None]:
-        """Score answers with the task's scorer; None where an answer could not be scored."""
+        """Return what each completion earns; None where the task's scorer could not score it."""
+        declared = self._job.recipe.grpo.rewards
         rewards: list[float | None] = []
         groups: dict[str, dict[str, Any]] = {}
-        for sample_id, text, cut in zip(prompts, answer, clipped, strict=True):
-            score = self._task.score(self.questions[sample_id].sample, text)
-            rewards.append(reward_of(self._task, score))
-            group = groups.setdefault(sample_id, {"rewards": [], "clipped": 0, "no_answer": 0})
+        for sample_id, completion in zip(prompts, made, strict=True):
+            score = self._task.score(self.questions[sample_id].sample, completion.text)
+            earned = components(self._task, score, completion, declared, self._budget)
+            rewards.append(combined(earned, declared.weights()))
+            group = groups.setdefault(sample_id, self._group(earned))
             group["rewards"].append(rewards[-1])
-            group["clipped"] += int(cut)
+            for name, value in earned.items():
+                group["components"][name].append(value)
+            group["clipped"] += int(completion.clipped)
             group["no_answer"] += int(score.outcome in (Outcome.NO_ANSWER, Outcome.UNSCORED))
         self._keep(trainer_state.global_step, groups)
         return rewards
 
+    @property
+    def _budget(self) -> int:
+        return self._job.recipe.grpo.max_new_tokens or self._task.max_new_tokens
+
     def _decoding(self, step: int) -> Decoding:
         grpo = self._job.recipe.grpo
-        seed = self._job.seed * 1_000_003 + step
-        return Decoding(grpo.max_new_tokens or self._task.max_new_tokens, grpo.temperature, grpo.top_p, seed=seed)
+        return Decoding(self._budget, grpo.temperature, grpo.top_p, seed=self._job.seed * 1_000_003 + step)
+
+    def _draw(self, requests: Sequence[Request], generator: LocalGenerator) -> list[list[int]]:
+        """Return the new ids of all requests, in smaller batches from the first that does not fit into memory."""
+        drawn: list[list[int]] = []
+        before = self._together
+        for start in range(0, len(requests), GENERATED_TOGETHER):
+            batch = requests[start : start + GENERATED_TOGETHER]
+            ids, self._together = run_within(batch, generator.draw, self._together)
+            drawn += ids
+        if self._together < before:
+            warnings.warn(
+                f"grpo: out of memory; completions are now drawn {self._together} at a time instead of {before}, and "
+                "may round otherwise",
+                stacklevel=2,
+            )
+        return drawn
+
+    def _group(self, names: Iterable[str]) -> dict[str, Any]:
+        group: dict[str, Any] = {"rewards": [], "components": {name: [] for name in names}, "clipped": 0}
+        fewer = {"drawn_together": self._together} if self._together < GENERATED_TOGETHER else {}
+        return group | {"no_answer": 0} | fewer
 
     def _requests(self, prompts: Sequence[str]) -> list[Request]:
         drawn: dict[str, int] = {}

@@ -20,8 +20,9 @@ from tunelab.generation.choose import Chooser
 from tunelab.generation.classify import Classifier
 from tunelab.generation.decoding import ChoiceRequest, Decoding, Output, Request
 from tunelab.generation.local import LocalGenerator
+from tunelab.models.context import refuse_long_prompts
 from tunelab.models.heads import load_classifier
-from tunelab.models.load import load_model, load_tokenizer
+from tunelab.models.load import load_config, load_model, load_tokenizer
 from tunelab.models.spec import ModelRef
 from tunelab.study.steps.rows import read_samples, read_shots
 from tunelab.tasks.task import ChoiceTask, Task, find_task, has_choices
@@ -36,6 +37,7 @@ def run(context: StepContext) -> None:
     ref = ModelRef(**circumstance["model"])
     renderer = Renderer(load_tokenizer(ref), Format(**settings["format"]), read_shots(task, context.inputs))
     requests = requests_for(settings, read_samples(context.inputs["rows"]), task, renderer)
+    refuse_long_prompts({r.id: len(r.ids) for r in requests}, budget(settings), load_config(ref))
     batches = plan_batches(requests, circumstance["hardware"]["generation_batch_size"])
     path = context.directory / OUTPUTS
     owed = unfinished(batches, path)
@@ -47,6 +49,11 @@ def run(context: StepContext) -> None:
             done += len(outputs)
             context.progress(done, len(requests), "samples")
     context.facts.update(summary(resume_lines(path)))
+
+
+def budget(settings: Mapping[str, Any]) -> int:
+    """Return the most tokens that an answer takes: those of drawn text, one for a label."""
+    return settings["decoding"]["max_new_tokens"] if "decoding" in settings else 1
 
 
 def requests_for(settings: Mapping[str, Any], samples: Sequence[Sample], task: Task, renderer: Renderer) -> list[Any]:

@@ -11,6 +11,7 @@ from tunelab.engine.context import StepContext
 from tunelab.files import read_lines
 from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
+from tunelab.models.context import refuse_long_rows
 from tunelab.models.device import Precision
 from tunelab.models.load import load_backbone, load_model, load_tokenizer
 from tunelab.models.spec import ModelRef
@@ -47,6 +48,7 @@ def run(context: StepContext) -> None:
             micro_batch_size=hardware["micro_batch_size"],
             gradient_checkpointing=hardware["gradient_checkpointing"],
             track=tuple(hardware["track"]),
+            rollouts=hardware["rollouts"],
         ),
         directory=context.directory,
         scratch=context.scratch,
@@ -64,10 +66,12 @@ def run(context: StepContext) -> None:
         return
     if recipe.method == "dpo":
         pairs = preference_rows(read_lines(context.inputs["pairs"].path(PAIRS)), samples, task, renderer, recipe)
+        refuse_long_rows(pairs.receipt["longest"], model.config)
         (context.directory / EXAMPLE).write_text(pairs.preview + "\n", encoding="utf-8")
         context.facts.update(train_dpo(job, pairs, model, tokenizer))
         return
     rows = supervised_rows(samples, task, renderer, recipe.loss or "completion", recipe.max_length, recipe.max_too_long)
+    refuse_long_rows(rows.receipt["longest"], model.config)
     (context.directory / EXAMPLE).write_text(rows.preview + "\n", encoding="utf-8")
     context.facts.update(train_sft(job, rows, model, tokenizer))
 

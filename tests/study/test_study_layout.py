@@ -1,0 +1,54 @@
+"""Results by name: the links are those of the latest run, and what is not a link of ours is left alone."""
+
+import copy
+
+import pytest
+from study_files import STUDY
+
+from tunelab.errors import StoreError
+from tunelab.study.api import run
+from tunelab.study.spec import Study
+
+SMALL = {"format": "chat", "loss": "all", "method": "sft", "adaptation": "full", "lr": 1e-3, "epochs": 1}
+SMALL |= {"batch_size": 4, "rows": 8, "max_steps": 1}
+
+
+def ran(folder, train=("one", "two"), evaluate=("chat", "raw")):
+    """Run a small study with these variants and evaluations, and return the folder of its results."""
+    raw = copy.deepcopy(STUDY) | {"recipe": {}, "evaluation": {}}
+    raw["train"] = dict.fromkeys(train, SMALL)
+    raw["evaluate"] = {name: {"format": name, "rows": 2, "max_new_tokens": 2} for name in evaluate}
+    run(Study.model_validate(raw), store=folder / "store", results=folder / "results")
+    return folder / "results" / "templates"
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_links_of_variants_and_evaluations_that_are_gone_are_removed(tmp_path):
+    root = ran(tmp_path)
+    assert names(root / "models") == ["one", "two"]
+    assert len(names(root / "eval")) == 6
+    ran(tmp_path, train=("two",), evaluate=("raw",))
+    assert names(root / "models") == ["two"]
+    assert names(root / "eval") == ["base_eval_raw", "two_eval_raw"]
+    assert all(path.exists() for path in root.rglob("*"))
+
+
+def test_what_is_no_link_of_ours_is_kept(tmp_path):
+    root = ran(tmp_path)
+    for place in ("models/mine.txt", "eval/one_eval_raw/notes.md", "eval/plots/own.png"):
+        (root / place).parent.mkdir(exist_ok=True)
+        (root / place).write_text("my own")
+    ran(tmp_path, train=("two",), evaluate=("raw",))
+    assert names(root / "models") == ["mine.txt", "two"]
+    assert names(root / "eval" / "one_eval_raw") == ["notes.md"]
+    assert (root / "eval" / "plots" / "own.png").read_text() == "my own"
+
+
+def test_a_folder_in_the_place_of_a_link_is_refused_and_kept(tmp_path):
+    (tmp_path / "results" / "templates" / "comparison.json").mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"comparison\.json: is not a link of ours; move it away"):
+        ran(tmp_path, train=(), evaluate=("raw",))
+    assert (tmp_path / "results" / "templates" / "comparison.json").is_dir()
