@@ -145,6 +145,28 @@ def test_an_override_reaches_and_selects_entries_that_a_matrix_made(tmp_path):
     assert {name: entry.lr for name, entry in study.train.items()} == {"sft_raw": 0.5}
 
 
+def test_a_study_may_include_others_and_change_what_they_say(tmp_path):
+    (tmp_path / "first.yaml").write_text(yaml.safe_dump(STUDY))
+    (tmp_path / "second.yaml").write_text(yaml.safe_dump({"train": {"more": {"format": "raw", "loss": "all"}}}))
+    study = only(tmp_path, {"include": ["first.yaml", "second.yaml"], "study": "both", "recipe": {"lr": 0.5}})
+    assert (study.study, [*study.train]) == ("both", ["sft_chat", "sft_raw", "more"])
+    assert {entry.lr for entry in study.train.values()} == {0.5}
+
+
+@pytest.mark.parametrize(
+    ("include", "expected"),
+    [
+        ("quickstart", "include: got 'quickstart', expected a list of studies"),
+        (["quikstart"], "did you mean 'quickstart'"),
+        (["../study.yaml"], "expected a bundled study or a file in the same folder"),
+        (["study.yaml"], "include: study.yaml includes itself"),
+    ],
+)
+def test_an_include_that_cannot_be_is_refused(tmp_path, include, expected):
+    with pytest.raises(StudyError, match=expected):
+        opened(tmp_path, changed(include=include))
+
+
 def test_a_learning_rate_may_be_searched_and_a_resolved_study_says_so_again(tmp_path):
     study = only(tmp_path, put(STUDY, "recipe.lr", {"search": [0.1, 0.01], "on": "validation", "rows": 8}))
     found = study.train["sft_raw"]

@@ -40,8 +40,11 @@ def bundled() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def read_file(name: str) -> StudyFile:
-    """Read a bundled study by name or a study file by path. Raises StudyError."""
+def read_file(name: str, above: Sequence[str] = ()) -> StudyFile:
+    """Read a bundled study by name or a study file by path, with what it includes. Raises StudyError.
+
+    ``above`` names the files that include it.
+    """
     path = bundled().get(name) or Path(name)
     if not path.is_file():
         raise StudyError(f"study: got {name!r}, expected a YAML file or a bundled study{nearest(name, bundled())}")
@@ -53,8 +56,25 @@ def read_file(name: str) -> StudyFile:
         raise StudyError(f"{path}: is not UTF-8; convert the file to UTF-8") from None
     if not isinstance(raw, dict):
         raise StudyError(f"{path}: got {type(raw).__name__}, expected a mapping with the keys of a study")
-    here = Path.cwd() if name in bundled() else path.parent
-    return StudyFile(cast(Raw, raw), str(path if name not in bundled() else name), here)
+    where, here = (name, Path.cwd()) if name in bundled() else (str(path), path.parent)
+    return StudyFile(_with_included(cast(Raw, raw), where, here, above), where, here)
+
+
+def _with_included(raw: Raw, where: str, folder: Path, above: Sequence[str]) -> Raw:
+    """Lay a study over those that it includes, key by key: bundled ones by name, others beside the file."""
+    included, own = raw.get("include", []), {k: v for k, v in raw.items() if k != "include"}
+    if not isinstance(included, list) or not all(isinstance(name, str) for name in cast(list[Any], included)):
+        raise StudyError(f"{where}: include: got {included!r}, expected a list of studies")
+    merged: Raw = {}
+    for name in cast(list[str], included):
+        if name not in bundled() and (Path(name).name != name or not (folder / name).is_file()):
+            expected = f"expected a bundled study or a file in the same folder{nearest(name, bundled())}"
+            raise StudyError(f"{where}: include: got {name!r}, {expected}")
+        file = name if name in bundled() else str(folder / name)
+        if file in (*above, where):
+            raise StudyError(f"{where}: include: {name} includes itself; remove one of the two")
+        merged = _deep_merge(merged, read_file(file, (*above, where)).raw)
+    return _deep_merge(merged, own)
 
 
 def read_study(name: str, overrides: Sequence[str] = ()) -> list[tuple[str, Study]]:
