@@ -39,11 +39,16 @@ class Picture:
     """One sentence on how to read it."""
 
 
-def new_figure(width: float, height: float, panels: int = 1, across: int = 1) -> tuple[Figure, list[Axes]]:
-    """Return a figure of so many inches with its panels, so many beside each other and the others below."""
+def new_figure(
+    width: float, height: float, panels: int = 1, across: int = 1, heights: Sequence[float] | None = None
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure of so many inches with its panels, so many beside each other and the others below.
+
+    ``heights`` are the shares of the lines of panels; by default all are equally high.
+    """
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    grid: Any = figure.subplots(-(-panels // across), across, squeeze=False)
+    grid: Any = figure.subplots(-(-panels // across), across, squeeze=False, height_ratios=heights)
     for spare in grid.flat[panels:]:
         figure.delaxes(spare)
     return figure, [_plain(axes) for axes in grid.flat[:panels]]

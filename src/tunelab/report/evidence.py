@@ -16,7 +16,7 @@ from tunelab.engine.record import Artifact
 from tunelab.files import read_json
 
 Cell = Mapping[str, Any]
-TABLES = ("cells", "comparisons", "effects", "interactions", "thresholds", "holes")
+TABLES = ("cells", "comparisons", "effects", "interactions", "tree", "thresholds", "holes")
 
 
 @dataclass(frozen=True)

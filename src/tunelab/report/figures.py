@@ -7,8 +7,16 @@ from tunelab.report.curves import training_curves
 from tunelab.report.drawing import Picture
 from tunelab.report.evidence import Evidence
 from tunelab.report.interaction import interaction
+from tunelab.report.ranks import rank_scores
 from tunelab.report.rollouts import grpo_health, health_of
 from tunelab.report.scatter import eval_template_scatter
+from tunelab.report.task_tree import task_tree
+from tunelab.report.transfer import transfer
+
+
+def of_tasks(evidence: Evidence) -> list[Picture]:
+    """Draw what only a study over several tasks or ranks has."""
+    return [task_tree(evidence.comparison["tree"]), transfer(evidence), rank_scores(evidence.scored)]
 
 
 def draw(evidence: Evidence) -> list[Picture]:
@@ -20,6 +28,7 @@ def draw(evidence: Evidence) -> list[Picture]:
         accuracy_bar(evidence.scored),
         eval_template_scatter(evidence),
         interaction(evidence.comparison["interactions"]),
+        *[picture for picture in of_tasks(evidence) if picture.figure is not None],
         training_curves(trained),
         *([grpo_health(healths)] if healths else []),
     ]

@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tunelab.report import provenance, tables
+from tunelab.report import provenance, several, tables
 from tunelab.report.crossed import is_matched_effect
 from tunelab.report.drawing import Picture
 from tunelab.report.evidence import Evidence
@@ -55,6 +55,10 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "thresholds": tables.thresholds(evidence),
         "training": tables.training(evidence),
         "health": health_table(health_of(evidence.of("train"))),
+        "protocol": several.protocol(evidence),
+        "searches": several.searches(evidence),
+        "averages": several.averages(evidence),
+        "mixtures": several.mixtures(evidence),
         "settings": tables.settings(evidence),
         "leaks": provenance.leaks(evidence),
         "examples": provenance.examples(evidence),

@@ -170,6 +170,7 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
         "by": cell.by,
         "at_least": cell.evaluation.settings.at_least,
         "seed": cell.variant.seed if train else None,
+        "size": _size(train) if train else None,
         "others": _other_settings(cell),
         "templates": {
             "train_format": cell.variant.format.template if cell.variant.format else None,
@@ -185,6 +186,11 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
             "eval_format": cell.evaluation.settings.format,
         },
     }
+
+
+def _size(train: Train) -> int | str:
+    """Return the rank of a variant's adapter, or that all weights were trained."""
+    return train.lora.rank if train.adaptation != "full" else "full"
 
 
 def _other_settings(cell: Cell) -> dict[str, Any]:

@@ -318,9 +318,9 @@ class _Compiler:
         )
 
     def prepared(self, scores: Mapping[str, Step], train: Mapping[str, Step]) -> dict[str, Step]:
-        """Every prepare and pairs step behind the scores and the trained variants, and the draws behind pairs."""
+        """Every prepare, mix and pairs step behind the scores and the trained variants, and the draws behind pairs."""
         work = topological([*scores.values(), *train.values()])
-        found = {f"{s.kind}/{s.slug}-{s.fingerprint[:8]}": s for s in work if s.kind in ("prepare", "pairs")}
+        found = {f"{s.kind}/{s.slug}-{s.fingerprint[:8]}": s for s in work if s.kind in ("prepare", "mix", "pairs")}
         drawn = {s.inputs["outputs"].fingerprint: s.inputs["outputs"] for s in found.values() if "outputs" in s.inputs}
         return found | {f"draws/{s.slug}-{s.fingerprint[:8]}": s for s in drawn.values()}
 
