@@ -5,7 +5,7 @@ import pytest
 from tunelab.data.sample import Sample
 from tunelab.errors import DataError
 from tunelab.scoring.score import Metric, Outcome, Score
-from tunelab.study.steps.score import score_output
+from tunelab.study.steps.score import majority, score_output
 from tunelab.tasks.arithmetic import Arithmetic
 
 SAMPLE = Sample("test-7", {}, ("#### 4",))
@@ -63,3 +63,9 @@ def test_a_score_without_a_secondary_metric_is_kept_and_a_cut_answer_is_truncate
     assert score_output(Returns(score), SAMPLE, ROW) == score
     assert score_output(Returns(score), SAMPLE, ROW | {"finish": "length"}).outcome is Outcome.TRUNCATED
     assert score_output(Returns(Score(Outcome.UNSCORED)), SAMPLE, ROW).outcome is Outcome.UNSCORED
+
+
+def test_the_majority_is_the_share_of_the_most_frequent_target():
+    samples = [Sample(str(i), {}, (target,)) for i, target in enumerate("aabcacaa")]
+    assert majority(samples) == 5 / 8
+    assert majority([]) is None
