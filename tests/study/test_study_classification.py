@@ -78,6 +78,11 @@ def test_the_summary_says_what_a_constant_answer_would_reach(results, name):
     assert read_json(cell(results, name) / "summary.json")["majority"] == most / len(rows)
 
 
+def test_the_record_says_what_the_labels_were_told_apart_by(results):
+    outputs = (cell(results, "base/any") / "outputs.jsonl").resolve().parent
+    assert read_json(outputs / "record.json")["facts"]["told_apart_by"] == ["first differing token"]
+
+
 def test_generated_answers_have_no_log_probabilities(results):
     rows = read_lines(cell(results, "lm/text") / "outputs.jsonl")
     assert {row["finish"] for row in rows} <= {"stop", "stop_string", "length"}
