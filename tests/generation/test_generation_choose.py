@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from tunelab.data.sample import Message
 from tunelab.errors import FormatError
@@ -106,3 +107,16 @@ def test_a_label_that_begins_with_another_is_refused(tiny, renderer):
     begun = dataclasses.replace(request, label_ids=(ids[0], (*ids[0], 5)))
     with pytest.raises(FormatError, match=r"got '4', '42', one of which begins with another"):
         Chooser(tiny, renderer.pad_id).run([begun])
+
+
+def test_positions_are_a_rows_own_where_a_model_learns_them():
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=64, n_positions=32, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0)
+    model = GPT2LMHeadModel(config).eval()
+    asked = [
+        ChoiceRequest(f"q{n}", 0, "", list(range(1, n)), ("a", "b", "c"), ((20, 21), (20, 22, 23), (24,)))
+        for n in (3, 9, 20)
+    ]
+    for request, found in zip(asked, Chooser(model, 0).run(asked), strict=True):
+        expected = [sum(token_logprobs(model, request.ids, label)) for label in request.label_ids]
+        assert list(found.logprobs.values()) == pytest.approx(expected, rel=1e-4)

@@ -1,15 +1,17 @@
 """Every task of the registry keeps the contract: gold answers score, garbage does not, splits are apart."""
 
 import json
+import os
 import re
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tunelab.data.leaks import find_leaks
 from tunelab.data.sample import Sample
-from tunelab.data.sources import BuiltinSource, FileSource
+from tunelab.data.sources import BuiltinSource, FileSource, mirror_source
 from tunelab.errors import DataError, StudyError
 from tunelab.scoring.numbers import first_number
 from tunelab.scoring.score import Metric, Outcome
@@ -73,7 +75,7 @@ def test_gold_answers_score_one_and_garbage_scores_zero(name):
         assert (gold.outcome, gold.values[headline.name]) == (Outcome.CORRECT, headline.scale)
         assert garbage.values[headline.name] == 0
         assert garbage.outcome in (Outcome.WRONG, Outcome.NO_ANSWER)
-        assert set(gold.values) == set(garbage.values) == {metric.name for metric in task.metrics if not metric.total}
+        assert set(gold.values) == set(garbage.values) == {metric.name for metric in task.metrics}
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -287,3 +289,66 @@ def test_the_shipped_rows_have_the_datasets_own_columns():
         if dataset is not None:
             rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             assert all({"split", *dataset.columns} <= set(row) for row in rows)
+
+
+LABELLED = {
+    "sst2": ({"sentence": "fine"}, ("negative", "positive")),
+    "mnli": ({"premise": "a", "hypothesis": "b"}, ("entailment", "neutral", "contradiction")),
+    "qqp": ({"question1": "a", "question2": "b"}, ("no", "yes")),
+}
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_an_integer_label_is_the_word_that_the_data_set_means(tmp_path, name):
+    row, words = LABELLED[name]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row | {"label": label}) + "\n" for label in range(len(words))))
+    task = find_task(name)
+    samples = load_samples(task, task.train_split, FileSource({task.train_split: file}))
+    assert [task.target(sample) for sample in samples] == list(words) == list(task.choices(samples[0]))
+
+
+@pytest.mark.parametrize("label", [-1, 3, None, "1"])
+def test_a_hidden_or_unknown_label_is_refused_with_its_row(tmp_path, label):
+    file = tmp_path / "rows.jsonl"
+    rows = [{"sentence": "fine", "label": 1}, {"sentence": "hm", "label": label}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(DataError, match=rf"task sst2, split train, row 2: got label {label!r}, expected 0 to 1"):
+        load_samples(find_task("sst2"), "train", FileSource({"train": file}))
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_every_choice_scores_and_only_the_target_is_right(name):
+    task = find_task(name)
+    for sample in shipped(name, task.test_split):
+        outcomes = {choice: task.score(sample, choice).outcome for choice in task.choices(sample)}
+        assert [choice for choice, outcome in outcomes.items() if outcome is Outcome.CORRECT] == [task.target(sample)]
+        assert set(outcomes.values()) == {Outcome.CORRECT, Outcome.WRONG}
+
+
+def test_the_two_validation_splits_of_mnli_are_apart():
+    splits = [shipped("mnli", split) for split in ("validation_matched", "validation_mismatched")]
+    ids = [{sample.id for sample in samples} for samples in splits]
+    assert len(ids[0]) == len(ids[1]) == 3
+    assert not ids[0] & ids[1]
+
+
+def test_f1_of_qqp_is_of_the_duplicates_over_all_pairs():
+    task = find_task("qqp")
+    yes, no = Sample("a", {}, ("yes",)), Sample("b", {}, ("no",))
+    said = [(yes, "yes"), (yes, "no"), (yes, "hm"), (no, "yes"), (no, "no")]
+    parts = [task.score(sample, output).parts["f1"] for sample, output in said]
+    assert parts == [(1, 0, 0), (0, 0, 1), (0, 0, 1), (0, 1, 0), (0, 0, 0)]
+    metric = next(metric for metric in task.metrics if metric.name == "f1")
+    assert metric.total(np.sum(parts, axis=0)) == pytest.approx(2 / (2 + 1 + 2))
+
+
+def test_the_real_rows_are_read_where_the_mirror_is_set():
+    root = os.environ.get("TUNELAB_DATA")
+    if not root:
+        pytest.skip("TUNELAB_DATA is not set")
+    for name, rows in {"sst2": 872, "mnli": 1000, "qqp": 1000}.items():
+        task = find_task(name)
+        samples = load_samples(task, task.test_split, mirror_source(task.dataset))
+        assert len(samples) == rows
+        assert {task.target(sample) for sample in samples} == set(task.choices(samples[0]))

@@ -46,6 +46,12 @@ BREACHES = {
         "Echo",
         "expected a method",
     ),
+    "choices that are no method": (
+        "    stop = ()",
+        "    choices = ('a', 'b')\n    stop = ()",
+        "Echo",
+        "expected a method",
+    ),
     "a version in words": ("    version = 1", "    version = 'one'", "Echo", r"Echo\.version: got 'one', expected int"),
     "one stop string": ("stop = ()", "stop = 'END'", "Echo", r"Echo\.stop: got 'END', expected tuple"),
     "no metric": ('(Metric("same"),)', "()", "Echo", r"Echo\.metrics: got \(\), expected one Metric or more"),

@@ -51,10 +51,10 @@ class Bench:
     def rows(self, **settings):
         return classifier_rows(samples(), TASKS, "sst2", self.renderer, self.recipe(**settings))
 
-    def train(self, name, *, micro=7, seed=0, progress=lambda *_: None, **recipe):
+    def train(self, name, *, micro=7, seed=0, progress=lambda *_: None, checkpointing=False, **recipe):
         folder = self.root / name
         (folder / "scratch").mkdir(parents=True, exist_ok=True)
-        hardware = Hardware("cpu", micro, False, ())
+        hardware = Hardware("cpu", micro, checkpointing, ())
         job = Job(self.recipe(**recipe), "fp32", seed, hardware, folder, folder / "scratch", progress)
         backbone = load_backbone(resolve("tiny"), "cpu", "fp32")
         return train_classifier(job, self.rows(**recipe), backbone, self.renderer.pad_id)
@@ -178,6 +178,15 @@ def test_an_adapter_is_saved_with_the_heads_and_without_the_backbone(bench):
     assert not any(torch.equal(model.heads[task].weight, new[task].weight) for task in model.labels)
     for folder in (bench.root / "lora" / "checkpoints").iterdir():
         assert {"adapter_model.safetensors", "heads.safetensors"} <= {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("adaptation", ["full", "lora"])
+def test_less_memory_in_training_changes_no_weight(bench, adaptation):
+    for name, checkpointing in (("plain", False), ("thrifty", True)):
+        bench.train(name, adaptation=adaptation, checkpointing=checkpointing)
+    one, other = (bench.load(name, adaptation == "lora").state_dict() for name in ("plain", "thrifty"))
+    for name, weight in one.items():
+        torch.testing.assert_close(weight, other[name], rtol=1e-4, atol=1e-6)
 
 
 def test_equal_seeds_start_from_equal_heads_and_other_seeds_from_others(bench):

@@ -42,7 +42,7 @@ def class_counts(answer: str | None, targets: Sequence[str], positive: str) -> t
     return float(gold and said), float(said and not gold), float(gold and not said)
 
 
-def f1(parts: npt.NDArray[np.float64]) -> float:
+def f1(parts: npt.NDArray[np.float64] | Sequence[float]) -> float:
     """Return F1 = 2 tp / (2 tp + fp + fn) from the summed counts (tp, fp, fn); 0 when all are 0, as scikit-learn."""
     tp, fp, fn = (float(part) for part in parts)
     return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 0.0

@@ -1,7 +1,7 @@
 """QQP: whether two questions from Quora ask the same (as in GLUE).
 
 Reported are accuracy, the headline and reward, and F1 of the positive class, which is computed from the counts
-over all pairs and has no value for a single one. The test labels are hidden: evaluate on validation.
+over all pairs. The test labels are hidden: evaluate on validation.
 """
 
 from __future__ import annotations
@@ -57,4 +57,5 @@ class Qqp:
 
     def score(self, sample: Sample, output: str) -> Score:
         score = judged_label(output, LABELS, sample.targets)
-        return replace(score, parts={F1.name: class_counts(score.answer, sample.targets, LABELS[1])})
+        counts = class_counts(score.answer, sample.targets, LABELS[1])
+        return replace(score, values={**score.values, F1.name: f1(counts)}, parts={F1.name: counts})

@@ -16,7 +16,7 @@ from tunelab.files import append_lines, resume_lines, write_lines
 from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
 from tunelab.generation.batches import Asked, plan_batches, run_batches
-from tunelab.generation.choose import Chooser
+from tunelab.generation.choose import Chooser, manner
 from tunelab.generation.classify import Classifier
 from tunelab.generation.decoding import ChoiceRequest, Decoding, Output, Request
 from tunelab.generation.local import LocalGenerator
@@ -49,6 +49,8 @@ def run(context: StepContext) -> None:
             done += len(outputs)
             context.progress(done, len(requests), "samples")
     context.facts.update(summary(resume_lines(path)))
+    if settings.get("by") == "choose":
+        context.facts["told_apart_by"] = sorted({manner(request) for request in requests})
 
 
 def budget(settings: Mapping[str, Any]) -> int:

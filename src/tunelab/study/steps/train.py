@@ -55,10 +55,7 @@ def run(context: StepContext) -> None:
         progress=context.progress,
     )
     if recipe.head == "classifier":
-        classes = classifier_rows(samples, _tasks(samples, circumstance), circumstance["task"], renderer, recipe)
-        (context.directory / EXAMPLE).write_text(classes.preview + "\n", encoding="utf-8")
-        backbone = load_backbone(ref, hardware["device"], weights_precision(recipe, precision))
-        context.facts.update(train_classifier(job, classes, backbone, renderer.pad_id))
+        _classifier(context, job, samples, renderer, ref)
         return
     model = load_model(ref, hardware["device"], weights_precision(recipe, precision))
     if recipe.method == "grpo":
@@ -74,6 +71,16 @@ def run(context: StepContext) -> None:
     refuse_long_rows(rows.receipt["longest"], model.config)
     (context.directory / EXAMPLE).write_text(rows.preview + "\n", encoding="utf-8")
     context.facts.update(train_sft(job, rows, model, tokenizer))
+
+
+def _classifier(context: StepContext, job: Job, samples: Sequence[Sample], renderer: Renderer, ref: ModelRef) -> None:
+    """Train a backbone with a head per task of the rows."""
+    main = context.circumstance["task"]
+    rows = classifier_rows(samples, _tasks(samples, context.circumstance), main, renderer, job.recipe)
+    (context.directory / EXAMPLE).write_text(rows.preview + "\n", encoding="utf-8")
+    precision = weights_precision(job.recipe, job.precision)
+    backbone = load_backbone(ref, context.circumstance["hardware"]["device"], precision)
+    context.facts.update(train_classifier(job, rows, backbone, renderer.pad_id))
 
 
 def _tasks(samples: Sequence[Sample], circumstance: Mapping[str, Any]) -> dict[str, Task]:
