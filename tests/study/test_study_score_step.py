@@ -7,11 +7,7 @@ import pytest
 from tunelab.data.sample import Sample
 from tunelab.errors import DataError
 from tunelab.scoring.score import Metric, Outcome, Score
-<<<<<<< HEAD
-from tunelab.study.steps.score import read_scores, score_output, score_row
-=======
-from tunelab.study.steps.score import majority, score_output
->>>>>>> choices
+from tunelab.study.steps.score import majority, read_scores, score_output, score_row
 from tunelab.tasks.arithmetic import Arithmetic
 
 SAMPLE = Sample("test-7", {}, ("#### 4",))
@@ -82,16 +78,15 @@ def test_a_score_without_a_secondary_metric_is_kept_and_a_cut_answer_is_truncate
     assert score_output(Returns(Score(Outcome.UNSCORED)), SAMPLE, ROW).outcome is Outcome.UNSCORED
 
 
-<<<<<<< HEAD
 def test_parts_and_cluster_survive_the_file_and_are_absent_where_there_are_none():
     score = Score(Outcome.WRONG, {"numeric": 0, "bleu": 0.5}, parts={"bleu": (1.0, 2.0)})
     row = score_row(Sample("test-7", {}, (), {"cluster": "passage 3"}), {"id": "test-7", "sample": 0}, score)
     assert row["cluster"] == "passage 3"
     assert read_scores([json.loads(json.dumps(row))]) == {"test-7": [score]}
     assert set(score_row(SAMPLE, row, Score(Outcome.UNSCORED))) == {"id", "sample", "outcome", "values"}
-=======
+
+
 def test_the_majority_is_the_share_of_the_most_frequent_target():
     samples = [Sample(str(i), {}, (target,)) for i, target in enumerate("aabcacaa")]
     assert majority(samples) == 5 / 8
     assert majority([]) is None
->>>>>>> choices
