@@ -33,7 +33,7 @@ def canonical(value: Any) -> str:
 def fingerprint(kind: str, version: int, settings: Mapping[str, Any], inputs: Mapping[str, Any]) -> str:
     """Return the sha256, as 64 hex digits, of what can change a step's result.
 
-    ``inputs`` maps each input's name to the fingerprint of the step that makes it, or to None for a hole.
+    ``inputs`` maps each input's name to the fingerprint of the step that makes it, or to what a hole is.
     """
     identity = {"kind": kind, "version": version, "settings": dict(settings), "inputs": dict(inputs)}
     return hashlib.sha256(canonical(identity).encode()).hexdigest()

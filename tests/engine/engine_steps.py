@@ -47,6 +47,11 @@ def fail_while(context):
     write(context)
 
 
+def fail_because(context):
+    """Fail with the message in the circumstance."""
+    raise ValueError(context.circumstance["because"])
+
+
 def interrupt_while(context):
     """Behave like Ctrl-C as long as the file named in the circumstance exists."""
     (context.directory / "half.txt").write_text("half way")

@@ -6,6 +6,7 @@ import pytest
 from engine_steps import (
     OUT,
     chain,
+    fail_because,
     fail_while,
     fail_without_trace,
     interrupt_while,
@@ -16,6 +17,7 @@ from engine_steps import (
     write,
 )
 
+from tunelab.engine.plan import settled
 from tunelab.engine.runner import Runner, State, artifact_of
 from tunelab.engine.store import Store
 from tunelab.files import read_lines
@@ -100,12 +102,27 @@ def test_a_tolerant_step_runs_with_holes_and_is_then_another_step(store, broken)
     holed = artifact_of(store, outcome, end)
     assert not outcome.ok
     assert holed.path(OUT).read_text() == "end(good() <bad>)"
-    assert holed.record.inputs == {"good": good.fingerprint, "bad": None}
+    assert holed.record.inputs == {"good": good.fingerprint, "bad": "missing: ValueError: loss is not finite"}
     broken.unlink()
     outcome, _ = run(store, end)
     assert artifact_of(store, outcome, end).path(OUT).read_text() == "end(bad() good())"
     assert len({holed.record.fingerprint, end.fingerprint, step(write, "end", [good]).fingerprint}) == 3
     assert holed.path(OUT).exists()
+
+
+def test_another_reason_makes_another_step_and_the_same_one_is_found_again(store, tmp_path):
+    def end(reason):
+        bad = step(fail_because, "bad", circumstance={"because": reason})
+        return step(write, "end", [bad, step(write, "good")], tolerant=True)
+
+    ends = [run(store, end(reason))[0] for reason in ("first", "first", "second")]
+    found = [artifact_of(store, outcome, end("")).record for outcome in ends]
+    assert [record.inputs["bad"] for record in found] == [
+        f"missing: ValueError: {r}" for r in ("first", "first", "second")
+    ]
+    assert found[0] == found[1]
+    held, reasons = settled(end("").inputs.values(), store)
+    assert end("").over(held, reasons).fingerprint == found[2].fingerprint
 
 
 def test_what_follows_a_step_with_holes_knows_of_them(store, broken):

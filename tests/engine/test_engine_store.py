@@ -49,11 +49,11 @@ def test_a_record_holds_identity_facts_and_the_checksum_of_every_result(store):
 
 
 def test_identity_is_in_the_folder_before_the_step_does_anything(store):
-    one = step(copy_identity, "one", settings={"rate": 0.1}, holes=frozenset("ab"))
+    one = step(copy_identity, "one", settings={"rate": 0.1}, holes={"a": "", "b": "why"})
     run(store, one)
     found = json.loads(store.find(one).path(OUT).read_text())
     assert found == one.identity | {"fingerprint": one.fingerprint}
-    assert found["inputs"] == {"a": None, "b": None}
+    assert found["inputs"] == {"a": None, "b": "missing: why"}
     assert fingerprint(found["kind"], found["version"], found["settings"], found["inputs"]) == one.fingerprint
 
 

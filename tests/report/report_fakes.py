@@ -74,8 +74,8 @@ def check(context: StepContext) -> None:
 
 
 def generate(context: StepContext) -> None:
-    if context.circumstance["fails"]:
-        raise RuntimeError("out of memory")
+    if reason := context.circumstance["fails"]:
+        raise RuntimeError(reason)
     finish = {"stop": N - 5, "stop_string": 0, "length": 5}
     context.facts.update(outputs=N, finish=finish, prompt_tokens=1000, output_tokens=700)
 
@@ -122,13 +122,15 @@ def study(**changes) -> dict:
     return declared.model_copy(update=changes).model_dump(mode="json", exclude={"hardware"})
 
 
-def report_step(right: dict[str, int], output="It is 4.", fails=(), at_least=None, **changes) -> Step:
-    """A study's plan: ``right`` maps each cell to its number of right answers."""
+def report_step(
+    right: dict[str, int], output="It is 4.", fails=(), why="out of memory", at_least=None, **changes
+) -> Step:
+    """A study's plan: ``right`` maps each cell to its number of right answers; cells in ``fails`` say ``why``."""
     cells = [cell(name, at_least or {}) for name in right]
     variants = dict.fromkeys(c["variant"] for c in cells if c["seed"] is not None)
     rows = Step("prepare", 1, "rows", f"{__name__}:nothing", {})
     trained = {v: _train(v, rows) for v in variants}
-    generated = {c["cell"]: _generate(c, rows, trained, c["cell"] in fails) for c in cells}
+    generated = {c["cell"]: _generate(c, rows, trained, why if c["cell"] in fails else "") for c in cells}
     scores = {name: _score(name, n, output, rows, generated[name]) for name, n in right.items()}
     settings = {"cells": cells, "alpha": 0.05}
     compare = Step("compare", 1, "c", "tunelab.study.steps.compare:run", settings, scores, tolerant=True)
@@ -143,6 +145,11 @@ def nothing(context: StepContext) -> None:
     write_lines(context.directory / "rows.jsonl", [])
 
 
+def leave(context: StepContext) -> None:
+    """Finish with the receipt that the settings have, as a pairs step, or the tokens of no answer, as a draw."""
+    context.facts.update(receipt=context.settings.get("receipt"), prompt_tokens=0, output_tokens=0)
+
+
 def build(folder: Path, step: Step) -> Artifact:
     """Run the plan and return the finished report."""
     store = Store(folder)
@@ -151,7 +158,8 @@ def build(folder: Path, step: Step) -> Artifact:
 
 
 def _method(variant: str) -> str:
-    return "grpo" if variant.startswith("grpo") else "sft"
+    start = variant.partition("_")[0]
+    return start if start in ("grpo", "dpo") else "sft"
 
 
 def _train(variant: str, rows: Step) -> Step:
@@ -165,7 +173,7 @@ def _train(variant: str, rows: Step) -> Step:
     return Step("train", 1, "t", f"{__name__}:train", settings, {"rows": rows})
 
 
-def _generate(described: dict, rows: Step, trained: dict[str, Step], fails: bool) -> Step:
+def _generate(described: dict, rows: Step, trained: dict[str, Step], fails: str) -> Step:
     settings = {
         "decoding": {"temperature": 0.0},
         "format": FORMATS[described["evaluation"]],

@@ -1,6 +1,9 @@
 """The one sentence: it claims what the verdicts say and nothing beyond."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from report_fakes import METRICS, N, cell, study
 
 from tunelab.report.answer import first_screen
@@ -41,12 +44,72 @@ def test_undecided_comes_with_the_smallest_difference_that_could_be_seen():
     assert "no difference" not in text
 
 
-def test_several_evaluations_are_named_and_the_match_of_formats_is_answered():
-    cells = {f"{v}/{e}": 20 for v in ("base", "sft_raw", "sft_chat") for e in ("raw", "chat")}
-    text = answer(cells | {"sft_raw/raw": 45, "sft_chat/chat": 45})
-    assert "sft_raw under raw and sft_chat under chat are better (+0.417 to +0.417)" in text
-    assert "evaluating in the training format instead of another changes the score by +0.417 [" in text
+CELLS = [f"{v}/{e}" for v in ("base", "sft_raw", "sft_chat") for e in ("raw", "chat")]
+
+
+def crossed(raw_raw, raw_chat, chat_raw, chat_chat):
+    """The answer of a study by its right answers: trained in, evaluated in."""
+    return answer(dict(zip(CELLS, (20, 20, raw_raw, raw_chat, chat_raw, chat_chat), strict=True)))
+
+
+def test_a_crossed_study_is_answered_by_its_factors_and_counts_its_cells():
+    text = crossed(45, 20, 20, 45)
+    assert text.startswith("Training in chat instead of raw changes the score by +0.000 [-0.060, +0.060] (undecided: ")
+    assert "evaluating in it by +0.000 [" in text
+    assert "the same format in both instead of different ones by +0.417 [" in text
+    assert ": the format matters mainly when the two disagree; of 4 cells compared with base on the same items" in text
+    assert "2 are better (+0.417 to +0.417) and 2 are undecided (" in text
     assert "these checkpoints" in text
+
+
+def test_a_format_that_matters_in_training_alone_is_said_to():
+    assert "the format matters mainly in training;" in crossed(15, 15, 45, 45)
+
+
+def test_a_format_that_matters_in_evaluation_alone_is_said_to():
+    assert "the format matters mainly in evaluation;" in crossed(15, 45, 15, 45)
+
+
+def test_what_matters_in_several_places_is_listed_without_a_main_one():
+    text = crossed(20, 20, 20, 45)
+    assert "the format is shown to matter in training, in evaluation and when the two disagree;" in text
+
+
+def test_formats_that_score_higher_when_they_disagree_are_reported_as_that():
+    assert "the format matters mainly when the two disagree, which scores higher;" in crossed(20, 45, 45, 20)
+
+
+def test_an_undecided_crossed_study_says_so_and_what_it_would_take():
+    text = crossed(20, 21, 20, 20)
+    assert "whether the format matters is undecided;" in text
+    assert text.count(" (undecided: could see 0.0") == 3
+    assert text.count(" items), ") + text.count(" items): ") == 3
+    assert "mainly" not in text
+
+
+def test_evaluations_that_are_not_crossed_with_training_are_named_by_cell():
+    text = answer({"base/raw": 20, "base/chat": 20, "sft_raw/raw": 45, "sft_raw/chat": 21})
+    assert "sft_raw under raw is better (+0.417 [" in text
+    assert "sft_raw under chat is undecided (+0.017 [" in text
+    assert "Training in" not in text
+
+
+def test_one_task_of_two_that_is_crossed_does_not_speak_for_both():
+    cells = dict(zip(CELLS, (20, 20, 45, 20, 20, 45), strict=True))
+    scores = {name: scored(name, n) for name, n in cells.items()}
+    scores |= {
+        f"other {name}": replace(s, cell=s.cell | {"cell": f"other {name}", "task": "other", "baseline": None})
+        for name, s in scores.items()
+    }
+    text = first_screen(compare(scores, 0.05) | {"holes": []}, study())
+    assert text.startswith("Compared with base")
+    assert text.count("evaluating in the training format instead of another changes the score by +0.417 [") == 2
+    assert ", on other" in text
+
+
+@pytest.mark.parametrize(("right", "more"), [(21, True), (40, False)])
+def test_what_it_would_take_is_said_only_where_it_is_more_than_there_was(right, more):
+    assert (" items)" in answer({"base/raw": 20, "sft_raw/raw": right})) is more
 
 
 def test_many_variants_are_counted_beyond_the_largest():

@@ -2,12 +2,14 @@
 
 import struct
 
+import numpy as np
 import pytest
 from report_fakes import CROSSED, N, build, report_step
 
 from tunelab.files import read_json
 from tunelab.report.bars import accuracy_bar, accuracy_grouped
 from tunelab.report.drawing import label
+from tunelab.report.interaction import interaction
 
 
 @pytest.fixture
@@ -62,3 +64,48 @@ def test_any_name_can_stand_in_a_figure(cells):
     picture = accuracy_grouped(renamed)
     picture.figure.canvas.draw()
     assert label("_a $b$") == r" _a \$b\$"
+
+
+@pytest.fixture
+def points(crossed):
+    return read_json(next((crossed.directory.parents[1] / "compare").glob("*/comparison.json")))["interactions"]
+
+
+def lines(axes):
+    """The drawn lines by label: their heights, marker and line style."""
+    return {
+        container.get_label(): (list(line.get_ydata()), line.get_marker(), line.get_linestyle())
+        for container in axes.containers
+        for line in [container.lines[0]]
+    }
+
+
+def test_the_interaction_has_a_line_per_training_format_over_the_evaluation_formats(points):
+    [axes] = interaction(points).figure.axes
+    found = lines(axes)
+    assert {name: heights for name, (heights, *_) in found.items()} == {
+        "raw": [pytest.approx(40 / N), pytest.approx(11 / N)],
+        "chat": [pytest.approx(5 / N), pytest.approx(45 / N)],
+    }
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["raw", "chat"]
+    assert len({marker for _, marker, _ in found.values()}) == len({style for *_, style in found.values()}) == 2
+
+
+def test_every_point_of_the_interaction_has_its_interval(points):
+    [axes] = interaction(points).figure.axes
+    ends = [segment[:, 1] for c in axes.containers for segment in c.lines[2][0].get_segments()]
+    expected = [(p["low"], p["high"]) for fmt in ("raw", "chat") for p in points if p["train_format"] == fmt]
+    assert np.array(ends) == pytest.approx(np.array(expected))
+
+
+def test_methods_have_panels_of_their_own_named_by_what_differs(points):
+    other = [p | {"method": "grpo"} for p in points]
+    picture = interaction([*points, *other, *[p | {"method": "dpo", "model": "b"} for p in points]])
+    assert [axes.get_title() for axes in picture.figure.axes] == ["sft, tiny", "grpo, tiny", "dpo, b"]
+    assert "grpo, tiny, trained in raw, evaluated in raw: 0.667 from 0.541 to 0.773" in picture.alt
+
+
+def test_formats_that_are_not_crossed_give_no_interaction_and_the_page_says_why(tmp_path):
+    artifact = build(tmp_path, report_step({"base/raw": 20, "sft_raw/raw": 40}))
+    assert "interaction.png" not in artifact.record.files
+    assert "No two formats are fully crossed" in artifact.path("index.html").read_text()

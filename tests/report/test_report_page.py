@@ -1,10 +1,13 @@
 """The page: complete, honest about what is missing, and safe with any text."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 from report_fakes import CROSSED, N, build, report_step
+
+from tunelab.engine.step import Step
 
 SCRIPT = "<script>alert(1)</script>"
 IMAGE = '"><img src=x onerror=alert(1)>'
@@ -28,12 +31,41 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
+class Cells(HTMLParser):
+    """Collects the rows of all tables as texts."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.rows = []
+        self.inside = False
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        self.inside = tag in ("td", "th")
+
+    def handle_endtag(self, tag):
+        self.inside = False
+
+    def handle_data(self, data):
+        if self.inside:
+            self.rows[-1][-1] += data.strip()
+
+    def row(self, first):
+        """The one row that begins with a text."""
+        [found] = [row for row in self.rows if row and row[0] == first]
+        return found
+
+
 def page(artifact):
     return artifact.path("index.html").read_text(encoding="utf-8")
 
 
 def test_a_report_leaves_every_file(crossed):
-    figures = ("accuracy_bar", "accuracy_grouped", "eval_template_scatter", "training_curves")
+    figures = ("accuracy_bar", "accuracy_grouped", "eval_template_scatter", "interaction", "training_curves")
     expected = {f"{name}.{kind}" for name in figures for kind in ("png", "svg")}
     assert set(crossed.record.files) == expected | {"index.html", "comparison.csv", "comparison.md"}
 
@@ -53,7 +85,7 @@ def test_the_page_has_a_strict_policy_and_refers_to_nothing_outside(crossed):
 
 def test_figures_have_words_and_links_have_targets(crossed):
     tags = Tags(page(crossed)).found
-    assert [len(a["alt"]) > 40 for tag, a in tags if tag == "img"] == [True] * 4
+    assert [len(a["alt"]) > 40 for tag, a in tags if tag == "img"] == [True] * 5
     targets = {a["id"] for _, a in tags if "id" in a}
     assert {a["href"][1:] for tag, a in tags if tag == "a"} <= targets
 
@@ -78,6 +110,14 @@ def test_the_page_has_counts_thresholds_settings_and_leaks(crossed):
     assert "5 more rows" in text
 
 
+def test_the_page_says_what_it_would_take_and_how_to_read_the_interaction(crossed):
+    text = page(crossed)
+    assert "items to see Δ" in text
+    assert "items to see it" in text
+    assert "it takes the observed difference as the true one" in text
+    assert "Parallel lines would mean" in text
+
+
 def test_a_smoke_run_says_so_first_and_names_the_command(tmp_path):
     artifact = build(tmp_path, report_step({"base/raw": 20, "sft_raw/raw": 40}, smoke=True, study="quick-smoke"))
     text = page(artifact)
@@ -95,6 +135,14 @@ def test_a_failed_step_is_a_named_hole_everywhere(tmp_path):
     assert "○ no result" in text
     assert "1 of 3 cells has no result" in artifact.record.facts["answer"]
     assert "| sft_raw | raw |" in artifact.path("comparison.md").read_text()
+
+
+def test_a_hole_has_the_reason_of_the_last_run(tmp_path):
+    cells = {"base/raw": 20, "sft_raw/raw": 40}
+    for why in ("out of memory", "the disk is gone"):
+        text = page(build(tmp_path, report_step(cells, fails=["sft_raw/raw"], why=why)))
+    assert "RuntimeError: the disk is gone" in text
+    assert "out of memory" not in text
 
 
 def test_a_report_without_any_score_still_says_what_is_missing(tmp_path):
@@ -119,3 +167,32 @@ def test_equal_results_give_equal_bytes(crossed, tmp_path):
     again = build(tmp_path, report_step(CROSSED, at_least={"numeric": 0.3}))
     same = [n for n, entry in crossed.record.files.items() if entry == again.record.files[n]]
     assert set(crossed.record.files) - set(same) == {"index.html"}
+
+
+RECEIPT = {"source": "sampled", "prompts": 96, "pairs": 40, "all_right": 6, "all_wrong": 50, "unscored": 0}
+
+
+def pairs_step(**completions):
+    """A report over a dpo training, its pairs and the draws behind them."""
+    decoding = {"samples": 4, "temperature": 0.7}
+    drawn = Step("generate", 1, "base-pairs", "report_fakes:leave", {"decoding": decoding})
+    pairs = Step("pairs", 1, "math", "report_fakes:leave", {"receipt": RECEIPT | completions}, {"outputs": drawn})
+    step = report_step({"base/raw": 20, "dpo_raw/raw": 40})
+    train = step.inputs["train/dpo_raw"]
+    train = replace(train, inputs={**train.inputs, "pairs": pairs})
+    return replace(step, inputs={**step.inputs, "train/dpo_raw": train, "pairs/math": pairs, "draws/base": drawn})
+
+
+def test_pairs_are_accounted_for_with_their_reasons_and_the_draws_behind_them(tmp_path):
+    counts = {"right": 111, "wrong": 222, "cut": 33, "unscored": 18}
+    cells = Cells(page(build(tmp_path, pairs_step(completions=counts)))).row("math")
+    assert cells[1:6] == ["dpo_raw", "sampled", "96", "40", "6 all right, 50 all wrong"]
+    assert cells[6:] == ["base (4 a prompt at temperature 0.7)", "111", "222", "33", "18"]
+
+
+def test_pairs_from_a_data_set_have_no_completions(tmp_path):
+    assert Cells(page(build(tmp_path, pairs_step()))).row("math")[7:] == ["—"] * 4
+
+
+def test_a_study_without_pairs_does_not_speak_of_them(crossed):
+    assert "<h3>Pairs</h3>" not in page(crossed)

@@ -38,6 +38,7 @@ def test_differences_in_the_csv_equal_the_comparison(crossed):
         row = found[compared["cell"]]
         assert {k: float(row[k]) for k in names} == {k: compared[v] for k, v in names.items()}
         assert float(row["minimum_detectable_effect"]) == compared["minimum_detectable_effect"]
+        assert row["items_needed"] == str(compared["items_needed"] or "")
         assert row["verdict"] == compared["verdict"]
 
 

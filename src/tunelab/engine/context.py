@@ -18,7 +18,8 @@ class StepContext:
     settings: Mapping[str, Any]
     circumstance: Mapping[str, Any]
     inputs: Mapping[str, Artifact]
-    holes: frozenset[str]
+    holes: Mapping[str, str]
+    """Inputs without a result, with the reason; it is empty where nothing has tried yet."""
     directory: Path
     progress: Callable[[int, int, str], None]
     """Call with (done, total, unit) as often as is convenient."""

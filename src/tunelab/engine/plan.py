@@ -42,11 +42,31 @@ def plan(targets: Iterable[Step], store: Store) -> Plan:
     """Order what ``targets`` need, drop duplicates by fingerprint and look up the store."""
     planned: list[Planned] = []
     became: dict[str, Step] = {}
+    reasons: dict[str, str] = {}
     for step in topological(targets):
-        planned.append(_status(step, became, store))
-        if planned[-1].status is not Status.BLOCKED:
+        planned.append(_status(step, became, reasons, store))
+        if planned[-1].status is Status.BLOCKED:
+            reasons[step.fingerprint] = planned[-1].reason
+        else:
             became[step.fingerprint] = planned[-1].step
     return Plan(tuple(planned))
+
+
+def settled(targets: Iterable[Step], store: Store) -> tuple[dict[str, Step], dict[str, str]]:
+    """Return, by fingerprint, the steps that ``store`` holds, and why each of the others has no result.
+
+    The reasons are those that the last run gave, so that what was made over these holes is found again.
+    """
+    held: dict[str, Step] = {}
+    reasons: dict[str, str] = {}
+    for step in topological(targets):
+        if lacking := step.lacking(held):
+            reasons[step.fingerprint] = f"needs {lacking.name}"
+        elif store.find(step) is not None:
+            held[step.fingerprint] = step
+        else:
+            reasons[step.fingerprint] = step.blocked or store.failure(step)
+    return held, reasons
 
 
 def topological(targets: Iterable[Step]) -> list[Step]:
@@ -65,10 +85,10 @@ def topological(targets: Iterable[Step]) -> list[Step]:
     return list(ordered.values())
 
 
-def _status(step: Step, became: dict[str, Step], store: Store) -> Planned:
+def _status(step: Step, became: dict[str, Step], reasons: dict[str, str], store: Store) -> Planned:
     if lacking := step.lacking(became):
         return Planned(step, Status.BLOCKED, f"needs {lacking.name}")
-    actual = step.over(became, {})
+    actual = step.over(became, reasons)
     if store.find(actual) is not None:
         return Planned(actual, Status.CACHED)
     if step.blocked is not None:

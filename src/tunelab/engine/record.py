@@ -33,7 +33,7 @@ class Record:
     settings: Mapping[str, Any]
     """The identity: literal settings that can change the result."""
     inputs: Mapping[str, str | None]
-    """Input name to fingerprint; None is a hole, an input that failed."""
+    """Input name to fingerprint. A hole, an input without a result, has ``missing: <why>``, or None if nobody knows."""
     circumstance: Mapping[str, Any]
     """What the run needed and what cannot change the result: device, batch size, trackers."""
     facts: Mapping[str, Any]

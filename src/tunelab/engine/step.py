@@ -7,7 +7,7 @@ planning imports nothing heavy.
 
 ``after`` orders steps without entering identity: a leak check must pass before training starts, yet whether it
 ran does not change the weights. A ``tolerant`` step (compare, report) runs even when some inputs failed; each
-missing input is a hole, and the holes are part of its identity.
+missing input is a hole. Holes are part of its identity, and so is the reason of each, since a report prints it.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ class Step:
     inputs: Mapping[str, Step] = field(default_factory=dict[str, "Step"])
     circumstance: Mapping[str, Any] = field(default_factory=dict[str, Any])
     after: tuple[Step, ...] = ()
-    holes: frozenset[str] = frozenset()
+    holes: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Inputs without a result, with the reason; it is empty where nothing has tried yet."""
     tolerant: bool = False
     blocked: str | None = None
 
     @cached_property
     def fingerprint(self) -> str:
         """64 hex digits; equal fingerprints mean equal results."""
-        inputs: dict[str, str | None] = {name: step.fingerprint for name, step in self.inputs.items()}
-        return fingerprint(self.kind, self.version, self.settings, inputs | dict.fromkeys(self.holes))
+        return fingerprint(self.kind, self.version, self.settings, self._input_identities())
 
     @property
     def name(self) -> str:
@@ -54,13 +54,16 @@ class Step:
     @property
     def identity(self) -> dict[str, Any]:
         """What ``tunelab explain`` compares, as plain JSON."""
-        inputs: dict[str, str | None] = {name: step.fingerprint for name, step in self.inputs.items()}
         return {
             "kind": self.kind,
             "version": self.version,
             "settings": dict(self.settings),
-            "inputs": inputs | dict.fromkeys(self.holes),
+            "inputs": self._input_identities(),
         }
+
+    def _input_identities(self) -> dict[str, str | None]:
+        made: dict[str, str | None] = {name: step.fingerprint for name, step in self.inputs.items()}
+        return made | {name: f"missing: {why}" if why else None for name, why in self.holes.items()}
 
     @property
     def needs(self) -> tuple[Step, ...]:
@@ -80,18 +83,14 @@ class Step:
     def over(self, became: Mapping[str, Step], reasons: Mapping[str, str]) -> Step:
         """Return this step over what its inputs became, by fingerprint; the others become holes.
 
-        ``reasons`` says by fingerprint why an input has no result. Why is circumstance: that it is missing is identity.
+        ``reasons`` says by fingerprint why an input has no result.
         """
         inputs = self.inputs.items()
-        actual = self.with_inputs({name: became[s.fingerprint] for name, s in inputs if s.fingerprint in became})
-        lost = {name: reasons.get(s.fingerprint, "") for name, s in inputs if s.fingerprint not in became}
-        return replace(actual, circumstance={**actual.circumstance, "holes": lost}) if lost else actual
-
-    def with_inputs(self, available: Mapping[str, Step]) -> Step:
-        """Return this step over the inputs that exist; the others become holes."""
-        if dict(available) == dict(self.inputs):
+        available = {name: became[s.fingerprint] for name, s in inputs if s.fingerprint in became}
+        if available == dict(self.inputs):
             return self
-        return replace(self, inputs=dict(available), holes=self.holes | (set(self.inputs) - set(available)))
+        lost = {name: reasons.get(s.fingerprint, "") for name, s in inputs if s.fingerprint not in became}
+        return replace(self, inputs=available, holes={**self.holes, **lost})
 
     def function(self) -> Callable[[StepContext], None]:
         """Import and return the function that runs this step."""

@@ -71,6 +71,11 @@ class Store:
             self._verified.add(step.fingerprint)
         return artifact
 
+    def failure(self, step: Step) -> str:
+        """Return the error of a step's last attempt, empty if it did not fail."""
+        path = self.directory(step) / FAILED
+        return read_json(path)["error"] if path.exists() else ""
+
     def claim(self, step: Step) -> lease.Lease | None:
         """Take the right to run a step, or return None while another process runs it."""
         self.root.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunelab.report.wording import number, signed, signed_range
+from tunelab.report.crossed import crossed_answer, crossed_effects, is_matched_effect
+from tunelab.report.wording import listing, number, signed, signed_range, would_take
 
 LISTED = 4
 """Cells named per verdict; the largest differences come first and the rest are counted."""
@@ -30,24 +31,32 @@ def first_screen(comparison: Mapping[str, Any], study: Mapping[str, Any]) -> str
             f"This smoke run is too small to conclude anything; it shows that the study runs: "
             f"{len(cells)} of {total} {_plural('cell', total)} have a score."
         )
-    parts = _found(comparison, study) + _matched(comparison) + _missing(comparison, total) + _seeds(cells)
+    parts = _found(comparison, study) + _missing(comparison, total) + _seeds(cells)
     return "; ".join(parts) + "."
-
-
-def is_matched_effect(effect: Row) -> bool:
-    """Say whether an effect is the matched minus mismatched contrast of the formats."""
-    return effect["factors"] == ["train_format", "eval_format"]
 
 
 def _found(comparison: Mapping[str, Any], study: Mapping[str, Any]) -> list[str]:
     compared = [row for row in comparison["comparisons"] if "refused" not in row]
+    crossed = crossed_effects(comparison["effects"])
+    if crossed:
+        return [crossed_answer(crossed), *_counts(compared, study)]
     if not compared:
-        return _scores(comparison)
+        return [*_scores(comparison), *_matched(comparison)]
     cells = {cell["cell"]: cell for cell in comparison["cells"]}
     several = len({cell["evaluation"] for cell in cells.values()}) > 1
     clauses = [_claim([r for r in compared if r["verdict"] == v], v, cells, several) for v in VERDICTS]
     kept = [clause for clause in clauses if clause]
-    return [f"Compared with {study['baseline']} on the same items, {kept[0]}", *kept[1:]]
+    return [f"Compared with {study['baseline']} on the same items, {kept[0]}", *kept[1:], *_matched(comparison)]
+
+
+def _counts(compared: Sequence[Row], study: Mapping[str, Any]) -> list[str]:
+    """Count the verdicts: the question of a crossed design is answered by its factors."""
+    groups = [(v, [r for r in compared if r["verdict"] == v]) for v in VERDICTS]
+    counted = [f"{len(rows)} {'is' if len(rows) == 1 else 'are'} {v} ({_amount(rows)})" for v, rows in groups if rows]
+    if not counted:
+        return []
+    total = f"{len(compared)} {_plural('cell', len(compared))}"
+    return [f"of {total} compared with {study['baseline']} on the same items, {listing(counted)}"]
 
 
 def _claim(rows: Sequence[Row], word: str, cells: Mapping[str, Row], several: bool) -> str:
@@ -58,7 +67,7 @@ def _claim(rows: Sequence[Row], word: str, cells: Mapping[str, Row], several: bo
     names = [_named(cells[row["cell"]], several) for row in largest[:LISTED]]
     if more := len(rows[LISTED:]):
         names.append(f"{more} more {_plural('cell', more)}")
-    return f"{_listing(names)} {'is' if len(rows) == 1 else 'are'} {word} ({_amount(rows)})"
+    return f"{listing(names)} {'is' if len(rows) == 1 else 'are'} {word} ({_amount(rows)})"
 
 
 def _named(cell: Row, several: bool) -> str:
@@ -74,7 +83,7 @@ def _amount(rows: Sequence[Row]) -> str:
     if rows[0]["verdict"] != "undecided":
         return amount
     smallest = max(row["minimum_detectable_effect"] for row in rows)
-    return f"{amount}, could see {number(smallest)} or more"
+    return f"{amount}, could see {number(smallest)} or more{would_take(rows)}"
 
 
 def _scores(comparison: Mapping[str, Any]) -> list[str]:
@@ -87,7 +96,7 @@ def _scores(comparison: Mapping[str, Any]) -> list[str]:
         if (found := cell["metrics"][cell["headline"]])["value"] is not None
     ]
     more = [f"{len(named) - LISTED} more"] if len(named) > LISTED else []
-    return [start, *([_listing(named[:LISTED] + more)] if named else [])]
+    return [start, *([listing(named[:LISTED] + more)] if named else [])]
 
 
 def _matched(comparison: Mapping[str, Any]) -> list[str]:
@@ -96,7 +105,7 @@ def _matched(comparison: Mapping[str, Any]) -> list[str]:
     return [
         f"evaluating in the training format instead of another changes the score by {signed(effect['value'])} "
         + signed_range(effect)
-        + (", which is undecided" if effect["verdict"] == "undecided" else "")
+        + (f", which is undecided{would_take([effect])}" if effect["verdict"] == "undecided" else "")
         + (f", on {effect['task']}" if several else "")
         for effect in effects
     ]
@@ -117,10 +126,6 @@ def _seeds(cells: Sequence[Row]) -> list[str]:
         of = "this checkpoint, not of its recipe" if len(trained) == 1 else "these checkpoints, not of their recipes"
         return [f"with one seed this speaks of {of}"]
     return [f"each of the {seeds} seeds is compared as a checkpoint of its own"]
-
-
-def _listing(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _plural(word: str, count: int) -> str:

@@ -25,6 +25,7 @@ DIFFERENCE = {
     "p_value": "p_value",
     "p_adjusted": "p_adjusted",
     "minimum_detectable_effect": "minimum_detectable_effect",
+    "items_needed": "items_needed",
     "not_compared": "refused",
 }
 

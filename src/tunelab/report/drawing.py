@@ -35,14 +35,18 @@ class Picture:
     alt: str
     """Replaces the figure for those who cannot see it."""
     figure: Figure | None
+    note: str = ""
+    """One sentence on how to read it."""
 
 
-def new_figure(width: float, height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
-    """Return a figure of so many inches with its panels below each other."""
+def new_figure(width: float, height: float, panels: int = 1, across: int = 1) -> tuple[Figure, list[Axes]]:
+    """Return a figure of so many inches with its panels, so many beside each other and the others below."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    grid: Any = figure.subplots(panels, 1, squeeze=False)
-    return figure, [_plain(row[0]) for row in grid]
+    grid: Any = figure.subplots(-(-panels // across), across, squeeze=False)
+    for spare in grid.flat[panels:]:
+        figure.delaxes(spare)
+    return figure, [_plain(axes) for axes in grid.flat[:panels]]
 
 
 def _plain(axes: Axes) -> Axes:

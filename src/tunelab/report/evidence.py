@@ -16,7 +16,7 @@ from tunelab.engine.record import Artifact
 from tunelab.files import read_json
 
 Cell = Mapping[str, Any]
-TABLES = ("cells", "comparisons", "effects", "thresholds", "holes")
+TABLES = ("cells", "comparisons", "effects", "interactions", "thresholds", "holes")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Evidence:
     study: Mapping[str, Any]
     inputs: Mapping[str, Artifact]
     holes: Mapping[str, str]
-    """Names of the inputs that have no result, sorted, with the reason where a run found one."""
+    """Names of the inputs that have no result, sorted, with the reason."""
     comparison: Mapping[str, Any]
 
     def of(self, kind: str) -> dict[str, Artifact]:
@@ -63,8 +63,7 @@ def read_evidence(context: StepContext) -> Evidence:
     comparison: dict[str, Any] = {"alpha": context.settings["study"]["alpha"], **{name: [] for name in TABLES}}
     if "compare" in context.inputs:
         comparison = read_json(context.inputs["compare"].path("comparison.json"))
-    reasons: Mapping[str, str] = context.circumstance.get("holes", {})
-    holes = {name: reasons.get(name) or "was not run" for name in sorted(context.holes)}
+    holes = {name: why or "was not run" for name, why in sorted(context.holes.items())}
     return Evidence(context.settings["study"], context.inputs, holes, comparison)
 
 

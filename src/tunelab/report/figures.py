@@ -6,6 +6,7 @@ from tunelab.report.bars import accuracy_bar, accuracy_grouped
 from tunelab.report.curves import training_curves
 from tunelab.report.drawing import Picture
 from tunelab.report.evidence import Evidence
+from tunelab.report.interaction import interaction
 from tunelab.report.rollouts import grpo_health, health_of
 from tunelab.report.scatter import eval_template_scatter
 
@@ -18,6 +19,7 @@ def draw(evidence: Evidence) -> list[Picture]:
         accuracy_grouped(evidence.scored),
         accuracy_bar(evidence.scored),
         eval_template_scatter(evidence),
+        interaction(evidence.comparison["interactions"]),
         training_curves(trained),
         *([grpo_health(healths)] if healths else []),
     ]

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tunelab.report import provenance, tables
-from tunelab.report.answer import is_matched_effect
+from tunelab.report.crossed import is_matched_effect
 from tunelab.report.drawing import Picture
 from tunelab.report.evidence import Evidence
 from tunelab.report.rollouts import health_of, health_table
@@ -58,6 +58,7 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "examples": provenance.examples(evidence),
         "data": provenance.data(evidence),
         "receipts": provenance.receipts(evidence),
+        "pairs": provenance.pairs(evidence),
         "costs": provenance.costs(evidence),
         "versions": provenance.versions(evidence),
         "fingerprints": provenance.fingerprints(evidence),

@@ -102,6 +102,33 @@ def receipts(evidence: Evidence) -> Table:
     return Table("Receipts", columns, rows)
 
 
+def pairs(evidence: Evidence) -> Table:
+    """What dpo prefers: prompts with a pair, prompts without one by reason, and the completions behind the pairs."""
+    columns = ("pairs", "used by", "source", "prompts", "pairs made", "prompts without a pair", "drawn by", "right",
+               "wrong", "cut by the budget", "unscored")  # fmt: skip
+    drawn = {a.record.fingerprint: f"{name} ({_drawing(a)})" for name, a in evidence.of("draws").items()}
+    rows: list[list[Any]] = []
+    for name, artifact in evidence.of("pairs").items():
+        record, receipt = artifact.record, artifact.record.facts["receipt"]
+        users = [v for v, a in evidence.of("train").items() if a.record.inputs.get("pairs") == record.fingerprint]
+        made: Mapping[str, Any] = receipt.get("completions", {})
+        counts = [made.get(k) for k in ("right", "wrong", "cut", "unscored")]
+        start = [name, ", ".join(users), receipt["source"], receipt["prompts"], receipt["pairs"], _reasons(receipt)]
+        rows.append([*start, drawn.get(record.inputs.get("outputs") or ""), *counts])
+    return Table("Pairs that DPO learnt from, and the completions of the base behind them", columns, rows)
+
+
+def _reasons(receipt: Mapping[str, Any]) -> str:
+    """Say why prompts have no pair: every count of the receipt that is a reason and not 0."""
+    reasons = {k: v for k, v in receipt.items() if isinstance(v, int) and k not in ("prompts", "pairs")}
+    return ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in reasons.items() if n) or "none"
+
+
+def _drawing(draws: Artifact) -> str:
+    decoding: Mapping[str, Any] = draws.record.settings["decoding"]
+    return f"{decoding['samples']} a prompt at temperature {decoding['temperature']:g}"
+
+
 def _source(source: Mapping[str, Any] | None) -> str:
     """Name where rows came from: the hub's revision, the content of a file, or the task itself."""
     if source is None:

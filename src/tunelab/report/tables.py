@@ -67,16 +67,17 @@ def _tile(cell: Cell, evidence: Evidence) -> Tile:
 def comparisons(evidence: Evidence) -> Table:
     """Every comparison with its baseline, with the counts behind it."""
     columns = ("cell", "baseline", "Δ", "95 % of Δ", "p", "p (Holm)", "test", "n", "left out", "only this right",
-               "only baseline right", "could see ≥", "verdict")  # fmt: skip
+               "only baseline right", "could see ≥", "items to see Δ", "verdict")  # fmt: skip
     rows: list[list[Any]] = []
     for row in evidence.comparison["comparisons"]:
         if "refused" in row:
-            rows.append([row["cell"], row["baseline"], *[None] * 10, f"{MARKS['refused']}: {row['refused']}"])
+            rows.append([row["cell"], row["baseline"], *[None] * 11, f"{MARKS['refused']}: {row['refused']}"])
             continue
         p_values = [p_value(row["p_value"]), p_value(row["p_adjusted"]), row["test"].replace("_", " ")]
         counts = [row[k] for k in ("n", "left_out", "only_variant_right", "only_baseline_right")]
         ends = [signed(row["difference"]), signed_range(row), *p_values, *counts]
-        rows.append([row["cell"], row["baseline"], *ends, row["minimum_detectable_effect"], MARKS[row["verdict"]]])
+        sees = [row["minimum_detectable_effect"], row["items_needed"]]
+        rows.append([row["cell"], row["baseline"], *ends, *sees, MARKS[row["verdict"]]])
     return Table("Differences from the baseline on the same items", columns, rows)
 
 
@@ -123,11 +124,14 @@ def _estimate(found: Mapping[str, Any] | None) -> str | None:
 
 def effects(evidence: Evidence) -> Table:
     """Factor effects: what changes when one factor does and all else stays."""
-    columns = ("effect", "task", "meaning", "cells", "value", "95 %", "p (Holm)", "n", "verdict")
+    columns = ("effect", "task", "evaluations", "meaning", "cells", "value", "95 %", "p (Holm)", "n", "could see ≥",
+               "items to see it", "verdict")  # fmt: skip
     rows: list[list[Any]] = []
     for e in evidence.comparison["effects"]:
         numbers = [e["cells"], signed(e["value"]), signed_range(e), p_value(e["p_adjusted"]), e["n"]]
-        rows.append([e["effect"], e["task"], e["meaning"], *numbers, MARKS[e["verdict"]]])
+        sees = [e["minimum_detectable_effect"], e["items_needed"]]
+        where = [e["task"], ", ".join(e["evaluations"])]
+        rows.append([e["effect"], *where, e["meaning"], *numbers, *sees, MARKS[e["verdict"]]])
     return Table("Effects of the factors over the trained variants, all else equal", columns, rows)
 
 

@@ -7,7 +7,7 @@ written in this file and nowhere else; raise a kind's version when its function 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -47,11 +47,14 @@ class Compiled:
         """Return the plan of some of the cells."""
         return _Compiler(self.study, list(kept), self.folder).compile()
 
-    def without_work(self, finished: Callable[[Step], bool]) -> Compiled:
-        """Return the plan in which only what is finished feeds comparison and report; the rest are holes."""
-        compare = self.compare.with_inputs({n: s for n, s in self.compare.inputs.items() if finished(s)})
-        kept = {n: s for n, s in self.report.inputs.items() if n != "compare" and finished(s)}
-        return replace(self, compare=compare, report=self.report.with_inputs({"compare": compare, **kept}))
+    def without_work(self, held: Mapping[str, Step], reasons: Mapping[str, str]) -> Compiled:
+        """Return the plan in which only what is ``held`` feeds comparison and report; the rest are holes.
+
+        Both are by fingerprint, as ``plan.settled`` returns them.
+        """
+        compare = self.compare.over(held, reasons)
+        report = self.report.over({**held, self.compare.fingerprint: compare}, reasons)
+        return replace(self, compare=compare, report=report)
 
 
 def compile_study(points: Sequence[tuple[str, Study]], folder: Path | None = None) -> Compiled:

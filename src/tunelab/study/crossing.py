@@ -91,12 +91,14 @@ def _group_corners(group: Sequence[Scored]) -> list[dict[str, Any]]:
     aligned = align(group)
     if not aligned.items:
         return []
+    found_corners = corners([_factors(s.cell) for s in group], _plain(group))
+    shown = [group[i] for corner in found_corners for i in corner.cells]
     rows: list[dict[str, Any]] = []
-    for corner in corners([_factors(s.cell) for s in group], _plain(group)):
+    for corner in found_corners:
         found = _mean(aligned, corner.cells)
         rows.append(
             {
-                **_where(group[i] for i in corner.cells),
+                **_where(shown),
                 **corner.panel,
                 "train_format": corner.train_format,
                 "eval_format": corner.eval_format,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunelab.engine.plan import Plan, Status, plan, topological
+from tunelab.engine.plan import Plan, Status, plan, settled
 from tunelab.engine.step import Step
 from tunelab.engine.store import Store
 from tunelab.errors import StudyError
@@ -67,6 +67,7 @@ def only_trained(opened: Opened) -> Opened:
 
 def only_finished(opened: Opened) -> Opened:
     """Leave only comparison and report to do: steps that are not in the store become holes."""
-    return Opened(
-        opened.compiled.without_work(lambda step: all(opened.store.find(s) for s in topological([step]))), opened.store
-    )
+    compiled = opened.compiled
+    made = {**compiled.compare.inputs, **compiled.report.inputs}
+    made.pop("compare")
+    return Opened(compiled.without_work(*settled(made.values(), opened.store)), opened.store)
