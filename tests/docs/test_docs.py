@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tunelab.tasks.task import find_task, installed
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -37,3 +39,17 @@ def test_every_bundled_study_is_named_in_the_readme():
     readme = (ROOT / "README.md").read_text()
     for study in (ROOT / "src" / "tunelab" / "studies").glob("*.yaml"):
         assert study.stem in readme
+
+
+def test_the_page_on_tasks_names_every_task_with_its_data_set_and_its_metrics():
+    page = (ROOT / "docs" / "tasks.md").read_text()
+    for name in installed():
+        task = find_task(name)
+        [row] = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+        assert f"`{task.metrics[0].name}`" in row
+        if task.dataset is not None:
+            assert f"{task.dataset.repo}" in row
+            assert f"{task.train_split} / {task.test_split}" in row
+        for metric in task.metrics:
+            family = {metric.name, re.sub("_.*", "_*", metric.name), re.sub(".*_", "*_", metric.name)}
+            assert any(f"`{known}`" in row for known in family)

@@ -133,7 +133,8 @@ def report_step(
     generated = {c["cell"]: _generate(c, rows, trained, why if c["cell"] in fails else "") for c in cells}
     scores = {name: _score(name, n, output, rows, generated[name]) for name, n in right.items()}
     settings = {"cells": cells, "alpha": 0.05}
-    compare = Step("compare", 1, "c", "tunelab.study.steps.compare:run", settings, scores, tolerant=True)
+    where = {"folder": "."}
+    compare = Step("compare", 1, "c", "tunelab.study.steps.compare:run", settings, scores, where, tolerant=True)
     checks = {"0": Step("check", 1, "leaks-rows", f"{__name__}:check", {"policy": "report"}, {"train": rows})}
     inputs = {"compare": compare}
     for kind, steps in {"score": scores, "generate": generated, "train": trained, "check": checks}.items():
