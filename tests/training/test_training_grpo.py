@@ -83,7 +83,9 @@ class Unscorable(Copying):
     """Whatever is neither gold nor garbage cannot be scored."""
 
     def score(self, sample, output):
-        return super().score(sample, output) if output in (*sample.targets, "?") else Score(Outcome.UNSCORED)
+        return (
+            super().score(sample, output) if output in (*sample.targets, rollouts.GARBAGE) else Score(Outcome.UNSCORED)
+        )
 
 
 class Percent(Copying):
@@ -253,7 +255,7 @@ def test_an_adapter_that_moved_and_is_not_heard_is_an_error(bench):
         adapter_effect(wrapped, ids)
 
 
-@pytest.mark.parametrize(("task", "got"), [(RefusesGold(), "got 0.0 for its own"), (AcceptsAll(), "1.0 for '\\?'")])
+@pytest.mark.parametrize(("task", "got"), [(RefusesGold(), "got 0.0 for its own"), (AcceptsAll(), "1.0 for 'zxqv")])
 def test_a_reward_that_refuses_gold_or_accepts_garbage_stops_before_training(bench, train, task, got):
     with pytest.raises(DataError, match=got):
         train("bad", task=task)
@@ -281,7 +283,7 @@ def test_a_graded_headline_rewards_half_an_answer_with_a_part(name):
         s for s in load_samples(task, task.train_split, BuiltinSource(name)) if len(task.target(s).split()) > 1
     )
     words = task.target(sample).split()
-    reward = reward_of(task, task.score(sample, " ".join(words[: len(words) // 2 + 1][-4:])))
+    reward = reward_of(task, task.score(sample, " ".join(words[: len(words) // 2])))
     assert reward is not None
     assert 0 < reward < 1
 
