@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from tunelab.data.readers import read_rows, require_columns
+from tunelab.data.readers import read_outputs, read_rows, require_columns
 from tunelab.errors import DataError
 
 ROWS = [{"question": "Wie viel? “1,5”", "answer": "#### 1.5"}, {"question": "two\nlines\u2028three", "answer": ""}]
@@ -79,3 +79,14 @@ def test_a_missing_column_names_the_row_and_what_there_is():
     rows = [json.loads('{"q": 1, "a": 2}'), {"q": 1, "b": 2}]
     with pytest.raises(DataError, match=r"mine, row 2: no column 'a', got \['b', 'q'\]; expected q, a: rename"):
         require_columns(rows, ("q", "a"), "mine")
+
+
+def test_outputs_are_rows_or_one_object_from_id_to_output(tmp_path):
+    path = tmp_path / "said.json"
+    path.write_text('{"q1": "Turku", "q2": ""}')
+    assert read_outputs(path) == [{"id": "q1", "output": "Turku"}, {"id": "q2", "output": ""}]
+    assert read_outputs(write(tmp_path / "rows.json", ROWS)) == ROWS
+    for content, said in (("{}", "got dict"), ("{", "not JSON"), ("3", "got int")):
+        path.write_text(content)
+        with pytest.raises(DataError, match=said):
+            read_outputs(path)

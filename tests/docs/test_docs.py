@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from tunelab.stats import minimum_detectable_effect
+from tunelab.tasks.task import find_task, installed
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,3 +48,17 @@ def test_the_page_on_comparisons_gives_the_figures_that_the_function_gives():
     assert len(figures) == 5
     for items, points in figures:
         assert f"{100 * minimum_detectable_effect(int(items), 0.1):.1f}" == points
+
+
+def test_the_page_on_tasks_names_every_task_with_its_data_set_and_its_metrics():
+    page = (ROOT / "docs" / "tasks.md").read_text()
+    for name in installed():
+        task = find_task(name)
+        [row] = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+        assert f"`{task.metrics[0].name}`" in row
+        if task.dataset is not None:
+            assert f"{task.dataset.repo}" in row
+            assert f"{task.train_split} / {task.test_split}" in row
+        for metric in task.metrics:
+            family = {metric.name, re.sub("_.*", "_*", metric.name), re.sub(".*_", "*_", metric.name)}
+            assert any(f"`{known}`" in row for known in family)

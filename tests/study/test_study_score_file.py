@@ -6,11 +6,26 @@ from pathlib import Path
 
 import pytest
 
+from tunelab.data.sources import BuiltinSource
 from tunelab.errors import DataError
+from tunelab.stats import mean_t
 from tunelab.study.score_file import score_file
+from tunelab.tasks.task import find_task, load_samples
 
 DATA = Path(os.environ.get("TUNELAB_DATA", "/nowhere"))
-RECORDED = DATA / ".." / "parity" / "gsm8k" / "example_model_solutions.jsonl"
+PARITY = DATA.parent / "parity"
+RECORDED = PARITY / "gsm8k" / "example_model_solutions.jsonl"
+TEXTS = ["cnn_dailymail", "code_refinement", "code_text_to_code", "code_to_code_trans", "code_to_text", "hotpotqa"]
+SQUAD = {
+    "exact": 78.97334649555775,
+    "f1": 81.82635533198284,
+    "exact_verbatim": 78.97334649555775,
+    "f1_verbatim": 81.82635533198284,
+    "HasAns_exact": 75.39518900343643,
+    "HasAns_f1": 81.35415385147485,
+    "NoAns_exact": 82.26010101010101,
+    "NoAns_f1": 82.26010101010101,
+}
 CORRECT = {"6b_finetuning": 286, "6b_verification": 515, "175b_finetuning": 458, "175b_verification": 742}
 
 
@@ -34,6 +49,83 @@ def test_recorded_gsm8k_outputs_score_alike_by_index_and_by_their_own_target(sco
     by_target = scored([o | {"target": r["ground_truth"]} for o, r in zip(outputs, recorded, strict=True)], "gsm8k")
     assert by_index == by_target
     assert (by_index["n"], by_index["outcomes"]["correct"]) == (1319, expected)
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """Rows that a task ships, as its mirror: a task's samples as they are on the hub, without the hub."""
+
+    def mirrored(name):
+        task = find_task(name)
+        folder = tmp_path / "mirror" / task.dataset.repo / task.dataset.config
+        folder.mkdir(parents=True)
+        for split in (task.train_split, task.test_split):
+            rows = BuiltinSource(name).rows(split)
+            (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        monkeypatch.setenv("TUNELAB_DATA", str(tmp_path / "mirror"))
+        return task, load_samples(task, task.test_split, BuiltinSource(name))
+
+    return mirrored
+
+
+@pytest.mark.skipif(not PARITY.exists(), reason="TUNELAB_DATA is unset: the recorded SQuAD answers are not here")
+def test_recorded_squad_answers_as_one_object_score_as_recorded(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUNELAB_DATA", str(DATA))
+    said = json.loads((PARITY / "squad_v2" / "bert-predictions.json").read_text())
+    found = []
+    for split in ("train", "validation"):
+        rows = (DATA / "rajpurkar" / "squad_v2" / "squad_v2" / f"{split}.jsonl").read_text().splitlines()
+        path = tmp_path / f"{split}.json"
+        path.write_text(json.dumps({i: said[i] for i in (json.loads(row)["id"] for row in rows)}))
+        found.append(score_file("squad_v2", path, split))
+    assert [r["unanswered"] for r in found] == [0, 0]
+    for name, expected in SQUAD.items():
+        metrics = [r["metrics"][name] for r in found]
+        total = sum(m["value"] * m["n"] for m in metrics)
+        assert 100 * total / sum(m["n"] for m in metrics) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_outputs_score_alike_by_our_id_by_the_data_sets_id_by_index_and_by_target(scored, shipped, name):
+    task, samples = shipped(name)
+    outputs = [{"output": " ".join(task.target(s).split()[:-1])} for s in samples]
+    given = [s.metadata.get("id", s.id) for s in samples]
+    ways = {
+        "ours": [o | {"id": s.id} for o, s in zip(outputs, samples, strict=True)],
+        "theirs": [o | {"id": i} for o, i in zip(outputs, given, strict=True)],
+        "index": [o | {"index": i} for i, o in enumerate(outputs)],
+        "target": [o | {"target": list(s.targets)} for o, s in zip(outputs, samples, strict=True)],
+    }
+    results = {way: scored(rows, name) for way, rows in ways.items()}
+    assert results["theirs"] == results["index"] == results["target"] == results["ours"]
+    assert results["ours"]["n"] == len(samples)
+
+
+def test_squad_answers_as_one_object_are_clustered_and_what_is_missing_is_counted(shipped, tmp_path):
+    task, samples = shipped("squad_v2")
+    path = tmp_path / "said.json"
+    path.write_text(json.dumps({s.id: task.target(s) for s in samples[1:]} | {samples[1].id: "wrong"}))
+    found = score_file("squad_v2", path)
+    assert (found["n"], found["unanswered"], found["outcomes"]["correct"]) == (len(samples) - 1, 1, len(samples) - 2)
+    clusters = [s.metadata["cluster"] for s in samples[1:]]
+    expected = mean_t([0.0] + [1.0] * (len(samples) - 2), clusters)
+    assert (found["metrics"]["exact"]["low"], found["metrics"]["exact"]["high"]) == (expected.low, expected.high)
+
+
+def test_an_id_of_the_data_set_that_names_two_samples_is_refused(scored, tmp_path, monkeypatch):
+    folder = tmp_path / "google" / "code_x_glue_tc_text_to_code" / "default"
+    folder.mkdir(parents=True)
+    (folder / "validation.jsonl").write_text('{"id": 7, "nl": "a", "code": "b ;"}\n' * 2)
+    monkeypatch.setenv("TUNELAB_DATA", str(tmp_path))
+    with pytest.raises(DataError, match="got id 7, expected one of the split's 2 ids, like 'validation-0'"):
+        scored([{"output": "b ;", "id": 7}], "code_text_to_code")
+
+
+def test_own_targets_may_share_a_cluster(scored):
+    rows = [{"output": "#### 4", "target": str(4 + i % 2), "cluster": i // 3} for i in range(12)]
+    found = scored(rows)["metrics"]["numeric"]
+    expected = mean_t([1 - i % 2 for i in range(12)], [i // 3 for i in range(12)])
+    assert (found["low"], found["high"]) == (expected.low, expected.high)
 
 
 def test_a_file_mixes_own_targets_with_rows_of_the_split(scored):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tunelab.data.sample import Message, Sample
+from tunelab.data.sources import BuiltinSource
 from tunelab.errors import DataError, StepError
 from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
@@ -18,7 +19,7 @@ from tunelab.models.load import load_model
 from tunelab.models.spec import resolve
 from tunelab.scoring.score import Metric, Outcome, Score, judged
 from tunelab.study.steps.generate import make_requests
-from tunelab.tasks.task import find_task
+from tunelab.tasks.task import find_task, installed, load_samples
 from tunelab.training import rollouts
 from tunelab.training.grpo import adapter_effect, grpo_config, total_steps, train_grpo, vllm_config
 from tunelab.training.job import Hardware, Job
@@ -85,7 +86,9 @@ class Unscorable(Copying):
     """Whatever is neither gold nor garbage cannot be scored."""
 
     def score(self, sample, output):
-        return super().score(sample, output) if output in (*sample.targets, "?") else Score(Outcome.UNSCORED)
+        return (
+            super().score(sample, output) if output in (*sample.targets, rollouts.GARBAGE) else Score(Outcome.UNSCORED)
+        )
 
 
 class Percent(Copying):
@@ -275,7 +278,7 @@ def test_an_adapter_that_moved_and_is_not_heard_is_an_error(bench):
         adapter_effect(wrapped, ids)
 
 
-@pytest.mark.parametrize(("task", "got"), [(RefusesGold(), "got 0.0 for its own"), (AcceptsAll(), "1.0 for '\\?'")])
+@pytest.mark.parametrize(("task", "got"), [(RefusesGold(), "got 0.0 for its own"), (AcceptsAll(), "1.0 for 'zxqv")])
 def test_a_reward_that_refuses_gold_or_accepts_garbage_stops_before_training(bench, train, task, got):
     with pytest.raises(DataError, match=got):
         train("bad", task=task)
@@ -287,6 +290,25 @@ def test_a_reward_is_a_fraction_whatever_the_scale_of_the_metric():
     sample = task.load("train", None)[0]
     check_reward(task, [sample])
     assert task_reward(task, task.score(sample, sample.targets[0])) == 1
+
+
+@pytest.mark.parametrize("name", sorted(installed()))
+def test_gold_answers_of_every_task_earn_one_and_garbage_nothing(name):
+    task = find_task(name)
+    source = None if task.dataset is None else BuiltinSource(name)
+    check_reward(task, load_samples(task, task.train_split, source)[:50])
+
+
+@pytest.mark.parametrize("name", ["squad_v2", "hotpotqa", "cnn_dailymail", "code_text_to_code", "code_to_text"])
+def test_a_graded_headline_rewards_half_an_answer_with_a_part(name):
+    task = find_task(name)
+    sample = next(
+        s for s in load_samples(task, task.train_split, BuiltinSource(name)) if len(task.target(s).split()) > 1
+    )
+    words = task.target(sample).split()
+    reward = reward_of(task, task.score(sample, " ".join(words[: len(words) // 2])))
+    assert reward is not None
+    assert 0 < reward < 1
 
 
 def test_a_reward_that_never_differs_stops_the_run_with_the_reason(bench, train):

@@ -15,7 +15,12 @@ from tunelab.study.score_file import score_file
 
 def command(
     task: Annotated[str, typer.Argument(metavar="TASK", help="A task's name or FILE.py:Class.")],
-    outputs: Annotated[Path, typer.Argument(metavar="FILE", help="Rows with `output` and one of id, index, target.")],
+    outputs: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Rows with `output` and one of id, index, target; or a JSON object from id to output."
+        ),
+    ],
     split: Annotated[str | None, typer.Option("--split", help="Default: the task's test split.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -26,5 +31,8 @@ def command(
         return
     print(f"{summary['task']}: {summary['n']} items")
     for name, metric in summary["metrics"].items():
-        print(f"  {name}: {number(metric['value'])} ({span(metric)})")
+        about = f"  [{metric['definition']}]" if "definition" in metric else ""
+        print(f"  {name}: {number(metric['value'])} ({span(metric)}), n = {metric['n']}{about}")
     print("  " + ", ".join(f"{n} {name}" for name, n in summary["outcomes"].items() if n))
+    if summary["unanswered"]:
+        print(f"  {summary['unanswered']} samples of the split have no output here and are in no value")

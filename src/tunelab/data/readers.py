@@ -27,6 +27,16 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
+def read_outputs(path: Path) -> list[Row]:
+    """Read outputs to score: rows as ``read_rows`` reads them, or one JSON object from id to output, as SQuAD has it.
+
+    Raises DataError as ``read_rows`` does.
+    """
+    if path.suffix.lower() == ".json" and path.is_file() and isinstance(value := _json_value(path), dict) and value:
+        return [{"id": key, "output": output} for key, output in value.items()]
+    return read_rows(path)
+
+
 def require_columns(rows: Sequence[Row], columns: Sequence[str], where: str) -> None:
     """Raise DataError when a row lacks a column that a task needs."""
     for number, row in enumerate(rows, 1):
@@ -51,11 +61,15 @@ def _read_jsonl(path: Path) -> list[Row]:
     return [_object(line, f"{path}, line {number}") for number, line in lines if line.strip()]
 
 
-def _read_json(path: Path) -> list[Row]:
+def _json_value(path: Path) -> Any:
     try:
-        value = json.loads(_text(path))
+        return json.loads(_text(path))
     except ValueError as error:
         raise DataError(f"{path}: not JSON ({error})") from None
+
+
+def _read_json(path: Path) -> list[Row]:
+    value = _json_value(path)
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         raise DataError(f"{path}: got {type(value).__name__}, expected a list of objects")
     return value

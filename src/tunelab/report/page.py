@@ -51,6 +51,7 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "comparisons": tables.comparisons(evidence),
         "outcomes": tables.outcomes(evidence),
         "metrics": tables.metrics(evidence),
+        "definitions": tables.definitions(evidence),
         "effects": tables.effects(evidence),
         "thresholds": tables.thresholds(evidence),
         "training": tables.training(evidence),

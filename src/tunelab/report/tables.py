@@ -116,6 +116,18 @@ def metrics(evidence: Evidence) -> Table:
     return Table("Every metric with its 95 % interval", ("cell", *names, "majority class"), rows)
 
 
+def definitions(evidence: Evidence) -> Table:
+    """What the names of metrics leave open: tokens, smoothing, sentences, signatures."""
+    found = {
+        (cell["task"], name): metric["definition"]
+        for cell in evidence.scored
+        for name, metric in cell["metrics"].items()
+        if "definition" in metric
+    }
+    rows = [[f"{task}: {name}", text] for (task, name), text in found.items()]
+    return Table("How metrics are computed", ("metric", "definition"), rows)
+
+
 def _estimate(found: Mapping[str, Any] | None) -> str | None:
     if found is None or found["value"] is None:
         return None

@@ -10,7 +10,7 @@ import re
 from functools import cache
 from typing import Any
 
-TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+TYPES: tuple[str, ...] = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 SPLITTER = "sentences end at line breaks, and at . ! ? before white space and a capital, digit or opening quote"
 SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\W_a-z])")
 

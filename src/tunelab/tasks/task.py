@@ -26,9 +26,16 @@ from tunelab.tasks.mixed import JOINT, Mixed
 
 BUNDLED = {
     "arithmetic": "tunelab.tasks.arithmetic:Arithmetic",
+    "cnn_dailymail": "tunelab.tasks.cnn_dailymail:CnnDailyMail",
+    "code_refinement": "tunelab.tasks.code_refinement:CodeRefinement",
+    "code_text_to_code": "tunelab.tasks.code_text_to_code:CodeTextToCode",
+    "code_to_code_trans": "tunelab.tasks.code_to_code_trans:CodeToCodeTrans",
+    "code_to_text": "tunelab.tasks.code_to_text:CodeToText",
     "gsm8k": "tunelab.tasks.gsm8k:Gsm8k",
+    "hotpotqa": "tunelab.tasks.hotpotqa:HotpotQa",
     "mnli": "tunelab.tasks.mnli:Mnli",
     "qqp": "tunelab.tasks.qqp:Qqp",
+    "squad_v2": "tunelab.tasks.squad_v2:SquadV2",
     "sst2": "tunelab.tasks.sst2:Sst2",
 }
 ENTRY_POINT = "tunelab.tasks"

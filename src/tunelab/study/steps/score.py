@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ def run(context: StepContext) -> None:
     by_item: defaultdict[str, list[Score]] = defaultdict(list)
     for sample, _, score in scored:
         by_item[sample.id].append(score)
-    summary = {"task": task.name, **summarise(by_item, task.metrics, clusters_of(samples.values()))}
+    clusters = {sample.id: cluster for sample in samples.values() if (cluster := cluster_of(sample)) is not None}
+    summary = {"task": task.name, **summarise(by_item, task.metrics, clusters)}
     summary["unanswered"] = len(samples) - len(by_item)
     if has_choices(task):
         summary["majority"] = majority([samples[i] for i in item_values(by_item, task.metrics[0].name)])
@@ -100,13 +101,10 @@ def _finite(number: Any) -> bool:
     return isinstance(number, int | float) and math.isfinite(number)
 
 
-def clusters_of(samples: Iterable[Sample]) -> dict[str, str]:
-    """Map samples to what they share with others, for those that say so in ``metadata["cluster"]``."""
-    return {sample.id: str(sample.metadata["cluster"]) for sample in samples if _has_cluster(sample)}
-
-
-def _has_cluster(sample: Sample) -> bool:
-    return sample.metadata.get("cluster") is not None
+def cluster_of(sample: Sample) -> str | None:
+    """Return what a sample shares with others, for those that say so in ``metadata["cluster"]``."""
+    cluster = sample.metadata.get("cluster")
+    return None if cluster is None else str(cluster)
 
 
 def score_row(sample: Sample, row: dict[str, Any], score: Score) -> dict[str, Any]:
@@ -115,7 +113,8 @@ def score_row(sample: Sample, row: dict[str, Any], score: Score) -> dict[str, An
     found["values"] = dict(score.values)
     if score.parts:
         found["parts"] = {name: list(parts) for name, parts in score.parts.items()}
-    return found | ({"cluster": str(sample.metadata["cluster"])} if _has_cluster(sample) else {})
+    cluster = cluster_of(sample)
+    return found | ({} if cluster is None else {"cluster": cluster})
 
 
 def result_row(sample: Sample, row: dict[str, Any], score: Score) -> dict[str, Any]:
