@@ -46,6 +46,17 @@ def test_results_are_linked_by_the_names_that_people_use(finished):
         assert (folder / "report" / name).is_file()
 
 
+def test_a_configuration_beside_the_results_repeats_no_work(tunelab, finished):
+    configs = finished / "results" / "quickstart-smoke" / "configs"
+    models = finished / "results" / "quickstart-smoke" / "models"
+    assert {path.stem for path in configs.iterdir()} == {path.name for path in models.iterdir()}
+    for path in configs.iterdir():
+        planned = json.loads(tunelab("plan", str(path), "--json", "--store", str(finished / ".tunelab")).stdout)
+        owed = {step["kind"] for step in planned["steps"] if step["status"] != "cached"}
+        assert owed == {"compare", "report"}
+        assert "train" in {step["kind"] for step in planned["steps"]}
+
+
 def test_deleting_the_results_folder_loses_no_work(tunelab, finished, tmp_path):
     arguments = ("--smoke", "--store", str(finished / ".tunelab"), "--results", str(tmp_path / "again"))
     result = tunelab("run", "quickstart", *arguments)
