@@ -128,6 +128,18 @@ def test_data_show_brackets_what_is_learnt(tunelab):
     assert "<|im_end|>⟧" in learnt
 
 
+def test_data_prepare_writes_tokens_and_names_where(tunelab, tmp_path):
+    result = tunelab("data", "prepare", "quickstart", "--smoke", "train=sft_chat,grpo_chat")
+    assert result.returncode == 0
+    paths = [line for line in result.stdout.splitlines() if line.endswith(".parquet")]
+    assert len(paths) == 2
+    assert all((tmp_path / path).is_file() for path in paths)
+    [row] = [line.split() for line in result.stdout.splitlines() if line.startswith(" sft_chat ")]
+    assert row[:4] == ["sft_chat", "sft", "96", "0"]
+    assert not (tmp_path / ".tunelab" / "train").exists()
+    assert "done" not in tunelab("data", "prepare", "quickstart", "--smoke", "train=sft_chat").stdout
+
+
 def test_the_schema_accepts_the_bundled_studies_fields(tunelab):
     schema = json.loads(tunelab("schema").stdout)
     assert {"study", "formats", "train", "evaluate", "sweep"} <= set(schema["properties"])

@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 from rich.text import Text
 
+from tunelab.cli.data_prepare import prepare
 from tunelab.cli.tables import console
 from tunelab.errors import FormatError
 from tunelab.formats.format import Format
@@ -17,8 +18,12 @@ from tunelab.study.keys import check_keys, describe_validation
 from tunelab.study.preview import preview_rows
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Look at the rows of a task."
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Show the rows of a task as a model sees them, or prepare those of a study.",
 )
+app.command("prepare")(prepare)
 
 
 class Loss(StrEnum):

@@ -3,6 +3,7 @@
     models/<variant>/             the trained model or adapter
     configs/<variant>.json        the variant as a study file of its own, every default written out
     eval/<variant>_eval_<name>/   results.json, summary.json, scores.jsonl, outputs.jsonl
+    data/<variant>/               train.parquet and receipt.json, after ``tunelab data prepare``
     comparison.json               the comparison as data
     report/                       index.html, comparison.csv, figures
 
@@ -20,8 +21,9 @@ from tunelab.engine.runner import Outcome, artifact_of
 from tunelab.errors import StoreError
 from tunelab.files import write_json
 from tunelab.study.configurations import configuration
-from tunelab.study.open import Opened
+from tunelab.study.open import Opened, tokenised_sets
 from tunelab.study.steps.compare import COMPARISON
+from tunelab.study.tokenise_plan import RECEIPT, TOKENS
 
 
 def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
@@ -46,6 +48,17 @@ def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
     if report := artifact_of(opened.store, outcome, opened.compiled.report):
         _link(root / "report", report.directory)
     return root
+
+
+def link_data(opened: Opened, outcome: Outcome, results: Path) -> dict[str, Path]:
+    """Link the tokenised sets that are there and return the folder of each by its variant."""
+    folders: dict[str, Path] = {}
+    for variant, step in tokenised_sets(opened).items():
+        if artifact := artifact_of(opened.store, outcome, step):
+            folders[variant] = results / opened.name / "data" / file_name(variant)
+            for name in (TOKENS, RECEIPT):
+                _link(folders[variant] / name, artifact.directory / name)
+    return folders
 
 
 def _forget_others(root: Path, opened: Opened) -> None:

@@ -24,9 +24,13 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class SupervisedRows:
-    """``rows`` hold equally long ``input_ids`` and ``labels``; ``receipt`` counts what went in and what did not."""
+    """``rows`` hold equally long ``input_ids`` and ``labels``, ``ids`` the samples that they were made of.
+
+    ``receipt`` counts what went in and what did not.
+    """
 
     rows: list[dict[str, list[int]]]
+    ids: list[str]
     receipt: dict[str, Any]
     preview: str
 
@@ -36,7 +40,9 @@ def supervised_rows(
 ) -> SupervisedRows:
     """Render training samples. Raises DataError when rows teach nothing or too many do not fit."""
     examples = [renderer.example(task.messages(s), task.target(s)) for s in samples]
-    fitting = keep_fitting(examples, [len(e.ids) for e in examples], max_length, max_too_long)
+    lengths = [len(example.ids) for example in examples]
+    kept = keep_fitting(list(zip(samples, examples, strict=True)), lengths, max_length, max_too_long)
+    fitting = [example for _, example in kept]
     rows = [{"input_ids": e.ids, "labels": labels(e, loss)} for e in fitting]
     supervised = [sum(label != IGNORED for label in row["labels"]) for row in rows]
     if min(supervised) == 0:
@@ -48,7 +54,8 @@ def supervised_rows(
         "supervised_tokens": sum(supervised),
         "longest": max(len(e.ids) for e in fitting),
     }
-    return SupervisedRows(rows, receipt, preview(fitting[0], rows[0]["labels"], renderer))
+    ids = [sample.id for sample, _ in kept]
+    return SupervisedRows(rows, ids, receipt, preview(fitting[0], rows[0]["labels"], renderer))
 
 
 def keep_fitting(
