@@ -23,6 +23,7 @@ VERBS = {
     "explain": "Show field by field why two steps differ, or why a step would run again.",
     "score": "Score anybody's outputs with a task's scorer.",
     "data": "Show the rows of a task as a model sees them, or prepare those of a study.",
+    "push": "Upload trained models, and their data, to the Hugging Face hub with cards.",
     "studies": "List the bundled studies, or print one.",
     "schema": "Print the JSON Schema of study files, for editors.",
     "doctor": "Check this machine and a store.",

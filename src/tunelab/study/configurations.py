@@ -60,7 +60,7 @@ def needed_files(settings: Raw) -> list[str]:
     """Return the paths that a configuration names: task files, rows, a model's folder."""
     tasks = [entry["task"] for part in ("train", "evaluate") for entry in settings[part].values()]
     files = [file.rpartition(":")[0] for file in tasks if is_file(file)]
-    model = [settings["model"]] if Path(settings["model"]).is_absolute() else []
+    model = [settings["model"]] if settings["model"].startswith(("/", "./")) else []
     return list(dict.fromkeys([*model, *files, *settings["data"]["files"].values()]))
 
 
