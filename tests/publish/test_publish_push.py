@@ -146,6 +146,18 @@ def test_a_connection_that_breaks_in_an_upload_is_tried_again(desk, hub):
     assert weights == local_files(desk, "full")["model.safetensors"]
 
 
+def test_an_upload_that_breaks_until_the_client_gives_up_is_one_line_and_the_next_push_completes(desk, hub):
+    hub.reset_uploads = 1000
+    line = one_line(desk.push("full"), 1)
+    assert line.startswith("tunelab: hub: me/small-full: ")
+    assert line.endswith("push again: what has arrived is not sent twice")
+    assert not hub.repos["me/small-full"].files
+    hub.reset_uploads = 0
+    assert desk.push("full").returncode == 0
+    weights = hub.repos["me/small-full"].files["model.safetensors"]
+    assert weights == local_files(desk, "full")["model.safetensors"]
+
+
 def test_a_push_that_is_interrupted_in_an_upload_is_completed_by_the_next(desk, hub):
     hub.hold_uploads = True
     command = desk.command("push", "small.yaml", "full", "--to", "me/small")

@@ -130,6 +130,35 @@ def test_a_portable_configuration_names_no_folder_and_works_beside_its_files(tmp
     assert identities(again, "sft_echo") == identities(compiled, "sft_echo")
 
 
+def test_files_of_one_name_stay_apart_in_a_portable_configuration(tmp_path):
+    rows = [{"question": f"{i} + 1?", "answer": f"#### {i + 1}"} for i in range(100)]
+    for split, own in (("train", rows[:60]), ("test", rows[60:])):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in own))
+    files = {"train": "train/rows.jsonl", "test": "test/rows.jsonl"}
+    small = STUDY["recipe"] | {"rows": 20}
+    study = changed(task="gsm8k", data={"files": files}, recipe=small, evaluation={"rows": 10})
+    compiled = compile_study(opened(tmp_path, study), tmp_path)
+    settings = portable(configuration(compiled, "sft_raw"))
+    assert settings["data"]["files"] == {"train": "rows.jsonl", "test": "rows-2.jsonl"}
+    for split, name in settings["data"]["files"].items():
+        (tmp_path / name).write_bytes((tmp_path / split / "rows.jsonl").read_bytes())
+    write_json(tmp_path / "variant.json", settings)
+    again = compile_study(read_study(str(tmp_path / "variant.json")), tmp_path)
+    assert identities(again, "sft_raw") == identities(compiled, "sft_raw")
+
+
+def test_a_model_of_the_hub_is_pinned_to_the_commit_that_was_trained(tmp_path, monkeypatch):
+    cache, commit = tmp_path / "cache" / "models--some--model", "ab" * 20
+    (cache / "refs").mkdir(parents=True)
+    (cache / "refs" / "main").write_text(commit)
+    (cache / "snapshots" / commit).mkdir(parents=True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    compiled = compile_study(opened(tmp_path, changed(model="some/model")), tmp_path)
+    assert configuration(compiled, "sft_chat")["model"] == f"some/model@{commit}"
+    assert_each_variant_runs_again(compiled, tmp_path, tmp_path / "elsewhere")
+
+
 def test_what_was_left_to_defaults_is_written_out(tmp_path):
     settings = configuration(compile_study(opened(tmp_path, STUDY), tmp_path), "sft_chat")
     assert settings["train"]["sft_chat"]["schedule"] == "linear"

@@ -50,15 +50,16 @@ def configuration(compiled: Compiled, name: str) -> Raw:
 
 def portable(settings: Raw) -> Raw:
     """Return a configuration in which a path is the name of a file or folder that lies beside it."""
+    names = _names(needed_files(settings))
     data = settings["data"]
-    files = {split: Path(path).name for split, path in data["files"].items()}
-    entries = {part: {n: _without_folder(e) for n, e in settings[part].items()} for part in ("train", "evaluate")}
-    return {**_without_folder(settings), **entries, "data": data | {"files": files}}
+    files = {split: names[path] for split, path in data["files"].items()}
+    entries = {part: {n: _renamed(e, names) for n, e in settings[part].items()} for part in ("train", "evaluate")}
+    return {**_renamed(settings, names), **entries, "data": data | {"files": files}}
 
 
 def needed_files(settings: Raw) -> list[str]:
     """Return the paths that a configuration names: task files, rows, a model's folder."""
-    tasks = [entry["task"] for part in ("train", "evaluate") for entry in settings[part].values()]
+    tasks = [settings["task"], *(e["task"] for part in ("train", "evaluate") for e in settings[part].values())]
     files = [file.rpartition(":")[0] for file in tasks if is_file(file)]
     model = [settings["model"]] if settings["model"].startswith(("/", "./")) else []
     return list(dict.fromkeys([*model, *files, *settings["data"]["files"].values()]))
@@ -132,10 +133,23 @@ def _absolute(files: Mapping[str, str], folder: Path) -> dict[str, str]:
     return {split: str((folder / path).resolve()) for split, path in files.items()}
 
 
-def _without_folder(entry: Raw) -> Raw:
+def _names(paths: Sequence[str]) -> dict[str, str]:
+    """Give every path its last part as a name; a name that is taken gets a number."""
+    names: dict[str, str] = {}
+    for path in map(Path, paths):
+        name, number = path.name, 1
+        while name in names.values():
+            number += 1
+            name = f"{path.stem}-{number}{path.suffix}"
+        names[str(path)] = name
+    return names
+
+
+def _renamed(entry: Raw, names: Mapping[str, str]) -> Raw:
     found = dict(entry)
     if is_file(entry["task"]):
-        found["task"] = Path(entry["task"]).name
-    if Path(entry.get("model") or "").is_absolute():
-        found["model"] = f"./{Path(entry['model']).name}"
+        path, _, kind = entry["task"].rpartition(":")
+        found["task"] = f"{names[path]}:{kind}"
+    if entry.get("model") in names:
+        found["model"] = f"./{names[entry['model']]}"
     return found
