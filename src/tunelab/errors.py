@@ -6,6 +6,7 @@
     │   ├── DataError             rows: missing, unreadable, empty, overlapping
     │   ├── FormatError           a prompt that cannot be rendered faithfully
     │   └── ModelError            a model that is not there or cannot be loaded
+    ├── HubError                  the hub: not reachable, refuses a token, fails in the middle
     ├── StoreError                the store: corrupt, newer than this version, disk full
     └── StepError                 a step ran and failed
         └── LeaseLost             another process took the step over
@@ -46,6 +47,10 @@ class FormatError(UserError):
 
 class ModelError(UserError):
     """A model is not there or cannot be loaded."""
+
+
+class HubError(TunelabError):
+    """The hub cannot be reached, refuses a token or a name, or failed in the middle."""
 
 
 class StoreError(TunelabError):

@@ -17,7 +17,7 @@ def test_help_names_every_verb_and_imports_nothing_heavy():
         " heavy = {'torch', 'transformers', 'pydantic', 'numpy', 'pandas', 'yaml'} & set(sys.modules)\n print(heavy)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for verb in ("run", "plan", "report", "show", "explain", "score", "data", "studies", "schema", "doctor"):
+    for verb in ("run", "plan", "report", "show", "explain", "score", "data", "push", "studies", "schema", "doctor"):
         assert f" {verb} " in result.stdout
     assert result.stdout.strip().endswith("set()")
 
@@ -44,6 +44,17 @@ def test_results_are_linked_by_the_names_that_people_use(finished):
     assert summary["n"] == len(results) == 32
     for name in ("index.html", "comparison.csv", "comparison.md", "accuracy_bar.png", "accuracy_grouped.png"):
         assert (folder / "report" / name).is_file()
+
+
+def test_a_configuration_beside_the_results_repeats_no_work(tunelab, finished):
+    configs = finished / "results" / "quickstart-smoke" / "configs"
+    models = finished / "results" / "quickstart-smoke" / "models"
+    assert {path.stem for path in configs.iterdir()} == {path.name for path in models.iterdir()}
+    for path in configs.iterdir():
+        planned = json.loads(tunelab("plan", str(path), "--json", "--store", str(finished / ".tunelab")).stdout)
+        owed = {step["kind"] for step in planned["steps"] if step["status"] != "cached"}
+        assert owed == {"compare", "report"}
+        assert "train" in {step["kind"] for step in planned["steps"]}
 
 
 def test_deleting_the_results_folder_loses_no_work(tunelab, finished, tmp_path):
@@ -146,6 +157,18 @@ def test_data_show_reads_a_study_with_its_files_and_formats(tunelab, tmp_path):
     assert "<|im_start|>system\nCount." in tunelab(*show, "--format", "chat").stdout
     assert "How many owls?" in tunelab(*show, "--file", "train=own.jsonl").stdout
     assert "mice" not in tunelab(*show, "--source", "builtin").stdout
+
+
+def test_data_prepare_writes_tokens_and_names_where(tunelab, tmp_path):
+    result = tunelab("data", "prepare", "quickstart", "--smoke", "train=sft_chat,grpo_chat")
+    assert result.returncode == 0
+    paths = [line for line in result.stdout.splitlines() if line.endswith(".parquet")]
+    assert len(paths) == 2
+    assert all((tmp_path / path).is_file() for path in paths)
+    [row] = [line.split() for line in result.stdout.splitlines() if line.startswith(" sft_chat ")]
+    assert row[:4] == ["sft_chat", "sft", "96", "0"]
+    assert not (tmp_path / ".tunelab" / "train").exists()
+    assert "done" not in tunelab("data", "prepare", "quickstart", "--smoke", "train=sft_chat").stdout
 
 
 def test_the_schema_accepts_the_bundled_studies_fields(tunelab):

@@ -306,7 +306,7 @@ def test_a_graded_headline_rewards_half_an_answer_with_a_part(name):
         s for s in load_samples(task, task.train_split, BuiltinSource(name)) if len(task.target(s).split()) > 1
     )
     words = task.target(sample).split()
-    reward = reward_of(task, task.score(sample, " ".join(words[: len(words) // 2])))
+    reward = task_reward(task, task.score(sample, " ".join(words[: len(words) // 2])))
     assert reward is not None
     assert 0 < reward < 1
 

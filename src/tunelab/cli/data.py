@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 from rich.text import Text
 
+from tunelab.cli.data_prepare import prepare
 from tunelab.cli.tables import console
 from tunelab.errors import DataError, FormatError
 from tunelab.formats.format import Format
@@ -21,8 +22,12 @@ from tunelab.study.preview import Subject, find_subject, preview_rows
 from tunelab.study.spec import Data
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Look at the rows of a task."
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Show the rows of a task as a model sees them, or prepare those of a study.",
 )
+app.command("prepare")(prepare)
 
 
 class Loss(StrEnum):

@@ -77,7 +77,7 @@ def to_markdown(evidence: Evidence, answer: str) -> str:
     rows = [_markdown_row(cell, evidence.against) for cell in evidence.cells]
     head = [_line(MARKDOWN), _line(["---"] * 3 + ["---:"] * 6 + ["---"])]
     smoke = ["**SMOKE RUN: sizes are too small to conclude anything.**", ""] if study["smoke"] else []
-    title = [f"# {_plain(study['study'])}", "", _plain(study["question"]), "", *smoke, f"**{_plain(answer)}**", ""]
+    title = [f"# {plain(study['study'])}", "", plain(study["question"]), "", *smoke, f"**{plain(answer)}**", ""]
     return "\n".join([*title, *head, *map(_line, rows)]) + "\n"
 
 
@@ -101,10 +101,10 @@ def _markdown_row(cell: Cell, against: Mapping[str, Mapping[str, Any]]) -> list[
 
 
 def _line(fields: Sequence[str]) -> str:
-    return f"| {' | '.join(map(_plain, fields))} |"
+    return f"| {' | '.join(map(plain, fields))} |"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Keep text from ending a table's cell, becoming markup or becoming a link."""
     one_line = " ".join(text.split()).replace("&", "&amp;")
     one_line = TAG.sub("&lt;", one_line)

@@ -1,22 +1,29 @@
 """``results/<study>/``: a study's results by the names that people use, as links into the store.
 
     models/<variant>/             the trained model or adapter
+    configs/<variant>.json        the variant as a study file of its own, every default written out
     eval/<variant>_eval_<name>/   results.json, summary.json, scores.jsonl, outputs.jsonl
+    data/<variant>/               train.parquet and receipt.json, after ``tunelab data prepare``
     comparison.json               the comparison as data
     report/                       index.html, comparison.csv, figures
 
-Deleting the folder loses nothing: the next run makes the links again.
+Deleting the folder loses nothing: the next run makes it again. Links to what a run no longer has are removed;
+configurations of earlier runs stay, as each is whole by itself.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from tunelab.engine.runner import Outcome, artifact_of
 from tunelab.errors import StoreError
-from tunelab.study.open import Opened
+from tunelab.files import write_json
+from tunelab.study.configurations import configuration
+from tunelab.study.open import Opened, tokenised_sets
 from tunelab.study.steps.compare import COMPARISON
+from tunelab.study.tokenise_plan import RECEIPT, TOKENS
 
 
 def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
@@ -24,11 +31,12 @@ def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
     root = results / opened.name
     for variant, step in opened.compiled.train.items():
         if artifact := artifact_of(opened.store, outcome, step):
-            _link(root / "models" / _file_name(variant), artifact.directory / "model")
+            _link(root / "models" / file_name(variant), artifact.directory / "model")
+            _write(root / "configs" / f"{file_name(variant)}.json", configuration(opened.compiled, variant))
     for cell in opened.compiled.cells:
         step = opened.compiled.scores[cell.name]
         if artifact := artifact_of(opened.store, outcome, step):
-            folder = root / "eval" / f"{_file_name(cell.variant.name)}_eval_{_file_name(cell.evaluation.name)}"
+            folder = root / "eval" / f"{file_name(cell.variant.name)}_eval_{file_name(cell.evaluation.name)}"
             for name in ("results.json", "summary.json", "scores.jsonl"):
                 _link(folder / name, artifact.directory / name)
             outputs = artifact_of(opened.store, outcome, step.inputs["outputs"])
@@ -42,11 +50,22 @@ def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
     return root
 
 
+def link_data(opened: Opened, outcome: Outcome, results: Path) -> dict[str, Path]:
+    """Link the tokenised sets that are there and return the folder of each by its variant."""
+    folders: dict[str, Path] = {}
+    for variant, step in tokenised_sets(opened).items():
+        if artifact := artifact_of(opened.store, outcome, step):
+            folders[variant] = results / opened.name / "data" / file_name(variant)
+            for name in (TOKENS, RECEIPT):
+                _link(folders[variant] / name, artifact.directory / name)
+    return folders
+
+
 def _forget_others(root: Path, opened: Opened) -> None:
     """Remove links that an earlier run made for variants and cells that this one does not have."""
-    kept = {root / "models" / _file_name(variant) for variant in opened.compiled.train}
+    kept = {root / "models" / file_name(variant) for variant in opened.compiled.train}
     kept |= {
-        root / "eval" / f"{_file_name(c.variant.name)}_eval_{_file_name(c.evaluation.name)}"
+        root / "eval" / f"{file_name(c.variant.name)}_eval_{file_name(c.evaluation.name)}"
         for c in opened.compiled.cells
     }
     for path in (*root.glob("models/*"), *root.glob("eval/*/*")):
@@ -68,5 +87,11 @@ def _link(path: Path, target: Path) -> None:
     temporary.replace(path)
 
 
-def _file_name(name: str) -> str:
+def _write(path: Path, settings: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, settings)
+
+
+def file_name(name: str) -> str:
+    """Return what a variant or an evaluation is called as a file."""
     return name.replace("/", "-")

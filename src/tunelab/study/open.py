@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tunelab.engine.plan import Plan, Status, plan, settled
@@ -14,6 +14,7 @@ from tunelab.study.compile import Compiled, compile_study
 from tunelab.study.read import read_file, read_study
 from tunelab.study.smoke import smoke as shrink
 from tunelab.study.spec import Study
+from tunelab.study.tokenise_plan import tokenise_step
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Opened:
 
     compiled: Compiled
     store: Store
+    asked: tuple[Step, ...] | None = None
+    """The steps to do instead of the report, where it is not the whole study."""
 
     @property
     def name(self) -> str:
@@ -30,7 +33,7 @@ class Opened:
 
     def targets(self) -> list[Step]:
         """The steps that are asked for; all others are needed by them."""
-        return [self.compiled.report]
+        return [self.compiled.report] if self.asked is None else list(self.asked)
 
     def plan(self) -> Plan:
         """Look the steps up in the store."""
@@ -76,3 +79,18 @@ def only_finished(opened: Opened) -> Opened:
     made = {**compiled.compare.inputs, **compiled.report.inputs}
     made.pop("compare")
     return Opened(compiled.without_work(*settled(made.values(), store)), store)
+
+
+def tokenised_sets(opened: Opened) -> dict[str, Step]:
+    """Return the step that writes each trained variant's rows as ids."""
+    return {name: tokenise_step(step) for name, step in opened.compiled.train.items()}
+
+
+def only_data(opened: Opened) -> Opened:
+    """Leave only rows to do: prepared, checked for leaks and tokenised, for every variant that is trained.
+
+    Raises StudyError for a study that trains nothing.
+    """
+    if not opened.compiled.train:
+        raise StudyError(f"{opened.name}: trains no variant, expected at least one entry under train")
+    return replace(opened, asked=tuple(tokenised_sets(opened).values()))

@@ -7,6 +7,7 @@ override can reach every field and a mistake in it is reported like one in the f
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -48,12 +49,7 @@ def read_file(name: str, above: Sequence[str] = ()) -> StudyFile:
     path = bundled().get(name) or Path(name)
     if not path.is_file():
         raise StudyError(f"study: got {name!r}, expected a YAML file or a bundled study{nearest(name, bundled())}")
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise StudyError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    except UnicodeDecodeError:
-        raise StudyError(f"{path}: is not UTF-8; convert the file to UTF-8") from None
+    raw = _parse(path)
     if not isinstance(raw, dict):
         raise StudyError(f"{path}: got {type(raw).__name__}, expected a mapping with the keys of a study")
     where, here = (name, Path.cwd()) if name in bundled() else (str(path), path.parent)
@@ -75,6 +71,21 @@ def _with_included(raw: Raw, where: str, folder: Path, above: Sequence[str]) -> 
             raise StudyError(f"{where}: include: {name} includes itself; remove one of the two")
         merged = _deep_merge(merged, read_file(file, (*above, where)).raw)
     return _deep_merge(merged, own)
+
+
+def _parse(path: Path) -> Any:
+    """Read YAML, or JSON where the name says so: YAML 1.1 takes JSON's ``1e-05`` for a text."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            return json.loads(text, object_pairs_hook=_without_repeats)
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise StudyError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError:
+        raise StudyError(f"{path}: is not UTF-8; convert the file to UTF-8") from None
+    except ValueError as error:
+        raise StudyError(f"{path}: not valid JSON: {error}") from None
 
 
 def read_study(name: str, overrides: Sequence[str] = ()) -> list[tuple[str, Study]]:
@@ -182,6 +193,15 @@ def _deep_merge(base: Raw, over: Raw) -> Raw:
         both = isinstance(merged.get(key), dict) and isinstance(value, dict)
         merged[key] = _deep_merge(merged[key], value) if both else value
     return merged
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> Raw:
+    """Make a mapping of JSON's pairs. Raises ValueError for a key that is written twice."""
+    keys = [key for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ValueError(f"the key {key!r} is written twice")
+    return dict(pairs)
 
 
 class _Loader(yaml.SafeLoader):

@@ -64,16 +64,17 @@ class RowsPlan:
     def reserved(self) -> dict[str, Any]:
         """Leave the worked examples of every format out of the rows, so that no prompt holds its own question."""
         shots = sorted({(f.few_shots.seed, f.few_shots.k) for f in self.study.formats.values() if f.few_shots.k})
-        held = sorted({(t.lr_search.seed, t.lr_search.rows) for t in self.study.train.values() if t.lr_search})
-        reserve = {"reserve": [{"seed": seed, "k": k} for seed, k in shots]}
-        return reserve | ({"held_out": [{"seed": seed, "k": k} for seed, k in held]} if held else {})
+        return {"reserve": [{"seed": seed, "k": k} for seed, k in shots]}
 
     def held_out(self, task: str, search: LrSearch) -> Step:
         """Rows of the training split on which a search chooses."""
         split = tasks.find_task(task, self.folder).train_split
-        return self.prepare(
-            task, split, self.subset(search.rows, search.seed) | {"reserve": self.reserved()["reserve"]}
-        )
+        return self.prepare(task, split, self.subset(search.rows, search.seed) | self.reserved())
+
+    def search(self, variant: Variant) -> LrSearch | None:
+        """How a variant's learning rate is chosen; its candidates have the variant's name."""
+        named = [cell.variant.train for cell in self.cells if cell.variant.name == variant.name]
+        return next((train.lr_search for train in named if train and train.lr_search), None)
 
     def subset(self, rows: Size, seed: int) -> dict[str, Any]:
         return {"rows": rows, "seed": seed, **({"at_most": True} if self.study.smoke else {})}
@@ -113,15 +114,17 @@ class RowsPlan:
     def training_source(self, variant: Variant, task: str) -> Step:
         assert variant.train is not None
         select = self.subset(variant.train.rows, variant.train.rows_seed) | self.reserved()
+        if search := self.search(variant):
+            select["held_out"] = {"seed": search.seed, "rows": search.rows}
         avoid = self.evaluated_rows(variant) if self.study.data.leaks == "drop" else []
         return self.prepare(task, tasks.find_task(task, self.folder).train_split, select, avoid)
 
     def evaluated_rows(self, variant: Variant) -> list[Step]:
         """The rows that a variant is scored on, or by which its learning rate is chosen."""
-        mine = [cell for cell in self.cells if cell.variant.name == variant.name]
-        searches = [c.variant.train.lr_search for c in mine if c.variant.train and c.variant.train.lr_search]
-        held = [self.held_out(task, search) for search in searches for task in variant.task.split(JOINT)]
-        return unique([*(self.evaluation_rows(cell.evaluation) for cell in mine), *held])
+        mine = [self.evaluation_rows(c.evaluation) for c in self.cells if c.variant.name == variant.name]
+        search = self.search(variant)
+        held = [self.held_out(task, search) for task in variant.task.split(JOINT)] if search else []
+        return unique([*mine, *held])
 
     def check_shots(self, shots: Step, evaluated: Sequence[Step]) -> Step:
         """Worked examples are never dropped, so a scored one is refused unless the study only wants a report."""

@@ -25,9 +25,13 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class SupervisedRows:
-    """``rows`` hold equally long ``input_ids`` and ``labels``; ``receipt`` counts what went in and what did not."""
+    """``rows`` hold equally long ``input_ids`` and ``labels``, ``ids`` the samples that they were made of.
+
+    ``receipt`` counts what went in and what did not.
+    """
 
     rows: list[dict[str, list[int]]]
+    ids: list[str]
     receipt: dict[str, Any]
     preview: str
 
@@ -51,7 +55,8 @@ def supervised_rows(
         "longest": max(len(e.ids) for e in fitting),
         **_by_source([s for s, _ in kept], [len(e.ids) for e in fitting], supervised),
     }
-    return SupervisedRows(rows, receipt, preview(fitting[0], rows[0]["labels"], renderer))
+    ids = [sample.id for sample, _ in kept]
+    return SupervisedRows(rows, ids, receipt, preview(fitting[0], rows[0]["labels"], renderer))
 
 
 def _by_source(samples: Sequence[Sample], tokens: Sequence[int], supervised: Sequence[int]) -> dict[str, Any]:

@@ -44,17 +44,16 @@ def _size(settings: Any, available: int) -> int | float | None:
 
 
 def _without_reserved(samples: list[Sample], settings: Any, receipt: dict[str, Any]) -> list[Sample]:
-    """Leave out the rows that serve as worked examples in some format, or on which the study searches."""
+    """Leave out the rows that serve as worked examples in some format, or choose the variant's learning rate."""
     reserve: list[dict[str, int]] = settings.get("reserve") or []
     reserved = {s.id for part in reserve for s in few_shots(samples, part["k"], part["seed"])}
     receipt["reserved_for_few_shots"] = len(reserved)
     rest = without(samples, reserved)
-    held: list[dict[str, int]] = settings.get("held_out") or []
-    held_out = {
-        s.id for part in held for s in subset(rest, _size({**settings, "rows": part["k"]}, len(rest)), part["seed"])
-    }
-    if held:
-        receipt["held_out"] = len(held_out)
+    if "held_out" not in settings:
+        return rest
+    held: dict[str, int] = settings["held_out"]
+    held_out = {s.id for s in subset(rest, _size({**settings, **held}, len(rest)), held["seed"])}
+    receipt["held_out"] = len(held_out)
     return without(rest, held_out)
 
 

@@ -1,0 +1,1 @@
+"""What leaves the machine: trained models and data sets with their cards, to the Hugging Face hub."""
