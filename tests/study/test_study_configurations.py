@@ -53,9 +53,25 @@ def test_every_variant_of_every_bundled_study_runs_again_from_its_configuration(
     assert_each_variant_runs_again(compile_study(points), Path.cwd(), tmp_path)
 
 
+MIXED = {
+    "task": ["arithmetic", "gsm8k"],
+    "mixture": {"rule": "ratio", "weights": {"all": 1}},
+    "format": "chat",
+    "loss": "all",
+    "rows": 5,
+}
 STUDIES = {
     "plain": STUDY,
     "seeds": changed(seeds=[0, 3]),
+    "a mixture": changed(
+        train={"both": MIXED, "sft_raw": STUDY["train"]["sft_raw"]}, tasks={"all": ["arithmetic", "gsm8k"]}
+    ),
+    "a searched learning rate": changed(
+        train={
+            "searched": STUDY["train"]["sft_chat"] | {"lr": {"search": [0.1, 0.01], "on": "validation", "rows": 20}},
+            "fixed": STUDY["train"]["sft_chat"],
+        }
+    ),
     "small numbers": changed(recipe=STUDY["recipe"] | {"lr": 1e-5, "weight_decay": 1e-7}),
     "a named baseline": changed(baseline="sft_chat", seeds=[1, 2]),
     "skipped cells": changed(mismatch="skip"),

@@ -57,5 +57,6 @@ def select_step(
         entry="tunelab.study.steps.select:run",
         settings={**first.settings, "recipe": recipe},
         inputs=inputs,
+        circumstance=first.circumstance,
         blocked=first.blocked,
     )

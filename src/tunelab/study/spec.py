@@ -177,7 +177,7 @@ class Study(Strict):
     sweep: dict[str, list[Any]] = Field(
         default_factory=dict, description="Crosses any field: {recipe.lr: [1e-5, 1e-4]} or {model: [a, b]}."
     )
-    smoke: bool = Field(default=False, description="Set by --smoke and by nothing else.")
+    smoke: bool = Field(default=False, description="Set by --smoke; only the configuration of a smoke run says it.")
 
     @property
     def first_task(self) -> str:
