@@ -119,3 +119,16 @@ def test_rows_that_choose_a_learning_rate_are_in_no_training(tmp_path, monkeypat
         rows[len(found)] = found
     assert set(rows) == {30, 170}
     assert rows[30] & rows[170] == set()
+
+
+@pytest.mark.parametrize("leaks", ["drop", "report"])
+def test_leaks_are_looked_for_across_tasks(tmp_path, monkeypatch, leaks):
+    raw = put(mixed(tmp_path, data__leaks=leaks, recipe__max_steps=1), "train.both.rows", None)
+    raw["evaluate"]["shout"]["split"] = "train"
+    _, records = ran(tmp_path, monkeypatch, raw)
+    receipts = [r["facts"]["receipt"] for r in records["prepare"] if "dropped_as_leaks" in r["facts"]["receipt"]]
+    if leaks == "drop":
+        assert {len(r["dropped_as_leaks"]) for r in receipts} == {8}
+    else:
+        assert not receipts
+        assert records["check"][0]["facts"]["leaks"]["exact"] == 8

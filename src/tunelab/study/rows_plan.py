@@ -39,15 +39,17 @@ class RowsPlan:
             settings["source"] = None if source is None else source.identity(split)
         except DataError as error:
             settings["source"], blocked = None, str(error)
+        avoided = {f"avoid_{i}": step for i, step in enumerate(avoid)}
         return Step(
             kind="prepare",
             version=VERSIONS["prepare"],
             slug=f"{found.name}-{split}" + ("-shots" if "shots" in select else ""),
             entry="tunelab.study.steps.prepare:run",
             settings=settings,
-            inputs={f"avoid_{i}": step for i, step in enumerate(avoid)},
+            inputs=avoided,
             circumstance={
                 "task": task,
+                "tasks": self.task_names(avoided),
                 "folder": str(self.folder),
                 "data": self.study.data.model_dump(mode="json"),
                 "smoke": self.study.smoke,

@@ -13,8 +13,8 @@ from tunelab.errors import DataError
 from tunelab.files import write_json
 from tunelab.study.source import choose_source
 from tunelab.study.spec import Data
-from tunelab.study.steps.rows import read_samples, write_samples
-from tunelab.tasks.task import Task, find_task, load_samples, question_text
+from tunelab.study.steps.rows import questions, questions_of, write_samples
+from tunelab.tasks.task import Task, find_task, load_samples
 
 
 def run(context: StepContext) -> None:
@@ -59,18 +59,14 @@ def _without_reserved(samples: list[Sample], settings: Any, receipt: dict[str, A
 
 def _without_leaks(samples: list[Sample], task: Task, context: StepContext, receipt: dict[str, Any]) -> list[Sample]:
     """Leave out the rows that give evaluation rows away, where the study asks for it."""
-    evaluated = [s for name, a in context.inputs.items() if name.startswith("avoid_") for s in read_samples(a)]
+    evaluated = questions_of(context, "avoid_")
     if not evaluated:
         return samples
     dropped: set[str] = set()
-    while leaks := find_leaks(_texts(task, without(samples, dropped)), _texts(task, evaluated)):
+    while leaks := find_leaks(questions(task, without(samples, dropped)), evaluated):
         dropped |= {leak.train_id for leak in leaks}
     receipt["dropped_as_leaks"] = sorted(dropped)
     kept = without(samples, dropped)
     if not kept:
         raise DataError("data.leaks: drop would leave no training row; use other training rows")
     return kept
-
-
-def _texts(task: Task, samples: list[Sample]) -> list[tuple[str, str]]:
-    return [(s.id, question_text(task.messages(s))) for s in samples]

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tunelab.data.sample import Sample
+from tunelab.engine.context import StepContext
 from tunelab.engine.record import Artifact
 from tunelab.files import read_lines, write_lines
 from tunelab.formats.renderer import Shot
-from tunelab.tasks.task import Task
+from tunelab.tasks.task import Task, find_task, question_text
 
 ROWS = "rows.jsonl"
 
@@ -22,6 +23,21 @@ def write_samples(directory: Path, samples: Sequence[Sample]) -> None:
 def read_samples(artifact: Artifact) -> list[Sample]:
     """Read a prepare step's samples."""
     return [Sample.from_json(row) for row in read_lines(artifact.path(ROWS))]
+
+
+def questions(task: Task, samples: Sequence[Sample]) -> list[tuple[str, str]]:
+    """Return id and question of every sample: what leaks are looked for in."""
+    return [(s.id, question_text(task.messages(s))) for s in samples]
+
+
+def questions_of(context: StepContext, prefix: str) -> list[tuple[str, str]]:
+    """Return those of the inputs whose name begins with ``prefix``, each by the task that its rows belong to."""
+    found: list[tuple[str, str]] = []
+    for name, artifact in context.inputs.items():
+        if name.startswith(prefix):
+            task = find_task(context.circumstance["tasks"][name], Path(context.circumstance["folder"]))
+            found += questions(task, read_samples(artifact))
+    return found
 
 
 def read_shots(task: Task, inputs: Mapping[str, Artifact]) -> list[Shot]:
