@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tunelab.data.leaks import find_leaks
-from tunelab.data.sample import Sample
+from tunelab.data.sample import Message, Sample
 from tunelab.data.sources import BuiltinSource, FileSource, mirror_source
 from tunelab.errors import DataError, StudyError
 from tunelab.scoring.numbers import first_number
@@ -92,7 +92,7 @@ def test_gold_answers_score_one_and_garbage_scores_zero(name):
 def test_training_and_test_rows_are_apart(name):
     task = find_task(name)
     splits = [shipped(name, task.train_split), shipped(name, task.test_split)]
-    train, test = [[(s.id, question_text(task.messages(s))) for s in samples] for samples in splits]
+    train, test = [[(s.id, question_text(task, s)) for s in samples] for samples in splits]
     assert len({i for i, _ in train + test}) == len(train) + len(test)
     assert all(text.strip() for _, text in train + test)
     assert [leak for leak in find_leaks(train, test) if leak.kind == "exact"] == []
@@ -363,3 +363,19 @@ def test_the_real_rows_are_read_where_the_mirror_is_set():
         samples = load_samples(task, task.test_split, mirror_source(task.dataset))
         assert len(samples) == rows
         assert {task.target(sample) for sample in samples} == set(task.choices(samples[0]))
+
+
+def test_leaks_are_found_by_what_a_sample_asks_and_not_by_the_words_around_it():
+    task = find_task("squad_v2")
+    sample = shipped("squad_v2", "train")[0]
+    assert question_text(task, sample) == "\n".join(sample.fields.values())
+    assert len(question_text(task, sample)) < len(task.messages(sample)[0].content)
+    numbers = Sample("x", {"a": 1}, ())
+    assert question_text(Asks(), numbers) == "what is 1?"
+
+
+class Asks:
+    """A task whose samples have numbers only."""
+
+    def messages(self, sample):
+        return [Message("system", "Be brief."), Message("user", f"what is {sample.fields['a']}?")]

@@ -182,9 +182,13 @@ def _check_texts(task: Task, sample: Sample, where: str) -> None:
             )
 
 
-def question_text(messages: Sequence[Message]) -> str:
-    """Return the user's words in a conversation: what the leak check compares."""
-    return "\n".join(m.content for m in messages if m.role == "user")
+def question_text(task: Task, sample: Sample) -> str:
+    """Return what a sample asks, without the words that a task puts around every question: what leaks are found by.
+
+    That is the texts among its fields; a sample without any is known by what the user says.
+    """
+    texts = [value for value in sample.fields.values() if isinstance(value, str)]
+    return "\n".join(texts or [m.content for m in task.messages(sample) if m.role == "user"])
 
 
 def is_file(name: str) -> bool:

@@ -27,7 +27,7 @@ def read_samples(artifact: Artifact) -> list[Sample]:
 
 def questions(task: Task, samples: Sequence[Sample]) -> list[tuple[str, str]]:
     """Return id and question of every sample: what leaks are looked for in."""
-    return [(s.id, question_text(task.messages(s))) for s in samples]
+    return [(s.id, question_text(task, s)) for s in samples]
 
 
 def questions_of(context: StepContext, prefix: str) -> list[tuple[str, str]]:
