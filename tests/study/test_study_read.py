@@ -147,9 +147,12 @@ def test_an_override_reaches_and_selects_entries_that_a_matrix_made(tmp_path):
 
 def test_a_study_may_include_others_and_change_what_they_say(tmp_path):
     (tmp_path / "first.yaml").write_text(yaml.safe_dump(STUDY))
-    (tmp_path / "second.yaml").write_text(yaml.safe_dump({"train": {"more": {"format": "raw", "loss": "all"}}}))
-    study = only(tmp_path, {"include": ["first.yaml", "second.yaml"], "study": "both", "recipe": {"lr": 0.5}})
-    assert (study.study, [*study.train]) == ("both", ["sft_chat", "sft_raw", "more"])
+    for name, lr in (("second", 0.1), ("third", 0.2)):
+        more = {"sft_{loss}_{lr}": {"matrix": {"loss": ["all"], "lr": [lr]}, "format": "raw"}}
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({"train": more}))
+    include = ["first.yaml", "second.yaml", "third.yaml"]
+    study = only(tmp_path, {"include": include, "study": "both", "recipe": {"lr": 0.5}}, "train.sft_*.lr=0.5")
+    assert (study.study, [*study.train]) == ("both", ["sft_chat", "sft_raw", "sft_all_0.1", "sft_all_0.2"])
     assert {entry.lr for entry in study.train.values()} == {0.5}
 
 

@@ -31,15 +31,16 @@ def transfer(evidence: Evidence) -> Picture:
     if len(rows) < 2 or len({c["task"] for c in cells}) < 2:
         return Picture(NAME, TITLE, NONE, None)
     panels: defaultdict[str, dict[tuple[str, str], Cell]] = defaultdict(dict)
-    for cell in cells:
+    for cell in sorted(cells, key=lambda c: 0 if c["size"] == "full" else c["size"]):
         panels[_panel(cell)].setdefault((cell["factors"]["trained_on"], cell["evaluation"]), cell)
     across = min(ACROSS, len(panels))
     down = -(-len(panels) // across)
     width, height = 0.9 * len(columns) + 2.2, 0.42 * len(rows) + 1.1
     figure, axes = new_figure(min(width * across, 20), min(height * down, 60), len(panels), across)
     for panel, (name, found) in zip(axes, panels.items(), strict=True):
-        fields = [[_field(found.get((row, column)), evidence) for column in columns] for row in rows]
-        coloured(panel, rows, columns, fields)
+        lines = [row for row in rows if any(trained_on == row for trained_on, _ in found)]
+        fields = [[_field(found.get((row, column)), evidence) for column in columns] for row in lines]
+        coloured(panel, lines, columns, fields)
         panel.set_title(label(name), fontsize=10, color=INK)
     return Picture(NAME, TITLE, _in_words(panels, evidence), figure, NOTE)
 

@@ -69,7 +69,8 @@ def _with_included(raw: Raw, where: str, folder: Path, above: Sequence[str]) -> 
         file = name if name in bundled() else str(folder / name)
         if file in (*above, where):
             raise StudyError(f"{where}: include: {name} includes itself; remove one of the two")
-        merged = _deep_merge(merged, read_file(file, (*above, where)).raw)
+        below = read_file(file, (*above, where))
+        merged = _deep_merge(merged, _all_expanded(below.raw, below.where))
     return _deep_merge(merged, own)
 
 
@@ -91,10 +92,7 @@ def _parse(path: Path) -> Any:
 def read_study(name: str, overrides: Sequence[str] = ()) -> list[tuple[str, Study]]:
     """Return the study's points: (label, study), one per combination of ``sweep``; without one, a single point."""
     file = read_file(name)
-    raw = {
-        **file.raw,
-        **{section: _expanded(file.raw, section, file.where) for section in SHARED if section in file.raw},
-    }
+    raw = _all_expanded(file.raw, file.where)
     for override in overrides:
         raw = apply_override(raw, override, file.folder)
     return [(label, validate(point, file.where)) for label, point in points(raw, file.where)]
@@ -139,6 +137,11 @@ def _entries(raw: Raw, section: str, shared: str, where: str) -> Raw:
     if not isinstance(common, dict):
         raise StudyError(f"{where}: {shared}: got {common!r}, expected a mapping of settings")
     return {name: _deep_merge(common, entry) for name, entry in _expanded(raw, section, where).items()}
+
+
+def _all_expanded(raw: Raw, where: str) -> Raw:
+    """Multiply the entries of every section, so that overrides and other studies meet them by name."""
+    return raw | {section: _expanded(raw, section, where) for section in SHARED if section in raw}
 
 
 def _expanded(raw: Raw, section: str, where: str) -> Raw:
