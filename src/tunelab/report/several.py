@@ -81,5 +81,5 @@ def protocol(evidence: Evidence) -> str:
     all_or_some = "Every variant" if len(searched) == len(declared) else f"{len(searched)} of {len(declared)} variants"
     return (
         f"{all_or_some} had a learning rate of its own, chosen on {listing([str(n) for n in rows])} rows of each task "
-        "that were held out of the training split and are in no evaluation."
+        "that were held out of the training split and that it did not train on."
     )
