@@ -132,3 +132,10 @@ def test_leaks_are_looked_for_across_tasks(tmp_path, monkeypatch, leaks):
     else:
         assert not receipts
         assert records["check"][0]["facts"]["leaks"]["exact"] == 8
+
+
+def test_a_learning_rate_is_chosen_in_the_way_that_the_task_is_answered(tmp_path):
+    train = {"sst2": {"format": "chat", "loss": "all", "lr": {"search": [0.1, 0.2], "on": "validation", "rows": 4}}}
+    found = compiled(tmp_path, put(put(changed(task="sst2"), "train", train), "data.source", "builtin"))
+    answered = [s.settings.get("by") for s in topological([found.train["sst2"]]) if s.kind == "generate"]
+    assert answered == ["choose", "choose"]

@@ -24,7 +24,7 @@ def answerable(cells: Sequence[Cell], folder: Path) -> tuple[list[Cell], dict[st
     for cell in cells:
         _refuse_impossible(cell, folder)
     reasons = {cell.name: reason for cell in cells if (reason := _why_not(cell))}
-    kept = [replace(cell, by=_by(cell, folder)) for cell in cells if cell.name not in reasons]
+    kept = [replace(cell, by=way_of(cell, folder)) for cell in cells if cell.name not in reasons]
     for cell in kept:
         _refuse_draws(cell)
     if not kept:
@@ -41,7 +41,8 @@ def _classifies(variant: Variant) -> bool:
     return variant.train is not None and variant.train.head == "classifier"
 
 
-def _by(cell: Cell, folder: Path) -> By:
+def way_of(cell: Cell, folder: Path) -> By:
+    """Return how a cell answers: by its head, as declared, or as the task offers."""
     if _classifies(cell.variant):
         return "classifier"
     declared = cell.evaluation.settings.by

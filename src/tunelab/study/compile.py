@@ -1,33 +1,34 @@
 """From cells to steps: the smallest plan, because equal work has equal fingerprints.
 
 Nothing here looks for duplicates. A variant evaluated in two formats is one train step and two generate steps
-because both cells ask for a train step with the same identity. What identity means for each kind of step is
-written in this file and nowhere else; raise a kind's version when its function starts to compute differently.
+because both cells ask for a train step with the same identity. What identity means is written here for train,
+generate and score, and beside it, in the files whose names end in ``_plan``, for the other kinds of steps; raise a
+kind's version when its function starts to compute differently.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tunelab.engine.plan import topological
 from tunelab.engine.step import Step
-from tunelab.errors import ModelError, StudyError, nearest
-from tunelab.models import device as devices
-from tunelab.models.spec import ModelRef, resolve
-from tunelab.study.answering import answerable
-from tunelab.study.cells import Cell, Variant, cells, describe_cell
+from tunelab.errors import StudyError, nearest
+from tunelab.study.answering import answerable, way_of
+from tunelab.study.cells import Cell, Variant, cells
+from tunelab.study.closing_plan import compare_step, report_step, slug
+from tunelab.study.machine import Machine
 from tunelab.study.pairs_plan import draws, pairs_step
 from tunelab.study.rows_plan import RowsPlan
 from tunelab.study.search_plan import candidates, select_step, validations
-from tunelab.study.spec import Evaluate, Study, Train
+from tunelab.study.spec import Study
 from tunelab.tasks import task as tasks
 from tunelab.tasks.identity import scorer_identity
 
-VERSIONS = {"train": 2, "generate": 2, "score": 2, "compare": 3, "report": 3}
+VERSIONS = {"train": 2, "generate": 2, "score": 2}
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,6 @@ class _Compiler:
     cells: list[Cell]
     folder: Path
     left_out: Mapping[str, str]
-    _models: dict[str, ModelRef | str] = field(default_factory=dict[str, "ModelRef | str"])
 
     def compile(self) -> Compiled:
         scores = {cell.name: self.score(cell) for cell in self.cells}
@@ -97,8 +97,8 @@ class _Compiler:
         train = {name: self.train(variant) for name, variant in variants.items() if variant.train}
         work = topological([*scores.values(), *train.values()])
         checks = [step for step in work if step.kind == "check"]
-        compare = self.compare(scores)
-        report = self.report(compare, scores, train, checks)
+        compare = compare_step(self.study, self.cells, scores, self.folder)
+        report = report_step(self.study, self.left_out, compare, scores, train, checks)
         return Compiled(self.study, self.cells, train, scores, checks, compare, report, self.folder, self.left_out)
 
     @cached_property
@@ -106,38 +106,8 @@ class _Compiler:
         return RowsPlan(self.study, self.cells, self.folder)
 
     @cached_property
-    def device(self) -> devices.Device:
-        chosen, found = self.study.hardware.device, devices.detect()
-        if chosen not in ("auto", "cpu", found):
-            raise StudyError(f"hardware.device: got {chosen!r}, but this machine has {found!r}; use auto")
-        return found if chosen == "auto" else chosen
-
-    def micro_batch_that_matters(self, train: Train, precision: str) -> int | None:
-        """The micro batch where it decides about a result.
-
-        Dropout draws by it, bf16 rounds by it, and bnpo takes the mean over the tokens of each.
-        """
-        dropout = train.adaptation == "lora" and train.lora.dropout > 0
-        normalised = train.method == "grpo" and train.grpo.loss_type == "bnpo"
-        return self.study.hardware.micro_batch_size if dropout or normalised or precision != "fp32" else None
-
-    def rollouts(self, train: Train) -> dict[str, str]:
-        """What draws the completions of GRPO: another engine draws other text. Raises StudyError without vLLM."""
-        if train.method != "grpo":
-            return {}
-        chosen = self.study.hardware.rollouts
-        if chosen == "vllm" and (reason := devices.without_vllm(self.device)):
-            raise StudyError(f"hardware.rollouts: got 'vllm', but {reason}")
-        return {"backend": "transformers" if chosen == "local" else chosen}
-
-    def batch_that_matters(self, settings: Evaluate) -> int | None:
-        """The generation batch where rounding by it can change an answer: sampled text, and everything but fp32."""
-        exact = settings.temperature == 0 and self.precision(settings.precision) == "fp32"
-        return None if exact else self.study.hardware.generation_batch_size
-
-    def precision(self, declared: str) -> str:
-        """Resolve auto: what is computed in another precision is another result."""
-        return devices.default_precision(self.device) if declared == "auto" else declared
+    def machine(self) -> Machine:
+        return Machine(self.study.hardware, self.folder)
 
     def train(self, variant: Variant) -> Step:
         """The step that makes a variant: one training, or the choice among several."""
@@ -155,15 +125,16 @@ class _Compiler:
             scores[lr] = {}
             for task, cell in validations(candidate).items():
                 rows = self.rows.held_out(task, variant.train.lr_search)
+                cell = replace(cell, by=way_of(cell, self.folder))
                 scores[lr][task] = self.score_outputs(cell, rows, self.outputs(cell, rows, ()))
-        return select_step(variant, trained, scores, _slug(variant.name))
+        return select_step(variant, trained, scores, slug(variant.name))
 
     def trained(self, variant: Variant) -> Step:
         train, fmt = variant.train, variant.format
         assert train is not None
         assert fmt is not None
-        model, blocked = self.model(variant.model)
-        precision = self.precision(train.precision)
+        model, blocked = self.machine.model(variant.model)
+        precision = self.machine.precision(train.precision)
         rows, shots = self.rows.training_rows(variant), self.rows.shots(variant.task, fmt)
         evaluated = self.rows.evaluated_rows(variant)
         check = self.rows.check([*self.rows.training_sources(variant).values()], evaluated)
@@ -172,19 +143,19 @@ class _Compiler:
         return Step(
             kind="train",
             version=VERSIONS["train"],
-            slug=_slug(variant.name),
+            slug=slug(variant.name),
             entry="tunelab.study.steps.train:run",
             settings={
                 "model": model["identity"],
                 "recipe": train.identity(precision),
                 "format": fmt.training_identity() if train.method == "sft" else fmt.identity(),
                 "seed": variant.seed,
-                "micro_batch_size": self.micro_batch_that_matters(train, precision),
+                "micro_batch_size": self.machine.micro_batch_that_matters(train, precision),
                 **self.reward(variant),
-                **self.rollouts(train),
+                **self.machine.rollouts(train),
             },
             inputs={"rows": rows, **pairs, **({"shots": shots} if shots else {})},
-            circumstance={"model": model, "task": variant.task, **self.hardware()},
+            circumstance={"model": model, "task": variant.task, **self.machine.hardware()},
             after=(check, *check_shots),
             blocked=blocked,
         )
@@ -217,23 +188,23 @@ class _Compiler:
     def outputs(self, cell: Cell, rows: Step, after: tuple[Step, ...]) -> Step:
         """A cell's variant answers ``rows``."""
         variant, evaluation = cell.variant, cell.evaluation
-        model, blocked = self.model(variant.model)
+        model, blocked = self.machine.model(variant.model)
         shots = self.rows.shots(evaluation.task, evaluation.format)
         trained = {"trained": self.train(variant)} if variant.train else {}
         return Step(
             kind="generate",
             version=VERSIONS["generate"],
-            slug=_slug(f"{variant.name}-{evaluation.name}"),
+            slug=slug(f"{variant.name}-{evaluation.name}"),
             entry="tunelab.study.steps.generate:run",
             settings={
                 "model": model["identity"],
                 **self.answering(cell),
-                "batch_size": self.batch_that_matters(evaluation.settings),
+                "batch_size": self.machine.batch_that_matters(evaluation.settings),
                 "backend": "transformers",
-                "precision": self.precision(evaluation.settings.precision),
+                "precision": self.machine.precision(evaluation.settings.precision),
             },
             inputs={"rows": rows, **trained, **({"shots": shots} if shots else {})},
-            circumstance={"model": model, "task": evaluation.task, **self.hardware()},
+            circumstance={"model": model, "task": evaluation.task, **self.machine.hardware()},
             after=after,
             blocked=blocked,
         )
@@ -258,7 +229,7 @@ class _Compiler:
         return Step(
             kind="score",
             version=VERSIONS["score"],
-            slug=_slug(f"{cell.variant.name}-{cell.evaluation.name}"),
+            slug=slug(f"{cell.variant.name}-{cell.evaluation.name}"),
             entry="tunelab.study.steps.score:run",
             settings={
                 "scorer": scorer_identity(found, task, self.folder),
@@ -276,70 +247,3 @@ class _Compiler:
                 raise StudyError(
                     f"evaluate.{cell.evaluation.name}.at_least: unknown metric {name!r}{nearest(name, known)}"
                 )
-
-    def compare(self, scores: Mapping[str, Step]) -> Step:
-        return Step(
-            kind="compare",
-            version=VERSIONS["compare"],
-            slug=_slug(self.study.study),
-            entry="tunelab.study.steps.compare:run",
-            settings={
-                "cells": [describe_cell(c) for c in self.cells],
-                "alpha": self.study.alpha,
-                "tree": self.study.tasks,
-            },
-            inputs=dict(scores),
-            circumstance={"folder": str(self.folder)},
-            tolerant=True,
-        )
-
-    def report(
-        self, compare: Step, scores: Mapping[str, Step], train: Mapping[str, Step], checks: Sequence[Step]
-    ) -> Step:
-        """The report reads the records and files of everything that was done."""
-        return Step(
-            kind="report",
-            version=VERSIONS["report"],
-            slug=_slug(self.study.study),
-            entry="tunelab.report.build:run",
-            settings={
-                "study": self.study.model_dump(mode="json", exclude={"hardware"}),
-                "left_out": dict(self.left_out),
-            },
-            inputs={
-                "compare": compare,
-                **{f"score/{name}": step for name, step in scores.items()},
-                **{f"generate/{name}": step.inputs["outputs"] for name, step in scores.items()},
-                **{f"train/{name}": step for name, step in train.items()},
-                **{f"check/{i}": step for i, step in enumerate(checks)},
-                **self.prepared(scores, train),
-            },
-            tolerant=True,
-        )
-
-    def prepared(self, scores: Mapping[str, Step], train: Mapping[str, Step]) -> dict[str, Step]:
-        """Every prepare, mix and pairs step behind the scores and the trained variants, and the draws behind pairs."""
-        work = topological([*scores.values(), *train.values()])
-        found = {f"{s.kind}/{s.slug}-{s.fingerprint[:8]}": s for s in work if s.kind in ("prepare", "mix", "pairs")}
-        drawn = {s.inputs["outputs"].fingerprint: s.inputs["outputs"] for s in found.values() if "outputs" in s.inputs}
-        return found | {f"draws/{s.slug}-{s.fingerprint[:8]}": s for s in drawn.values()}
-
-    def model(self, name: str) -> tuple[dict[str, Any], str | None]:
-        """Return a model's circumstance, and why it cannot be used, if it cannot."""
-        if name not in self._models:
-            try:
-                self._models[name] = resolve(name, self.folder)
-            except ModelError as error:
-                self._models[name] = str(error)
-        ref = self._models[name]
-        if isinstance(ref, str):
-            return {"name": name, "location": name, "revision": None, "identity": {"unresolved": name}}, ref
-        return {"name": name, "location": ref.location, "revision": ref.revision, "identity": ref.identity}, None
-
-    def hardware(self) -> dict[str, Any]:
-        settings = self.study.hardware.model_dump(mode="json")
-        return {"hardware": settings | {"device": self.device}, "folder": str(self.folder)}
-
-
-def _slug(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "._-" else "-" for c in name)[:60]

@@ -1,0 +1,67 @@
+"""The two steps that end a study: the comparison of its scores, and the report on everything that was done.
+
+Both are tolerant: what has no result is a hole in them, and its reason stands where the number would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tunelab.engine.plan import topological
+from tunelab.engine.step import Step
+from tunelab.study.cells import Cell, describe_cell
+from tunelab.study.spec import Study
+
+VERSIONS = {"compare": 3, "report": 3}
+
+Steps = Mapping[str, Step]
+
+
+def compare_step(study: Study, cells: Sequence[Cell], scores: Steps, folder: Path) -> Step:
+    """Compare the scored cells with each other and, where there is a tree of tasks, over its groups."""
+    return Step(
+        kind="compare",
+        version=VERSIONS["compare"],
+        slug=slug(study.study),
+        entry="tunelab.study.steps.compare:run",
+        settings={"cells": [describe_cell(c) for c in cells], "alpha": study.alpha, "tree": study.tasks},
+        inputs=dict(scores),
+        circumstance={"folder": str(folder)},
+        tolerant=True,
+    )
+
+
+def report_step(
+    study: Study, left_out: Mapping[str, str], compare: Step, scores: Steps, train: Steps, checks: Sequence[Step]
+) -> Step:
+    """Report from the records and files of everything that was done."""
+    return Step(
+        kind="report",
+        version=VERSIONS["report"],
+        slug=slug(study.study),
+        entry="tunelab.report.build:run",
+        settings={"study": study.model_dump(mode="json", exclude={"hardware"}), "left_out": dict(left_out)},
+        inputs={
+            "compare": compare,
+            **{f"score/{name}": step for name, step in scores.items()},
+            **{f"generate/{name}": step.inputs["outputs"] for name, step in scores.items()},
+            **{f"train/{name}": step for name, step in train.items()},
+            **{f"check/{i}": step for i, step in enumerate(checks)},
+            **_prepared(scores, train),
+        },
+        tolerant=True,
+    )
+
+
+def _prepared(scores: Steps, train: Steps) -> dict[str, Step]:
+    """Every prepare, mix and pairs step behind the scores and the trained variants, and the draws behind pairs."""
+    work = topological([*scores.values(), *train.values()])
+    found = {f"{s.kind}/{s.slug}-{s.fingerprint[:8]}": s for s in work if s.kind in ("prepare", "mix", "pairs")}
+    drawn = {s.inputs["outputs"].fingerprint: s.inputs["outputs"] for s in found.values() if "outputs" in s.inputs}
+    return found | {f"draws/{s.slug}-{s.fingerprint[:8]}": s for s in drawn.values()}
+
+
+def slug(name: str) -> str:
+    """Return a name as a folder may be called."""
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in name)[:60]
