@@ -143,7 +143,7 @@ def test_the_step_reads_clusters_from_the_rows_of_scores(tmp_path, pair):
             | ({} if i < 4 else {"cluster": names[f"q{i}"]})
             for i, v in enumerate(values)
         ]
-        settings = {"rows": rows, "task": {"name": "t"}}
+        settings = {"rows": rows, "scorer": {"name": "t"}}
         inputs[cell["cell"]] = Step("score", 1, "s", f"{__name__}:write", settings)
     settings = {"cells": pair[:2], "alpha": 0.05}
     step = Step("compare", 1, "c", "tunelab.study.steps.compare:run", settings, inputs, tolerant=True)
