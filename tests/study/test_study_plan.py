@@ -324,6 +324,14 @@ def test_smoke_is_the_same_study_at_the_size_of_a_minute(tmp_path):
     assert (small.formats, small.mismatch, small.seeds) == (study.formats, study.mismatch, study.seeds)
 
 
+@pytest.mark.parametrize("method", ["grpo", "dpo"])
+def test_smoke_cuts_the_budget_of_completions_that_training_draws(tmp_path, method):
+    budgets = {"none": None, "large": 512, "small": 9}
+    train = {n: {"format": "raw", "method": method, method: {"max_new_tokens": b}} for n, b in budgets.items()}
+    small = smoke(only(tmp_path, changed(train=train)))
+    assert [getattr(t, method).max_new_tokens for t in small.train.values()] == [64, 64, 9]
+
+
 def test_smoke_puts_adapters_where_the_bundled_model_has_a_place_for_them(tmp_path):
     lora = {"rank": 4, "targets": ["c_attn"]}
     train = {"sft": {"format": "raw", "loss": "all", "adaptation": "lora", "lora": lora, "max_length": 9000}}

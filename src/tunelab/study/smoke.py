@@ -41,8 +41,9 @@ def smoke(study: Study) -> Study:
 def _small_train(entry: Train) -> Train:
     rows = _at_most(entry.rows, TRAIN_ROWS)
     dpo = entry.dpo.model_copy(update={"max_new_tokens": _budget(entry.dpo.max_new_tokens), **_target_pairs(entry)})
+    grpo = entry.grpo.model_copy(update={"max_new_tokens": _budget(entry.grpo.max_new_tokens)})
     lora = entry.lora.model_copy(update={"targets": "all-linear"})
-    changes = {"dpo": dpo, "lora": lora, "model": None, "rows": rows, "batch_size": 8, "max_steps": STEPS}
+    changes = {"dpo": dpo, "grpo": grpo, "lora": lora, "model": None, "rows": rows, "batch_size": 8, "max_steps": STEPS}
     lengths = {"max_length": min(entry.max_length, LENGTH), "max_too_long": 1.0}
     return entry.model_copy(update=changes | lengths)
 
