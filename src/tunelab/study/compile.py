@@ -24,6 +24,7 @@ from tunelab.study.rows_plan import RowsPlan
 from tunelab.study.spec import Evaluate, Study, Train
 from tunelab.tasks import task as tasks
 from tunelab.tasks.identity import scorer_identity
+from tunelab.training.rewards import length_buffer
 
 VERSIONS = {"train": 2, "generate": 2, "score": 1, "compare": 2, "report": 2}
 
@@ -170,6 +171,7 @@ class _Compiler:
             return {}
         task = tasks.find_task(variant.task, self.folder)
         budget = variant.train.grpo.max_new_tokens or task.max_new_tokens
+        length_buffer(variant.train.grpo.rewards, budget)  # refuses one that does not fit, before anything runs
         scorer = scorer_identity(task, variant.task, self.folder)
         return {"reward": {"scorer": scorer, "stop": list(task.stop), "max_new_tokens": budget}}
 
