@@ -26,7 +26,7 @@ from tunelab.tasks import task as tasks
 from tunelab.tasks.identity import scorer_identity
 from tunelab.training.rewards import length_buffer
 
-VERSIONS = {"train": 2, "generate": 2, "score": 1, "compare": 2, "report": 2}
+VERSIONS = {"train": 2, "generate": 2, "score": 1, "compare": 3, "report": 3}
 
 
 @dataclass(frozen=True)
