@@ -100,7 +100,8 @@ def test_every_part_of_the_identity_enters_the_fingerprint():
 def test_a_fingerprint_does_not_depend_on_the_hash_seed():
     code = (
         "from tunelab.engine.step import Step;"
-        "print(Step('k', 1, 's', 'e', {n: n for n in set('abcdefgh')}, holes=frozenset('uvwxyz')).fingerprint)"
+        "settings, holes = {n: n for n in set('abcdefgh')}, dict.fromkeys(set('uvwxyz'), 'gone');"
+        "print(Step('k', 1, 's', 'e', settings, holes=holes).fingerprint)"
     )
     made = {
         subprocess.run(

@@ -192,6 +192,7 @@ def test_only_evaluate_leaves_untrained_variants_out(tunelab, finished):
     assert result.returncode == 0
     assert "sft_raw_all" in result.stdout
     assert "sft_chat " not in result.stdout
+    assert result.stderr.splitlines()[0] == "tunelab: not trained yet, so not evaluated: sft_chat"
 
 
 def test_report_alone_shows_what_is_not_there_as_holes(tunelab, finished, tmp_path):

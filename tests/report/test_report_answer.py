@@ -107,6 +107,14 @@ def test_one_task_of_two_that_is_crossed_does_not_speak_for_both():
     assert ", on other" in text
 
 
+def test_effects_of_several_pairs_of_formats_are_told_apart():
+    found = compare({name: scored(name, n) for name, n in zip(CELLS, (20, 20, 45, 20, 20, 45), strict=True)}, 0.05)
+    [matched] = [e for e in found["effects"] if e["factors"] == ["train_format", "eval_format"]]
+    pairs = [matched | {"formats": ["raw", other]} for other in ("chat", "talk")]
+    text = first_screen(found | {"holes": [], "effects": pairs}, study())
+    assert text.count(", between raw and chat") == text.count(", between raw and talk") == 1
+
+
 @pytest.mark.parametrize(("right", "more"), [(21, True), (40, False)])
 def test_what_it_would_take_is_said_only_where_it_is_more_than_there_was(right, more):
     assert (" items)" in answer({"base/raw": 20, "sft_raw/raw": right})) is more

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from report_fakes import ROLLOUTS, build, group, report_step
 
+from tunelab.report.curves import training_curves
 from tunelab.report.rollouts import POINTS, grpo_health, health_of, health_table
 
 
@@ -168,3 +169,14 @@ def test_a_divergence_that_was_not_computed_is_not_called_zero(tmp_path, one):
     computed = health_of({"g": trained(tmp_path / "g", logged=[{"step": 1, "kl": 0.0}], beta=0.1)})
     assert health_table(computed).rows[0][-1] == 0.0
     assert "not computed" not in grpo_health(computed).alt
+
+
+def test_losses_of_different_methods_share_no_axis(tmp_path):
+    logged = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25}]
+    methods = {"sft_a": "sft", "grpo_a": "grpo", "sft_b": "sft"}
+    picture = training_curves({n: trained(tmp_path / n, method, logged=logged) for n, method in methods.items()})
+    drawn = [[line.get_label() for line in axes.lines] for axes in picture.figure.axes]
+    assert drawn == [["sft_a", "sft_b"], ["grpo_a"]]
+    assert [axes.get_ylabel() for axes in picture.figure.axes] == ["sft loss (nats per learnt token)", "grpo loss"]
+    assert "cannot be compared" in picture.note
+    assert training_curves({"a": trained(tmp_path / "a", "sft", logged=logged)}).note == ""

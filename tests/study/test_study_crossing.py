@@ -163,3 +163,23 @@ def test_the_format_without_a_template_is_the_reference_whatever_its_name(tmp_pa
     evaluate = {name: {"format": name} for name in formats}
     result, _ = crossed(described(tmp_path, formats=formats, train=train, evaluate=evaluate))
     assert effects(result)["training format: talk - plain"]["levels"] == ["talk", "plain"]
+
+
+def test_formats_of_a_sweep_that_share_a_name_are_levels_of_their_own(tmp_path):
+    train = {f"sft_{name}": {"format": name, "loss": "all"} for name in ("chat", "raw")}
+    study = changed(train=train, sweep={"formats.chat.system": ["Add.", "Be brief."]})
+    result, values = crossed([describe_cell(cell) for cell in cells(opened(tmp_path, study))])
+    found = effects(result)
+    assert set(found) >= {"training format: chat@system=Add. - raw", "evaluation format: chat@system=Be brief. - raw"}
+    for label in ("Add.", "Be brief."):
+        row = found[f"formats: matched - mismatched (raw and chat@system={label})"]
+        at = {
+            (a, b): values[f"sft_{a}/{b}"]
+            for a in (f"chat@system={label}", "raw")
+            for b in (f"chat@system={label}", "raw")
+        }
+        matched = sum(v if a == b else -v for (a, b), v in at.items()) / 2
+        expected = ttest_1samp(matched, 0)
+        assert (row["value"], row["p_value"]) == pytest.approx((matched.mean(), expected.pvalue))
+        assert row["formats"] == ["raw", f"chat@system={label}"]
+    assert len(result["interactions"]) == 7, "three formats without chat of one point under that of the other"

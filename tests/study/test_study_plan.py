@@ -326,6 +326,35 @@ def test_smoke_is_the_same_study_at_the_size_of_a_minute(tmp_path):
     assert (small.formats, small.mismatch, small.seeds) == (study.formats, study.mismatch, study.seeds)
 
 
+@pytest.mark.parametrize("method", ["grpo", "dpo"])
+def test_smoke_cuts_the_budget_of_completions_that_training_draws(tmp_path, method):
+    budgets = {"none": None, "large": 512, "small": 9}
+    train = {n: {"format": "raw", "method": method, method: {"max_new_tokens": b}} for n, b in budgets.items()}
+    small = smoke(only(tmp_path, changed(train=train)))
+    assert [getattr(t, method).max_new_tokens for t in small.train.values()] == [64, 64, 9]
+
+
+def rewarded(buffer, length):
+    grpo = {"max_new_tokens": 100, "rewards": {"length": length, "length_buffer": buffer}}
+    return changed(train={"grpo": {"format": "raw", "method": "grpo", "grpo": grpo}})
+
+
+def test_a_length_penalty_longer_than_the_budget_is_refused_before_anything_runs(tmp_path):
+    with pytest.raises(StudyError) as refused:
+        compiled(tmp_path, rewarded(buffer=101, length=0.1))
+    assert str(refused.value) == (
+        "grpo.rewards.length_buffer: got 101 tokens, expected at most the budget of 100; "
+        "lower it or raise grpo.max_new_tokens"
+    )
+    for buffer, length in ((100, 0.1), (101, 0)):
+        assert compiled(tmp_path, rewarded(buffer, length)).train["grpo"].blocked is None
+
+
+def test_smoke_cuts_a_length_penalty_to_its_budget(tmp_path):
+    small = [smoke(only(tmp_path, rewarded(buffer, 0.1))) for buffer in (100, 16, None)]
+    assert [study.train["grpo"].grpo.rewards.length_buffer for study in small] == [64, 16, None]
+
+
 def test_smoke_puts_adapters_where_the_bundled_model_has_a_place_for_them(tmp_path):
     lora = {"rank": 4, "targets": ["c_attn"]}
     train = {"sft": {"format": "raw", "loss": "all", "adaptation": "lora", "lora": lora, "max_length": 9000}}

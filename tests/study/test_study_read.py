@@ -260,7 +260,7 @@ def test_a_wrong_override_is_one_line(tmp_path, override, expected):
 def test_a_sweep_crosses_its_fields_and_labels_the_points(tmp_path):
     raw = put(STUDY, "sweep", {"recipe.lr": [0.1, 0.2], "formats.chat.system": [None, LONG]})
     points = opened(tmp_path, raw)
-    assert [label for label, _ in points][:2] == ["lr=0.1,system=None", f"lr=0.1,system={LONG}"]
+    assert [label for label, _ in points][:2] == ["lr=0.1,system=null", f"lr=0.1,system={LONG}"]
     assert [(s.train["sft_raw"].lr, s.formats["chat"].system) for _, s in points] == [
         (0.1, None),
         (0.1, LONG),

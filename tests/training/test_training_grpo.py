@@ -454,9 +454,10 @@ def test_extra_rewards_do_not_score_what_the_task_could_not(bench, train, same):
     assert same(bench.weights("none"), dict(load_model(resolve("tiny"), "cpu", "fp32").named_parameters())) == 0
 
 
-def test_a_reward_besides_the_tasks_can_make_groups_differ(bench, train):
+def test_lengths_that_differ_do_not_hide_a_task_that_never_teaches(bench, train):
     extra = SMALL.model_copy(update={"rewards": Rewards(length=1.0, length_buffer=16)})
-    assert train("still", task=OnlyGold(), epochs=6, grpo=extra)["steps"] == 24 > rollouts.PATIENCE
+    with pytest.raises(StepError, match=f"in {rollouts.PATIENCE} steps no group .* differed in the task's reward"):
+        train("still", task=OnlyGold(), epochs=6, grpo=extra)
 
 
 def test_without_memory_fewer_completions_are_drawn_together_and_that_is_kept(bench, monkeypatch):

@@ -45,7 +45,8 @@ def command(
     """Example: tunelab run quickstart"""
     opened = open_study(study, overrides or [], store, smoke)
     if only is Only.EVALUATE:
-        opened = only_trained(opened)
+        whole, opened = opened, only_trained(opened)
+        _tell_left_out(whole, opened)
     opened.refuse_blocked()
     outcome = _run(opened, quiet, as_json)
     folder = link_results(opened, outcome, results)
@@ -56,6 +57,13 @@ def command(
     else:
         _print_end(opened, outcome, comparison, folder)
     sys.exit(code)
+
+
+def _tell_left_out(whole: Opened, kept: Opened) -> None:
+    """Name the variants that are not evaluated because nobody has trained them yet."""
+    left_out = [name for name in whole.compiled.train if name not in kept.compiled.train]
+    if left_out:
+        print(f"tunelab: not trained yet, so not evaluated: {', '.join(left_out)}", file=sys.stderr)
 
 
 def _exit_code(outcome: Outcome, comparison: dict[str, Any], gate: bool) -> int:

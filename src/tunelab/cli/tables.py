@@ -45,7 +45,7 @@ def _cells(comparison: Mapping[str, Any], narrow: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     columns = ("variant", "evaluation", "score (95 %)", "against the baseline (95 %)", "p (Holm)", "verdict", "n")
     for name in ("cell", "score (95 %)", "against the baseline", "verdict") if narrow else columns:
-        table.add_column(name, no_wrap=True, justify="right" if name in ("p (Holm)", "n") else "left")
+        table.add_column(name, **_fit(name), justify="right" if name in ("p (Holm)", "n") else "left")
     against = {row["cell"]: row for row in comparison["comparisons"] if "refused" not in row}
     for cell in comparison["cells"]:
         variant, evaluation, score, difference, p, verdict, n = _cell_row(cell, against.get(cell["cell"]))
@@ -55,6 +55,11 @@ def _cells(comparison: Mapping[str, Any], narrow: bool) -> Table:
         else:
             table.add_row(variant, evaluation, score, difference, p, verdict, n)
     return table
+
+
+def _fit(column: str) -> dict[str, Any]:
+    """Fold long names where the width is short; a number that is cut off is another number."""
+    return {"overflow": "fold"} if column in ("variant", "evaluation", "cell") else {"no_wrap": True}
 
 
 def _cell_row(cell: Mapping[str, Any], against: Mapping[str, Any] | None) -> tuple[str, ...]:

@@ -102,10 +102,12 @@ def _scores(comparison: Mapping[str, Any]) -> list[str]:
 def _matched(comparison: Mapping[str, Any]) -> list[str]:
     effects = [effect for effect in comparison["effects"] if is_matched_effect(effect)]
     several = len({effect["task"] for effect in effects}) > 1
+    by_pair = len({tuple(effect["formats"]) for effect in effects}) > 1
     return [
         f"evaluating in the training format instead of another changes the score by {signed(effect['value'])} "
         + signed_range(effect)
         + (f", which is undecided{would_take([effect])}" if effect["verdict"] == "undecided" else "")
+        + (f", between {listing(effect['formats'])}" if by_pair else "")
         + (f", on {effect['task']}" if several else "")
         for effect in effects
     ]

@@ -28,6 +28,8 @@ PANEL = ("method", "model", "adaptation", "task", "metric", "evaluations")
 ACROSS = 3
 SHIFT = 0.06
 """Between the lines' points, so that no bar hides another."""
+ROOM = 36
+"""Characters under a panel's axis."""
 
 Row = Mapping[str, Any]
 
@@ -83,10 +85,15 @@ def _lines(axes: Axes, points: Sequence[Row], trained: Sequence[str]) -> None:
             clip_on=False,
             label=label(fmt),
         )
-    axes.set_xticks(range(len(evaluated)), [label(name) for name in evaluated])
+    axes.set_xticks(range(len(evaluated)), [label(name) for name in evaluated], **_slant(evaluated))
     axes.set_xlim(-0.35, len(evaluated) - 0.65)
     axes.set_xlabel("evaluated in")
     axes.grid(axis="y", color=GRID)
+
+
+def _slant(names: Sequence[str]) -> dict[str, Any]:
+    """Slant names that would run into each other."""
+    return {"rotation": 20, "ha": "right"} if max(map(len, names)) * len(names) > ROOM else {}
 
 
 def _in_words(panels: Mapping[str, Sequence[Row]]) -> str:

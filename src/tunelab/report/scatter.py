@@ -43,7 +43,7 @@ def eval_template_scatter(evidence: Evidence) -> Picture:
     high = max(end["high"] for twin in points for end in (twin.raw, twin.chat)) * 1.05
     axes.plot([low, high], [low, high], color="#777777", linestyle="--", linewidth=1, label="equal scores")
     axes.set(xlim=(low, high), ylim=(low, high))
-    axes.set(xlabel="score without the template (raw)", ylabel="score with it (chat)")
+    axes.set(xlabel="score without the template (raw)", ylabel="score with the template (chat)")
     axes.set_aspect("equal")
     axes.grid(color=GRID)
     legend(axes)

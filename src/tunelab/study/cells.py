@@ -8,9 +8,9 @@ the point's label.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from tunelab.errors import StudyError
 from tunelab.formats.format import Format
@@ -20,6 +20,10 @@ from tunelab.training.recipe import OF_METHOD
 
 BASE = "base"
 By = Literal["generate", "choose", "classifier"]
+
+NamesFormat = TypeVar("NamesFormat", Train, Evaluate)
+Labels = Mapping[tuple[str, Hashable], str]
+"""Names that are unique in a study, by the name in the file and what it stands for."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,18 @@ def cells(points: Sequence[tuple[str, Study]]) -> list[Cell]:
     raw = [(label, cell) for label, study in points for cell in _point_cells(study)]
     variant_labels = _labels((label, c.variant.name, _key(c.variant)) for label, c in raw)
     evaluation_labels = _labels((label, c.evaluation.name, repr(c.evaluation)) for label, c in raw)
+    format_labels = _labels((label, n, repr(f)) for label, study in points for n, f in study.formats.items())
     named: dict[str, Cell] = {}
     for _, cell in raw:
         relabelled = replace(
             cell,
-            variant=_renamed(cell.variant, variant_labels),
-            evaluation=replace(cell.evaluation, name=evaluation_labels[cell.evaluation.name, repr(cell.evaluation)]),
-            baseline=_renamed(cell.baseline, variant_labels) if cell.baseline else None,
+            variant=_renamed(cell.variant, variant_labels, format_labels),
+            evaluation=replace(
+                cell.evaluation,
+                name=evaluation_labels[cell.evaluation.name, repr(cell.evaluation)],
+                settings=_named_format(cell.evaluation.settings, cell.evaluation.format, format_labels),
+            ),
+            baseline=_renamed(cell.baseline, variant_labels, format_labels) if cell.baseline else None,
         )
         named.setdefault(relabelled.name, relabelled)
     return list(named.values())
@@ -137,7 +146,7 @@ def _key(variant: Variant) -> Hashable:
     return repr(replace(variant, name=""))
 
 
-def _labels(entries: Iterable[tuple[str, str, Hashable]]) -> dict[tuple[str, Hashable], str]:
+def _labels(entries: Iterable[tuple[str, str, Hashable]]) -> Labels:
     """Name each (name, key): plainly when the name has one key in all points, else with the point's label."""
     points: defaultdict[str, dict[Hashable, str]] = defaultdict(dict)
     for label, name, key in entries:
@@ -149,8 +158,14 @@ def _labels(entries: Iterable[tuple[str, str, Hashable]]) -> dict[tuple[str, Has
     }
 
 
-def _renamed(variant: Variant, labels: dict[tuple[str, Hashable], str]) -> Variant:
-    return replace(variant, name=labels[variant.name, _key(variant)])
+def _renamed(variant: Variant, labels: Labels, formats: Labels) -> Variant:
+    name, train = labels[variant.name, _key(variant)], variant.train
+    return replace(variant, name=name, train=train and _named_format(train, variant.format, formats))
+
+
+def _named_format(settings: NamesFormat, fmt: Format | None, labels: Labels) -> NamesFormat:
+    """Return settings with a name of their format that no other format of a sweep has."""
+    return settings.model_copy(update={"format": labels[settings.format, repr(fmt)]})
 
 
 def _short(model: str) -> str:

@@ -27,6 +27,7 @@ from tunelab.study.search_plan import candidates, select_step, validations
 from tunelab.study.spec import Study
 from tunelab.tasks import task as tasks
 from tunelab.tasks.identity import scorer_identity
+from tunelab.training.rewards import length_buffer
 
 VERSIONS = {"train": 2, "generate": 2, "score": 2}
 
@@ -167,6 +168,7 @@ class _Compiler:
             return {}
         task = tasks.find_task(variant.task, self.folder)
         budget = variant.train.grpo.max_new_tokens or task.max_new_tokens
+        length_buffer(variant.train.grpo.rewards, budget)  # refuses one that does not fit, before anything runs
         scorer = scorer_identity(task, variant.task, self.folder)
         return {"reward": {"scorer": scorer, "stop": list(task.stop), "max_new_tokens": budget}}
 

@@ -73,6 +73,7 @@ def _group_effects(group: Sequence[Scored], alpha: float) -> list[dict[str, Any]
                 "effect": effect.name,
                 "factors": list(effect.factors),
                 "levels": list(effect.levels),
+                "formats": list(effect.formats),
                 "meaning": effect.meaning,
                 "cells": int(np.count_nonzero(effect.weights)),
                 "value": found.value,

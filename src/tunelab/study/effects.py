@@ -3,7 +3,7 @@
 A study is seldom fully crossed: one recipe has both losses, another has one. An effect is therefore taken within
 the cells where all else is equal: for each combination of the other factors in which every level occurs, level
 minus reference, averaged over those combinations. A factor for which there is no such combination has no effect
-to show, and none is shown.
+to show, and none is shown. Where not all formats are crossed, matched minus mismatched is taken for each pair that is.
 
 Methods cannot agree in their hyperparameters: a learning rate that suits one ruins another, and so it is with full
 weights and adapters. A level of the factors ``method`` and ``adaptation`` therefore has its own recipe; only what is
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -32,6 +32,7 @@ ORDER = {"method": ("sft", "grpo", "dpo"), "adaptation": ("full", "lora"), "loss
 """Levels from the usual to the special: of two, the first is the reference."""
 FORMATS = ("train_format", "eval_format")
 WORDS = {"train_format": "training format", "eval_format": "evaluation format", "trained_on": "training data"}
+MATCHED = "formats: matched - mismatched"
 PANEL = ("model", "method", "adaptation")
 """What tells the panels of an interaction apart; recipes, losses and seeds are averaged within one."""
 
@@ -45,6 +46,8 @@ class Effect:
     levels: tuple[str, str]
     meaning: str
     weights: npt.NDArray[np.float64]
+    formats: tuple[str, ...] = ()
+    """The formats that are crossed, of matched minus mismatched."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def effects(cells: Sequence[Factors], plain: Collection[str] = ()) -> list[Effec
     ``plain`` names the formats without a template: of two formats such a one is the reference.
     """
     found = [effect for factor in _varying(cells) for effect in _main(cells, factor, plain)]
-    return found + _matched(cells)
+    return found + _matched(cells, plain)
 
 
 def corners(cells: Sequence[Factors], plain: Collection[str] = ()) -> list[Corner]:
@@ -81,9 +84,9 @@ def corners(cells: Sequence[Factors], plain: Collection[str] = ()) -> list[Corne
     Formats without a template come first, panels in the order of the cells.
     """
     grouped: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
-    for place in _crossed(cells, plain):
-        for i in place.cells:
-            grouped[tuple(str(cells[i].get(name)) for name in (*PANEL, *FORMATS))].append(i)
+    shown = dict.fromkeys(i for places in _crossings(cells, plain).values() for place in places for i in place.cells)
+    for i in shown:
+        grouped[tuple(str(cells[i].get(name)) for name in (*PANEL, *FORMATS))].append(i)
     return [
         Corner(dict(zip(PANEL, key, strict=False)), key[-2], key[-1], tuple(members))
         for key, members in grouped.items()
@@ -126,24 +129,36 @@ def _meaning(factor: str, places: Sequence[_Place]) -> str:
     return text
 
 
-def _matched(cells: Sequence[Factors]) -> list[Effect]:
-    """Matched minus mismatched over the formats that occur on both sides."""
-    places = _crossed(cells)
-    if not places:
-        return []
-    weights = interaction([{**place.levels, "rest": place.rest} for place in places], *FORMATS)
-    meaning = "training and evaluation in the same format, minus in different ones"
-    spread = _spread(weights, places, len(cells))
-    return [Effect("formats: matched - mismatched", FORMATS, ("matched", "mismatched"), meaning, spread)]
+def _matched(cells: Sequence[Factors], plain: Collection[str]) -> list[Effect]:
+    """Matched minus mismatched over the formats that occur on both sides, or over each crossed pair of them."""
+    found: list[Effect] = []
+    for formats, places in _crossings(cells, plain).items():
+        weights = interaction([{**place.levels, "rest": place.rest} for place in places], *FORMATS)
+        meaning = "training and evaluation in the same format, minus in different ones"
+        spread = _spread(weights, places, len(cells))
+        found.append(Effect(MATCHED, FORMATS, ("matched", "mismatched"), meaning, spread, formats))
+    if len(found) > 1:
+        return [_of_pair(effect) for effect in found]
+    return found
 
 
-def _crossed(cells: Sequence[Factors], plain: Collection[str] = ()) -> list[_Place]:
-    """Return the complete crossings of the formats that occur on both sides; empty where there is none."""
+def _of_pair(effect: Effect) -> Effect:
+    pair = " and ".join(effect.formats)
+    return replace(effect, name=f"{MATCHED} ({pair})", meaning=f"of {pair}: {effect.meaning}")
+
+
+def _crossings(cells: Sequence[Factors], plain: Collection[str] = ()) -> dict[tuple[str, ...], list[_Place]]:
+    """Return the complete crossings by the formats that occur on both sides; where not all are crossed, by pair."""
     train, evaluation = FORMATS
-    both = [level for level in _levels(cells, train, plain) if level in _levels(cells, evaluation)]
-    if len(both) < 2:
-        return []
-    return _complete(cells, FORMATS, [{train: a, evaluation: b} for a in both for b in both])
+    both = tuple(level for level in _levels(cells, train, plain) if level in _levels(cells, evaluation))
+    for size in dict.fromkeys((len(both), 2)):
+        crossed = {
+            chosen: _complete(cells, FORMATS, [{train: a, evaluation: b} for a in chosen for b in chosen])
+            for chosen in combinations(both, size)
+        }
+        if found := {chosen: places for chosen, places in crossed.items() if len(chosen) > 1 and places}:
+            return found
+    return {}
 
 
 def _complete(cells: Sequence[Factors], factors: tuple[str, ...], wanted: Sequence[Mapping[str, str]]) -> list[_Place]:

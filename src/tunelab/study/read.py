@@ -110,9 +110,14 @@ def points(raw: Raw, where: str) -> list[tuple[str, Raw]]:
         point = {k: v for k, v in raw.items() if k != "sweep"}
         for key, value in zip(axes, values, strict=True):
             point = set_field(point, str(key), value)
-        label = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in zip(axes, values, strict=True))
+        label = ",".join(f"{key.rpartition('.')[2]}={_written(value)}" for key, value in zip(axes, values, strict=True))
         expanded.append((label, point))
     return expanded
+
+
+def _written(value: Any) -> str:
+    """Write a value of a sweep as its file does: null and true, not None and True."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def validate(raw: Raw, where: str) -> Study:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tunelab.models.spec import TINY
 from tunelab.study.spec import Evaluate, LrSearch, Size, Study, Train
+from tunelab.training.recipe import Grpo
 
 TRAIN_ROWS = 96
 EVALUATE_ROWS = 32
@@ -43,10 +44,25 @@ def _small_train(entry: Train) -> Train:
     dpo = entry.dpo.model_copy(update={"max_new_tokens": _budget(entry.dpo.max_new_tokens), **_target_pairs(entry)})
     lora = entry.lora.model_copy(update={"targets": "all-linear"})
     mixture = entry.mixture.model_copy(update={"size": "smallest"})
-    changes = {"dpo": dpo, "lora": lora, "model": None, "rows": rows, "batch_size": 8, "max_steps": STEPS}
+    changes = {
+        "dpo": dpo,
+        "grpo": _small_grpo(entry.grpo),
+        "lora": lora,
+        "model": None,
+        "rows": rows,
+        "batch_size": 8,
+        "max_steps": STEPS,
+    }
     lengths = {"max_length": min(entry.max_length, LENGTH), "max_too_long": 1.0}
     several = {"mixture": mixture, "lr_search": _small_search(entry)}
     return entry.model_copy(update=changes | lengths | several)
+
+
+def _small_grpo(grpo: Grpo) -> Grpo:
+    """Cut the budget, and the buffer of a length penalty where it would be longer."""
+    budget, declared = _budget(grpo.max_new_tokens), grpo.rewards.length_buffer
+    rewards = grpo.rewards.model_copy(update={"length_buffer": declared and min(declared, budget)})
+    return grpo.model_copy(update={"max_new_tokens": budget, "rewards": rewards})
 
 
 def _small_evaluate(entry: Evaluate) -> Evaluate:

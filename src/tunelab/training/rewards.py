@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tunelab.errors import StudyError
 from tunelab.scoring.score import Outcome, Score
 from tunelab.tasks.task import MarksAnswers, Task
 from tunelab.training.recipe import Rewards
@@ -34,7 +35,7 @@ def components(task: Task, score: Score, made: Completion, declared: Rewards, bu
     earned: dict[str, float | None] = {
         "task": task_reward(task, score),
         "format": format_reward(task, score, made),
-        "length": length_reward(made.tokens, budget, declared.length_buffer or max(1, budget // BUFFER_SHARE)),
+        "length": length_reward(made.tokens, budget, length_buffer(declared, budget)),
     }
     return {name: value for name, value in earned.items() if name in declared.weights()}
 
@@ -64,6 +65,20 @@ def format_reward(task: Task, score: Score, made: Completion) -> float:
     judged = score.outcome in (Outcome.CORRECT, Outcome.WRONG)
     explicit = task.explicit(made.text) if isinstance(task, MarksAnswers) else judged
     return float(explicit and judged and not made.clipped)
+
+
+def length_buffer(declared: Rewards, budget: int) -> int:
+    """Return the tokens before the budget in which the length penalty grows.
+
+    Raises StudyError when a penalty's buffer is longer than the budget: it would punish even an empty answer.
+    """
+    buffer = declared.length_buffer or max(1, budget // BUFFER_SHARE)
+    if declared.length and buffer > budget:
+        raise StudyError(
+            f"grpo.rewards.length_buffer: got {buffer} tokens, expected at most the budget of {budget}; "
+            "lower it or raise grpo.max_new_tokens"
+        )
+    return buffer
 
 
 def length_reward(tokens: int, budget: int, buffer: int) -> float:

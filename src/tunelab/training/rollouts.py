@@ -92,6 +92,14 @@ def fewest_together(rows: Iterable[Mapping[str, Any]]) -> int:
     return min((row.get("drawn_together", GENERATED_TOGETHER) for row in rows), default=GENERATED_TOGETHER)
 
 
+def teaches(group: Mapping[str, Any]) -> bool:
+    """Say whether a group's completions differ in what the task says of them.
+
+    Form and length differ soon; without a difference in what is right, they would be all that is learnt.
+    """
+    return differ(group["components"]["task"])
+
+
 class Rollouts(TrainerCallback):
     """Makes completions for the trainer, scores them, and keeps a line a group."""
 
@@ -109,7 +117,7 @@ class Rollouts(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Forget rollouts after the checkpoint that training resumes from."""
         kept = [row for row in resume_lines(self._path) if row["step"] < state.global_step]
-        self._varied = any(differ(row["rewards"]) for row in kept)
+        self._varied = any(map(teaches, kept))
         self._together = fewest_together(kept)
         write_lines(self._path, kept)
 
@@ -198,11 +206,11 @@ class Rollouts(TrainerCallback):
         return requests
 
     def _keep(self, step: int, groups: dict[str, dict[str, Any]]) -> None:
-        """Append a line a group; give up when no group has ever differed in ``PATIENCE`` steps."""
+        """Append a line a group; give up when in ``PATIENCE`` steps no group has differed in what the task says."""
         append_lines(self._path, [{"step": step, "id": i, **group} for i, group in groups.items()])
-        self._varied = self._varied or any(differ(group["rewards"]) for group in groups.values())
+        self._varied = self._varied or any(map(teaches, groups.values()))
         if not self._varied and step + 1 >= PATIENCE:
             raise StepError(
                 f"grpo: in {PATIENCE} steps no group of {self._job.recipe.grpo.num_generations} completions differed "
-                "in reward, so nothing can be learnt; raise temperature or num_generations, or use easier rows"
+                "in the task's reward, so nothing can be learnt; raise temperature or num_generations, or use easier rows"
             )

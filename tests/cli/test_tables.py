@@ -1,0 +1,32 @@
+"""Tables on the terminal: numbers are whole at every width."""
+
+import pytest
+from rich.console import Console
+
+from tunelab.cli.tables import print_comparison
+
+LONG = "sft_chat_mask_q@system=Be brief and show your work.,lr=1e-4"
+
+
+def comparison():
+    """A baseline and a variant with a long name under an evaluation with one."""
+    score = {"headline": "m", "scored": 60, "metrics": {"m": {"value": 0.483, "low": 0.362, "high": 0.607}}}
+    base = {"cell": "base/e", "variant": "base", "evaluation": "e", "baseline": None, "matched": None}
+    other = {"cell": "long/e", "variant": LONG, "evaluation": f"chat@{LONG}", "baseline": "base/e", "matched": False}
+    against = {"difference": 0.017, "low": -0.072, "high": 0.106, "p_adjusted": 0.00012, "verdict": "undecided"}
+    return {
+        "cells": [base | score, other | score],
+        "comparisons": [{"cell": "long/e", "minimum_detectable_effect": 0.116, **against}],
+        "effects": [],
+        "thresholds": [],
+        "holes": [],
+    }
+
+
+@pytest.mark.parametrize("width", [80, 110, 140, 250])
+def test_a_long_name_never_cuts_a_number_or_is_cut_itself(width, capsys):
+    print_comparison(Console(width=width), comparison(), "Why?")
+    text = capsys.readouterr().out
+    for number in ("0.362 … 0.607", "-0.072 … 0.106", "+0.017", "sees 0.116"):
+        assert number in text
+    assert text.count("…") == 3, "one in each interval, none where a text was cut"
