@@ -324,7 +324,8 @@ def test_patience_counts_what_was_earned_before_a_kill(bench):
     state = SimpleNamespace(global_step=rollouts.PATIENCE)
     for earlier, raises in (([0.0, 1.0], False), ([0.0, 0.0], True)):
         found = Rollouts(job(bench, "again"), asked, task, bench.renderer)
-        path.write_text("".join(json.dumps({"step": s, "id": "x", "rewards": earlier}) + "\n" for s in range(30)))
+        row = {"id": "x", "rewards": earlier, "components": {"task": earlier}}
+        path.write_text("".join(json.dumps({"step": s, **row}) + "\n" for s in range(30)))
         found.on_train_begin(None, state, None)
         assert len(lines(bench, "again")) == rollouts.PATIENCE
         same_rewards = ([bench.samples[0].id] * 2, [Completion("?", 1, clipped=False)] * 2, state)

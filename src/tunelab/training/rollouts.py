@@ -212,5 +212,5 @@ class Rollouts(TrainerCallback):
         if not self._varied and step + 1 >= PATIENCE:
             raise StepError(
                 f"grpo: in {PATIENCE} steps no group of {self._job.recipe.grpo.num_generations} completions differed "
-                "in the task's reward, so nothing can be learnt; raise temperature or num_generations, or use easier rows"
+                "in the task's reward: nothing can be learnt; raise temperature or num_generations, or use easier rows"
             )
