@@ -132,3 +132,8 @@ def test_leaks_are_looked_for_across_tasks(tmp_path, monkeypatch, leaks):
     else:
         assert not receipts
         assert records["check"][0]["facts"]["leaks"]["exact"] == 8
+
+
+def test_a_tree_names_tasks_that_there_are(tmp_path):
+    with pytest.raises(StudyError, match="task: got 'nope', expected a task"):
+        compiled(tmp_path, mixed(tmp_path, tasks={"loud": [BOTH[1]], "quiet": [BOTH[0], "nope"]}))
