@@ -137,3 +137,12 @@ def test_leaks_are_looked_for_across_tasks(tmp_path, monkeypatch, leaks):
 def test_a_tree_names_tasks_that_there_are(tmp_path):
     with pytest.raises(StudyError, match="task: got 'nope', expected a task"):
         compiled(tmp_path, mixed(tmp_path, tasks={"loud": [BOTH[1]], "quiet": [BOTH[0], "nope"]}))
+
+
+def test_other_shares_of_the_same_tasks_are_other_training_data(tmp_path):
+    both = mixed(tmp_path)["train"]["both"]
+    ratio = {"rule": "ratio", "weights": {BOTH[0]: 3, BOTH[1]: 1}}
+    raw = mixed(tmp_path, train={"even": both, "uneven": both | {"mixture": ratio}})
+    data = {c["variant"]: c["factors"]["trained_on"] for c in compiled(tmp_path, raw).compare.settings["cells"]}
+    joint = " + ".join(BOTH)
+    assert (data["even"], data["uneven"]) == (joint, f"{joint} (rule ratio, {BOTH[0]}:3, {BOTH[1]}:1)")

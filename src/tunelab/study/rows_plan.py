@@ -140,7 +140,7 @@ class RowsPlan:
         return Step(
             kind="check",
             version=VERSIONS["check"],
-            slug=f"leaks-{seen[0].slug}",
+            slug=f"leaks-{'-'.join(step.slug for step in seen)}"[:60],
             entry="tunelab.study.steps.check:run",
             settings={"policy": policy or self.study.data.leaks},
             inputs=inputs,
