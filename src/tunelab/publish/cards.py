@@ -115,7 +115,7 @@ def _card(template: str, metadata: ModelCardData | DatasetCardData, **values: An
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"plain": lambda value: plain(str(value)), "show": show, "shares": _shares}
+    environment.filters |= {"plain": lambda value: plain(str(value)), "show": show}
     return f"---\n{metadata.to_yaml()}\n---\n\n{environment.get_template(template).render(**values)}"
 
 
@@ -142,11 +142,6 @@ def _training(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of a training that a reader asks for first."""
     counts = {key.replace("_", " "): value for key, value in facts.get("receipt", {}).items() if key != "sources"}
     return {"optimiser steps": facts.get("steps"), "final loss": facts.get("final_loss"), **counts}
-
-
-def _shares(mixture: Mapping[str, Any]) -> list[list[str]]:
-    """Return a line a task of a mixture: rows, different ones among them, share."""
-    return [[task, show(m["rows"]), show(m["unique"]), f"{m['share']:.1%}"] for task, m in mixture.items()]
 
 
 def _datasets(origins: Sequence[Origin]) -> list[str] | None:

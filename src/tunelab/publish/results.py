@@ -72,6 +72,12 @@ class Published:
         return self.trained.record.settings["recipe"]
 
     @property
+    def shares(self) -> list[list[str]]:
+        """A line a task of a mixture: rows, different ones among them, share."""
+        found = self.mixture or {}
+        return [[task, f"{m['rows']:,}", f"{m['unique']:,}", f"{m['share']:.1%}"] for task, m in found.items()]
+
+    @property
     def classifies(self) -> bool:
         """Whether heads choose labels in place of the model's words."""
         return self.recipe.get("head") == "classifier"
