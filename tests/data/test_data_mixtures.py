@@ -68,6 +68,11 @@ def test_settings_that_contradict_each_other_are_refused(settings, expected):
         Mixture(**settings)
 
 
+def test_a_task_that_would_give_no_row_is_refused():
+    with pytest.raises(DataError, match="b would give none of 2 rows, expected at least 1"):
+        mix({"a": samples(90), "b": samples(10)}, rule(rule="proportional", size=2))
+
+
 def test_rows_keep_their_task_and_repeats_get_ids_of_their_own():
     settings = rule({"a": 1, "b": 1}, rule="ratio", size=20, max_repeats=5)
     rows, receipt = mix({"a": samples(100), "b": samples(4)}, settings)

@@ -14,7 +14,9 @@ from tunelab.files import read_json
 from tunelab.publish.cards import dataset_card, model_card
 from tunelab.publish.results import Origin, read_published
 from tunelab.publish.uploads import repositories
+from tunelab.study.api import run
 from tunelab.study.open import open_study
+from tunelab.study.read import read_study
 
 REPO = "me/small-full"
 
@@ -68,7 +70,7 @@ def test_the_metadata_names_no_base_and_no_data_set_that_is_not_on_the_hub(publi
 def test_a_base_and_a_data_set_on_the_hub_are_named(published):
     [found] = published("adapter")
     found = with_base(found, name="Qwen/Qwen3-4B", location="Qwen/Qwen3-4B", revision="1cfa9a7")
-    found = replace(found, rows=Origin("gsm8k", "train", "openai/gsm8k", "740312a", "openai/gsm8k at 740312a"))
+    found = replace(found, rows=[Origin("gsm8k", "train", "openai/gsm8k", "740312a", "openai/gsm8k at 740312a")])
     card = ModelCard(model_card(found, REPO))
     assert card.data.base_model == "Qwen/Qwen3-4B"
     assert card.data["base_model_relation"] == "adapter"
@@ -181,3 +183,38 @@ def test_labels_of_sweeps_and_seeds_become_names(published):
         repositories(["sft@1", "sft#1"], "me/study")
     with pytest.raises(StudyError, match="expected OWNER/NAME"):
         repositories(["sft"], "study")
+
+
+SEVERAL = {
+    "study": "several",
+    "question": "One for both?",
+    "model": "tiny",
+    "formats": {"raw": {"template": "raw"}},
+    "recipe": {"method": "sft", "format": "raw", "adaptation": "full", "batch_size": 8, "epochs": 1,
+               "task": ["sst2", "mnli"], "mixture": {"rule": "ratio", "weights": {"sst2": 1, "mnli": 3}}},
+    "train": {
+        "searched": {"loss": "completion", "lr": {"search": [1e-5, 1e-4], "on": "validation", "rows": 2}},
+        "heads": {"head": "classifier", "lr": 1e-4},
+    },
+    "evaluation": {"format": "raw"},
+    "evaluate": {"sst2": {"task": "sst2"}},
+    "data": {"source": "builtin", "leaks": "drop"},
+}  # fmt: skip
+
+
+def test_a_mixture_its_search_and_its_heads_are_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "several.yaml").write_text(json.dumps(SEVERAL))
+    opened = open_study("several.yaml", (), tmp_path / ".tunelab")
+    run(read_study("several.yaml")[0][1])
+    searched, heads = read_published(opened, ["searched", "heads"])
+    card = model_card(searched, "me/several-searched")
+    assert [(origin.task, origin.split) for origin in searched.rows] == [("sst2", "train"), ("mnli", "train")]
+    assert "Rows of `mnli`, split `train`" in card
+    assert "2 rows are held out: the learning rate was chosen on them." in card
+    assert "| mnli | 4 | 4 | 80.0% |" in card
+    assert "{'" not in card
+    card = model_card(heads, "me/several-heads")
+    assert "pipeline_tag: text-classification" in card
+    assert "heads.safetensors" in card
+    assert "AutoModelForCausalLM" not in card

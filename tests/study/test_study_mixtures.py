@@ -9,6 +9,7 @@ from tunelab.engine.plan import topological
 from tunelab.errors import StudyError
 from tunelab.study.api import run
 from tunelab.study.read import read_study
+from tunelab.study.smoke import smoke
 
 SHOUT_TASK = ECHO_TASK.replace('"echo"', '"shout"').replace("Echo", "Shout").replace('(f"{i}",)', '(f"{i}!",)')
 BOTH = ["./echo.py:Echo", "./shout.py:Shout"]
@@ -139,3 +140,30 @@ def test_a_learning_rate_is_chosen_in_the_way_that_the_task_is_answered(tmp_path
     found = compiled(tmp_path, put(put(changed(task="sst2"), "train", train), "data.source", "builtin"))
     answered = [s.settings.get("by") for s in topological([found.train["sst2"]]) if s.kind == "generate"]
     assert answered == ["choose", "choose"]
+
+
+def test_a_tree_names_tasks_that_there_are(tmp_path):
+    with pytest.raises(StudyError, match="task: got 'nope', expected a task"):
+        compiled(tmp_path, mixed(tmp_path, tasks={"loud": [BOTH[1]], "quiet": [BOTH[0], "nope"]}))
+
+
+def test_other_shares_of_the_same_tasks_are_other_training_data(tmp_path):
+    both = mixed(tmp_path)["train"]["both"]
+    ratio = {"rule": "ratio", "weights": {BOTH[0]: 3, BOTH[1]: 1}}
+    raw = mixed(tmp_path, train={"even": both, "uneven": both | {"mixture": ratio}})
+    data = {c["variant"]: c["factors"]["trained_on"] for c in compiled(tmp_path, raw).compare.settings["cells"]}
+    joint = " + ".join(BOTH)
+    assert (data["even"], data["uneven"]) == (joint, f"{joint} (rule ratio, {BOTH[0]}:3, {BOTH[1]}:1)")
+
+
+def test_a_smoke_run_leaves_out_rows_that_its_model_has_no_room_for(tmp_path, monkeypatch):
+    long = ECHO_TASK.replace('(f"{i}",)', '(f"{i}" * (9000 if i % 2 else 1),)')
+    (tmp_path / "echo.py").write_text(long)
+    evaluate = {"chat": {"format": "chat"}}
+    (tmp_path / "study.yaml").write_text(json.dumps(changed(task=BOTH[0], train={}, evaluate=evaluate)))
+    monkeypatch.chdir(tmp_path)
+    [(_, study)] = read_study("study.yaml")
+    [cell] = run(smoke(study))["cells"]
+    [receipt] = [json.loads(path.read_text()) for path in tmp_path.glob(".tunelab/prepare/*/receipt.json")]
+    assert receipt["left_out_as_long"] == receipt["available"] // 2
+    assert cell["n"] == receipt["rows"] > 0

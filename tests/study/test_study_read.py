@@ -178,6 +178,21 @@ def test_a_learning_rate_may_be_searched_and_a_resolved_study_says_so_again(tmp_
 
 
 @pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("lr", {"search": [0.1, 0.01]}, r"lr\.on: missing"),
+        ("lr", {"search": [0.1], "on": "validation"}, r"lr\.search: got \[0\.1\]; tuple should have at least 2"),
+        ("lr", {"search": [0.1, 0.1], "on": "validation"}, r"lr\.search: got \[0\.1, 0\.1\], expected every candidate"),
+        ("task", ["sst2", "sst2"], r"task: got \['sst2', 'sst2'\], expected one task or more, each once"),
+        ("task", [], r"task: got \[\], expected one task or more"),
+    ],
+)
+def test_a_list_that_says_nothing_is_refused_where_it_stands(tmp_path, path, value, expected):
+    with pytest.raises(StudyError, match=r"train\.sft_raw(\.|: )" + expected):
+        opened(tmp_path, put(STUDY, f"train.sft_raw.{path}", value))
+
+
+@pytest.mark.parametrize(
     ("tree", "expected"),
     [
         ({"a": ["sst2", "sst2"]}, "tasks: got 'sst2' twice"),
@@ -283,3 +298,19 @@ def test_every_bundled_study_reads(name):
     points = read_study(name)
     assert {study.study for _, study in points} == {name}
     assert all(study.question.endswith("?") for _, study in points)
+
+
+SEARCH = "{search: [1e-4, 1e-3], on: validation}"
+
+
+def test_a_search_is_written_in_a_file_as_the_documents_write_it(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        yaml.safe_dump(STUDY).replace("recipe:\n", f"recipe:\n  lr: {SEARCH}\n").replace("  lr: 0.001\n", "")
+    )
+    [(_, study)] = read_study(str(path))
+    assert study.train["sft_raw"].lr_search.search == (1e-4, 1e-3)
+
+
+def test_a_search_is_written_as_an_override_as_the_documents_write_it(tmp_path):
+    assert only(tmp_path, STUDY, f"recipe.lr={SEARCH}").train["sft_raw"].lr_search.on == "validation"

@@ -78,12 +78,14 @@ def _cell_row(cell: Mapping[str, Any], against: Mapping[str, Any] | None) -> tup
 def _effects(comparison: Mapping[str, Any]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("effect, all else equal")
+    table.add_column("on")
     table.add_column("value (95 %)", no_wrap=True)
     table.add_column("p (Holm)", justify="right", no_wrap=True)
     table.add_column("verdict")
     for row in comparison["effects"]:
         value = f"{row['value']:+.3f} ({span(row)})"
-        table.add_row(escape(row["effect"]), value, f"{row['p_adjusted']:.2g}", row["verdict"])
+        on = escape(", ".join(row["evaluations"]))
+        table.add_row(escape(row["effect"]), on, value, f"{row['p_adjusted']:.2g}", row["verdict"])
     return table
 
 

@@ -75,7 +75,7 @@ class Mixture(BaseModel):
 def counts(available: Mapping[str, int], rule: Mapping[str, Any]) -> dict[str, int]:
     """Return how many rows each source gives, under a rule as ``Mixture.identity`` writes it.
 
-    Raises DataError when a source would be repeated more often than the rule allows.
+    Raises DataError when a source would be repeated more often than the rule allows, or would give nothing.
     """
     if rule["rule"] == "concatenate":
         return dict(available)
@@ -84,6 +84,10 @@ def counts(available: Mapping[str, int], rule: Mapping[str, Any]) -> dict[str, i
     size = math.floor(most + 1e-9) if rule["size"] == "smallest" else rule["size"]
     drawn = _apportioned(shares, size)
     for name, count in drawn.items():
+        if count == 0:
+            raise DataError(
+                f"mixture: {name} would give none of {size} rows, expected at least 1; raise mixture.size or its weight"
+            )
         repeats = count / available[name]
         if count > math.ceil(rule["max_repeats"] * available[name]):
             raise DataError(

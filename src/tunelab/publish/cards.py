@@ -62,19 +62,23 @@ def model_metadata(found: Published, repo: str) -> ModelCardData:
         base_model=found.hub_base,
         base_model_relation=("adapter" if adapter else "finetune") if found.hub_base else None,
         library_name="peft" if adapter else "transformers",
-        pipeline_tag="text-generation",
-        datasets=_datasets([found.rows]),
+        pipeline_tag=_kind(found),
+        datasets=_datasets(found.rows),
         tags=_tags(found, found.recipe["method"], found.recipe["adaptation"]),
         model_name=repo.rpartition("/")[2] if results else None,
         eval_results=results or None,
     )
 
 
+def _kind(found: Published) -> str:
+    return "text-classification" if found.classifies else "text-generation"
+
+
 def eval_results(found: Published) -> list[EvalResult]:
     """Return every metric of every evaluation that has a value, for the card's model-index."""
     return [
         EvalResult(
-            task_type="text-generation",
+            task_type=_kind(found),
             dataset_type=scored.origin.hub or scored.origin.task,
             dataset_name=scored.origin.task,
             dataset_split=scored.origin.split,
@@ -96,7 +100,7 @@ def dataset_metadata(found: Published, repo: str, tokens: Mapping[str, Any]) -> 
         pretty_name=repo.rpartition("/")[2],
         tags=_tags(found, "tokenised"),
         task_categories=["text-generation"],
-        source_datasets=_datasets([found.rows]),
+        source_datasets=_datasets(found.rows),
         size_categories=[next((name for limit, name in SIZES if tokens["rows"] < limit), "n>1M")],
         configs=[{"config_name": "default", "data_files": [{"split": "train", "path": "train.parquet"}]}],
     )
@@ -136,7 +140,7 @@ def _difference_row(scored: Scored) -> list[str]:
 
 def _training(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of a training that a reader asks for first."""
-    counts = {key.replace("_", " "): value for key, value in facts.get("receipt", {}).items()}
+    counts = {key.replace("_", " "): value for key, value in facts.get("receipt", {}).items() if key != "sources"}
     return {"optimiser steps": facts.get("steps"), "final loss": facts.get("final_loss"), **counts}
 
 

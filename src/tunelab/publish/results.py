@@ -54,9 +54,12 @@ class Published:
     name: str
     study: Study
     trained: Artifact
-    rows: Origin
-    receipt: Row
-    """Of the prepared rows."""
+    rows: Sequence[Origin]
+    """One, or one a task that was mixed."""
+    receipts: Sequence[Row]
+    """Of the prepared rows, in the same order."""
+    mixture: Row | None
+    """What each task of a mixture gave, by its name."""
     leaks: Sequence[Artifact]
     scored: Sequence[Scored]
     missing: Sequence[str]
@@ -67,6 +70,17 @@ class Published:
     def recipe(self) -> Row:
         """The resolved recipe."""
         return self.trained.record.settings["recipe"]
+
+    @property
+    def shares(self) -> list[list[str]]:
+        """A line a task of a mixture: rows, different ones among them, share."""
+        found = self.mixture or {}
+        return [[task, f"{m['rows']:,}", f"{m['unique']:,}", f"{m['share']:.1%}"] for task, m in found.items()]
+
+    @property
+    def classifies(self) -> bool:
+        """Whether heads choose labels in place of the model's words."""
+        return self.recipe.get("head") == "classifier"
 
     @property
     def base(self) -> Row:
@@ -114,14 +128,17 @@ def _compare(opened: Opened) -> dict[str, Any]:
 def _published(opened: Opened, name: str, comparison: Mapping[str, Any]) -> Published:
     compiled, store = opened.compiled, opened.store
     step = compiled.train[name]
-    rows = store.open(step.inputs["rows"])
-    checks = [store.find(s) for s in step.after if s.kind == "check"]
+    training = next((s for name, s in step.inputs.items() if name.startswith("train/")), step)
+    rows = training.inputs["rows"]
+    prepared = list(rows.inputs.values()) if rows.kind == "mix" else [rows]
+    checks = [store.find(s) for s in training.after if s.kind == "check"]
     return Published(
         name=name,
         study=compiled.study,
         trained=store.open(step),
-        rows=origin(opened, step.inputs["rows"]),
-        receipt=rows.record.facts["receipt"],
+        rows=[origin(opened, source) for source in prepared],
+        receipts=[store.open(source).record.facts["receipt"] for source in prepared],
+        mixture=store.open(rows).record.facts["receipt"]["sources"] if rows.kind == "mix" else None,
         leaks=[check for check in checks if check is not None],
         scored=_scored(opened, name, comparison),
         missing=[c.evaluation.name for c in compiled.cells if c.variant.name == name and c.name in _holes(comparison)],

@@ -75,10 +75,10 @@ def to_markdown(evidence: Evidence, answer: str) -> str:
     """Write question, answer and the cells as a Markdown table."""
     study = evidence.study
     rows = [_markdown_row(cell, evidence.against) for cell in evidence.cells]
-    head = [_line(MARKDOWN), _line(["---"] * 3 + ["---:"] * 6 + ["---"])]
+    head = [line(MARKDOWN), line(["---"] * 3 + ["---:"] * 6 + ["---"])]
     smoke = ["**SMOKE RUN: sizes are too small to conclude anything.**", ""] if study["smoke"] else []
     title = [f"# {plain(study['study'])}", "", plain(study["question"]), "", *smoke, f"**{plain(answer)}**", ""]
-    return "\n".join([*title, *head, *map(_line, rows)]) + "\n"
+    return "\n".join([*title, *head, *map(line, rows)]) + "\n"
 
 
 def _markdown_row(cell: Cell, against: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -100,7 +100,8 @@ def _markdown_row(cell: Cell, against: Mapping[str, Mapping[str, Any]]) -> list[
     return [*row, *difference, mark]
 
 
-def _line(fields: Sequence[str]) -> str:
+def line(fields: Sequence[str]) -> str:
+    """Return a line of a Markdown table."""
     return f"| {' | '.join(map(plain, fields))} |"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,16 +24,21 @@ class Field:
     change: float | None
 
 
-def coloured(axes: Axes, rows: Sequence[str], columns: Sequence[str], fields: Sequence[Sequence[Field]]) -> None:
-    """Draw a matrix of fields, the first row on top, colours symmetric about no change."""
+def reach(fields: Iterable[Field]) -> float:
+    """Return the largest change, up or down: what the strongest colour stands for, in all panels of a figure."""
+    return max((abs(f.change) for f in fields if f.change is not None), default=0.0)
+
+
+def coloured(
+    axes: Axes, rows: Sequence[str], columns: Sequence[str], fields: Sequence[Sequence[Field]], strongest: float
+) -> None:
+    """Draw a matrix of fields, the first row on top, colours symmetric about no change up to the strongest."""
     changes = np.array([[np.nan if f.change is None else f.change for f in line] for line in fields], dtype=float)
-    reach = float(np.nanmax(np.abs(changes))) if np.isfinite(changes).any() else 0.0
-    colours = colormaps[MAP].copy()
-    colours.set_bad(NOWHERE)
-    axes.imshow(np.ma.masked_invalid(-changes), cmap=colours, vmin=-(reach or 1), vmax=reach or 1, aspect="auto")
+    colours = colormaps[MAP].with_extremes(bad=NOWHERE)
+    axes.imshow(np.ma.masked_invalid(changes), cmap=colours, vmin=-(strongest or 1), vmax=strongest or 1, aspect="auto")
     for y, line in enumerate(fields):
         for x, field in enumerate(line):
-            dark = field.change is not None and reach > 0 and abs(field.change) > 0.7 * reach
+            dark = field.change is not None and strongest > 0 and abs(field.change) > 0.7 * strongest
             axes.text(x, y, field.text, ha="center", va="center", fontsize=7.5, color="white" if dark else INK)
     axes.set_xticks(range(len(columns)), [label(name) for name in columns], rotation=25, ha="right")
     axes.set_yticks(range(len(rows)), [label(name) for name in rows])

@@ -89,16 +89,18 @@ def _prepared(artifact: Artifact) -> list[str | None]:
 
 def receipts(evidence: Evidence) -> Table:
     """What each prepare step took and left out: n of N, and why."""
-    columns = ("prepared rows", "split", "rows", "of", "source", "kept for worked examples", "dropped as leaks")
+    columns = ("prepared rows", "split", "rows", "of", "source", "kept for worked examples", "held out",
+               "dropped as leaks", "left out as long")  # fmt: skip
     rows: list[list[Any]] = []
     for name, artifact in evidence.of("prepare").items():
         receipt: Mapping[str, Any] = artifact.record.facts["receipt"]
         dropped = receipt.get("dropped_as_leaks")
-        reserved = receipt.get("reserved_for_few_shots")
+        kept_apart = [receipt.get(key) for key in ("reserved_for_few_shots", "held_out")]
         source = _source(receipt["source"])
         split = artifact.record.settings["split"]
         leaks_dropped = None if dropped is None else len(dropped)
-        rows.append([name, split, receipt["rows"], receipt["available"], source, reserved, leaks_dropped])
+        taken = [split, receipt["rows"], receipt["available"], source]
+        rows.append([name, *taken, *kept_apart, leaks_dropped, receipt.get("left_out_as_long")])
     return Table("Receipts", columns, rows)
 
 

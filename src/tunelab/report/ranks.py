@@ -12,7 +12,10 @@ from tunelab.report.drawing import COLOURS, GRID, INK, LINES, MARKERS, Picture, 
 from tunelab.report.wording import number
 
 NAME, TITLE = "rank_scores", "LoRA rank and full weights against score"
-NOTE = "Points with 95 % intervals; full weights stand at the right. One panel per evaluation."
+NOTE = (
+    "Points with 95 % intervals; full weights stand at the right, where there are any. One panel per evaluation. "
+    "No line joins points where several variants of one rank were trained on the same."
+)
 NONE = "Fewer than two adapter ranks were trained, so there is no score against rank to plot."
 ACROSS = 2
 SHIFT = 0.07
@@ -26,7 +29,8 @@ def rank_scores(cells: Sequence[Cell]) -> Picture:
     sizes = sorted({c["size"] for c in shown if c["size"] != "full"})
     if len(sizes) < 2:
         return Picture(NAME, TITLE, NONE, None)
-    places = {size: i for i, size in enumerate([*sizes, "full"])}
+    full = ["full"] if any(c["size"] == "full" for c in shown) else []
+    places = {size: i for i, size in enumerate([*sizes, *full])}
     panels: defaultdict[str, list[Cell]] = defaultdict(list)
     for cell in shown:
         panels[cell["evaluation"]].append(cell)
@@ -45,12 +49,13 @@ def rank_scores(cells: Sequence[Cell]) -> Picture:
 def _panel(axes: Axes, cells: Sequence[Cell], lines: Sequence[str], places: Mapping[Any, int]) -> None:
     for i, data in enumerate(lines):
         line = sorted((c for c in cells if c["factors"]["trained_on"] == data), key=lambda c: places[c["size"]])
+        joined = len({c["size"] for c in line}) == len(line)
         axes.errorbar(
             [places[c["size"]] + SHIFT * (i - (len(lines) - 1) / 2) for c in line],
             [_headline(c)["value"] for c in line],
             errors([_headline(c) for c in line]),
             color=COLOURS[i % len(COLOURS)],
-            linestyle=LINES[i % len(LINES)],
+            linestyle=LINES[i % len(LINES)] if joined else "",
             marker=MARKERS[i % len(MARKERS)],
             capsize=2,
             elinewidth=1,

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tunelab.report.cells import line, to_csv
 from tunelab.report.evidence import Evidence
 from tunelab.report.tables import Table
 from tunelab.report.wording import MARKS, interval, listing, number, p_value, signed, signed_range
 
 Row = Mapping[str, Any]
+AVERAGE = ("node", "tasks", "variant", "eval_format", "value", "low", "high", "difference", "difference_low",
+           "difference_high", "p_value", "p_adjusted", "verdict", "missing")  # fmt: skip
 
 
 def averages(evidence: Evidence) -> Table:
@@ -31,6 +34,24 @@ def _average(row: Row) -> list[Any]:
         return [*mean, *[None] * 3, "", tasks]
     span = signed_range({"low": row["difference_low"], "high": row["difference_high"]})
     return [*mean, signed(row["difference"]), span, p_value(row["p_adjusted"]), MARKS[row["verdict"]], tasks]
+
+
+def averages_markdown(evidence: Evidence) -> str:
+    """Return the averages over groups as a Markdown table; empty where there is no group."""
+    table = averages(evidence)
+    rows = [["" if value is None else str(value) for value in row] for row in table.rows]
+    text = ["", f"{table.caption}:", "", line(table.columns), line(["---"] * len(table.columns)), *map(line, rows)]
+    return "\n".join(text) + "\n" if rows else ""
+
+
+def averages_csv(tree: Sequence[Row]) -> str:
+    """Return every group and task under every variant as CSV, with every digit of ``comparison.json``."""
+    rows = [{name: row.get(name) for name in AVERAGE} | {"node": "/".join(row["node"])} for row in tree]
+    return to_csv([{name: _flat(value) for name, value in row.items()} for row in rows])
+
+
+def _flat(value: Any) -> Any:
+    return " ".join(value) if isinstance(value, list) else value
 
 
 def mixtures(evidence: Evidence) -> Table:

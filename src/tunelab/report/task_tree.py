@@ -7,14 +7,15 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from tunelab.report.colouring import Field, coloured
+from tunelab.report.colouring import Field, coloured, reach
 from tunelab.report.drawing import INK, Picture, label, new_figure
 from tunelab.report.wording import number, signed, signed_range
 
 NAME, TITLE = "task_tree", "Change against the baseline over the tree of tasks"
 NOTE = (
     "A group is the mean of its tasks, each counting the same; a field has the change against the baseline in points "
-    "of 100, or the score of a variant that has none. * marks a change that is more than chance (Holm, per node)."
+    "of 100, or the score of a variant that has none. * marks a change that is more than chance (Holm, per node). "
+    "Purple is better, orange is worse."
 )
 NONE = "The study declares no tree of tasks, so there are no averages over groups of tasks."
 MOST = 60
@@ -34,7 +35,7 @@ def task_tree(rows: Sequence[Row]) -> Picture:
     heights = [depth * 0.34 + 0.1, len(lines) * 0.28 + 0.6]
     figure, [above, below] = new_figure(1.0 * len(nodes) + 3.2, sum(heights) + 0.6, 2, heights=heights)
     fields = [[field(found.get((line, node))) for node in nodes] for line in lines]
-    coloured(below, lines, [title(node) for node in nodes], fields)
+    coloured(below, lines, [title(node) for node in nodes], fields, reach(f for line in fields for f in line))
     _branches(above, nodes)
     above.set_xlim(below.get_xlim())
     return Picture(NAME, TITLE, _in_words(rows), figure, NOTE)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunelab.report.colouring import Field, coloured
+from tunelab.report.colouring import Field, coloured, reach
 from tunelab.report.drawing import INK, Picture, label, new_figure
 from tunelab.report.evidence import Evidence
 
 NAME, TITLE = "transfer", "Transfer: trained on × evaluated on"
 NOTE = (
     "A field has the change against the baseline in points of 100, or the score where there is none to compare with; "
-    "* marks a change that is more than chance. Off the diagonal, one task's training moves another task."
+    "* marks a change that is more than chance. All panels share their colours: purple is better, orange is worse."
 )
 NONE = "All variants were trained on the same data or evaluated on one task, so there is no transfer to show."
 ACROSS = 2
 
 Cell = Mapping[str, Any]
+Panels = Mapping[str, Mapping[str, Mapping[str, Cell]]]
+"""Kind of weights, line, evaluation."""
 
 
 def transfer(evidence: Evidence) -> Picture:
@@ -26,23 +28,41 @@ def transfer(evidence: Evidence) -> Picture:
     cells = [
         c for c in evidence.scored if c["factors"]["trained_on"] and c["metrics"][c["headline"]]["value"] is not None
     ]
-    rows = list(dict.fromkeys(c["factors"]["trained_on"] for c in cells))
     columns = list(dict.fromkeys(c["evaluation"] for c in cells))
-    if len(rows) < 2 or len({c["task"] for c in cells}) < 2:
+    if len({c["factors"]["trained_on"] for c in cells}) < 2 or len({c["task"] for c in cells}) < 2:
         return Picture(NAME, TITLE, NONE, None)
-    panels: defaultdict[str, dict[tuple[str, str], Cell]] = defaultdict(dict)
-    for cell in sorted(cells, key=lambda c: 0 if c["size"] == "full" else c["size"]):
-        panels[_panel(cell)].setdefault((cell["factors"]["trained_on"], cell["evaluation"]), cell)
+    panels = _panels(cells)
+    fields = {
+        name: [[_field(line.get(column), evidence) for column in columns] for line in lines.values()]
+        for name, lines in panels.items()
+    }
+    strongest = reach(f for lines in fields.values() for line in lines for f in line)
     across = min(ACROSS, len(panels))
-    down = -(-len(panels) // across)
-    width, height = 0.9 * len(columns) + 2.2, 0.42 * len(rows) + 1.1
+    down, deepest = -(-len(panels) // across), max(map(len, panels.values()))
+    width, height = 0.9 * len(columns) + 2.6, 0.42 * deepest + 1.4
     figure, axes = new_figure(min(width * across, 20), min(height * down, 60), len(panels), across)
-    for panel, (name, found) in zip(axes, panels.items(), strict=True):
-        lines = [row for row in rows if any(trained_on == row for trained_on, _ in found)]
-        fields = [[_field(found.get((row, column)), evidence) for column in columns] for row in lines]
-        coloured(panel, lines, columns, fields)
+    for panel, (name, lines) in zip(axes, panels.items(), strict=True):
+        coloured(panel, list(lines), columns, fields[name], strongest)
         panel.set_title(label(name), fontsize=10, color=INK)
+        panel.set_xlabel("evaluated on")
+        panel.set_ylabel("trained on")
     return Picture(NAME, TITLE, _in_words(panels, evidence), figure, NOTE)
+
+
+def _panels(cells: Sequence[Cell]) -> Panels:
+    """Return the cells by kind of weights, line and evaluation; every variant has a place.
+
+    A line is what was trained on, with the variant's name where several of a panel were trained on the same.
+    """
+    variants: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for cell in cells:
+        variants[_panel(cell), cell["factors"]["trained_on"]].add(cell["variant"])
+    panels: defaultdict[str, defaultdict[str, dict[str, Cell]]] = defaultdict(lambda: defaultdict(dict))
+    for cell in sorted(cells, key=lambda c: 0 if c["size"] == "full" else c["size"]):
+        data = cell["factors"]["trained_on"]
+        line = data if len(variants[_panel(cell), data]) == 1 else f"{cell['variant']}: {data}"
+        panels[_panel(cell)][line][cell["evaluation"]] = cell
+    return panels
 
 
 def _panel(cell: Cell) -> str:
@@ -60,10 +80,11 @@ def _field(cell: Cell | None, evidence: Evidence) -> Field:
     return Field(f"{100 * row['difference'] / scale:+.1f}{sure}", row["difference"] / scale)
 
 
-def _in_words(panels: Mapping[str, Mapping[tuple[str, str], Cell]], evidence: Evidence) -> str:
+def _in_words(panels: Panels, evidence: Evidence) -> str:
     said = (
-        f"{name}, trained on {row}, evaluated on {column}: {_field(cell, evidence).text}"
-        for name, found in panels.items()
-        for (row, column), cell in found.items()
+        f"{name}, trained on {line}, evaluated on {column}: {_field(cell, evidence).text}"
+        for name, lines in panels.items()
+        for line, found in lines.items()
+        for column, cell in found.items()
     )
     return f"Matrices of training data and evaluations. {'; '.join(said)}"

@@ -193,7 +193,7 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
         },
         "factors": {
             "model": cell.variant.model,
-            "trained_on": cell.variant.task if train else None,
+            "trained_on": _trained_on(cell.variant.task, train) if train else None,
             "method": train.method if train else None,
             "adaptation": train.adaptation if train else None,
             "loss": train.loss if train and train.head == "lm" and OF_METHOD[train.method] == "loss" else None,
@@ -201,6 +201,16 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
             "eval_format": cell.evaluation.settings.format,
         },
     }
+
+
+def _trained_on(task: str, train: Train) -> str:
+    """Return the task or tasks, with what a mixture declares: other shares of the same tasks are other data."""
+    declared = train.mixture.model_dump(mode="json", exclude_defaults=True)
+    if JOINT not in task or not declared:
+        return task
+    weighed = [f"{name}:{weight:g}" for name, weight in declared.pop("weights", {}).items()]
+    settings = [f"{key} {value}" for key, value in declared.items()]
+    return f"{task} ({', '.join([*settings, *weighed])})"
 
 
 def _size(train: Train) -> int | str:

@@ -25,6 +25,7 @@ from tunelab.study.pairs_plan import draws, pairs_step
 from tunelab.study.rows_plan import RowsPlan
 from tunelab.study.search_plan import candidates, select_step, validations
 from tunelab.study.spec import Study
+from tunelab.study.tree import leaves
 from tunelab.tasks import task as tasks
 from tunelab.tasks.identity import scorer_identity
 from tunelab.training.rewards import length_buffer
@@ -93,6 +94,8 @@ class _Compiler:
     left_out: Mapping[str, str]
 
     def compile(self) -> Compiled:
+        for task in leaves(self.study.tasks):
+            tasks.find_task(task, self.folder)
         scores = {cell.name: self.score(cell) for cell in self.cells}
         variants = {cell.variant.name: cell.variant for cell in self.cells}
         train = {name: self.train(variant) for name, variant in variants.items() if variant.train}

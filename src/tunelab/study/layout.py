@@ -5,7 +5,7 @@
     eval/<variant>_eval_<name>/   results.json, summary.json, scores.jsonl, outputs.jsonl
     data/<variant>/               train.parquet and receipt.json, after ``tunelab data prepare``
     comparison.json               the comparison as data
-    report/                       index.html, comparison.csv, figures
+    report/                       index.html, comparison.csv, averages.csv, figures
 
 Deleting the folder loses nothing: the next run makes it again. Links to what a run no longer has are removed;
 configurations of earlier runs stay, as each is whole by itself.

@@ -13,6 +13,7 @@ from typing import Any, cast
 import yaml
 
 from tunelab.errors import StudyError, nearest
+from tunelab.study import yaml_text
 from tunelab.study.places import seen_from
 
 SELECTABLE = ("train", "evaluate")
@@ -27,7 +28,7 @@ def apply_override(raw: Raw, override: str, folder: Path) -> Raw:
     if key in SELECTABLE and not text.lstrip().startswith("{"):
         return _select(raw, key, text)
     try:
-        value = yaml.safe_load(text)
+        value = yaml_text.parse(text)
     except yaml.YAMLError:
         raise StudyError(f"override {key}: got {text!r}, expected a YAML value; quote it if it is a string") from None
     return set_field(raw, key, seen_from(folder, key, value))

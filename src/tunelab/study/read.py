@@ -18,6 +18,7 @@ import yaml
 from pydantic import ValidationError
 
 from tunelab.errors import StudyError, nearest
+from tunelab.study import yaml_text
 from tunelab.study.keys import check_keys, describe_validation
 from tunelab.study.overrides import apply_override, set_field
 from tunelab.study.spec import Evaluate, Study, Train
@@ -80,7 +81,7 @@ def _parse(path: Path) -> Any:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".json":
             return json.loads(text, object_pairs_hook=_without_repeats)
-        return yaml.load(text, Loader=_Loader)
+        return yaml_text.parse(text)
     except yaml.YAMLError as error:
         raise StudyError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     except UnicodeDecodeError:
@@ -210,17 +211,3 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> Raw:
         if keys.count(key) > 1:
             raise ValueError(f"the key {key!r} is written twice")
     return dict(pairs)
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that is written twice: YAML would silently keep the last."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        written = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        keys = [self.construct_object(key, deep=deep) for key in written]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is written twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)

@@ -11,6 +11,7 @@ from tunelab.engine.step import Step
 from tunelab.errors import DataError, StudyError
 from tunelab.formats.format import Format
 from tunelab.study.cells import Cell, Evaluation, Variant
+from tunelab.study.smoke import QUESTION
 from tunelab.study.source import choose_source
 from tunelab.study.spec import LrSearch, Size, Study
 from tunelab.study.tree import weights
@@ -33,6 +34,8 @@ class RowsPlan:
         """Rows of a split: a subset, or the worked examples of a format."""
         found = tasks.find_task(task, self.folder)
         settings: dict[str, Any] = {"task": rows_identity(found, task, self.folder), "split": split, **select}
+        if self.study.smoke:
+            settings["longest"] = QUESTION
         blocked = None
         try:
             source = choose_source(found, self.study.data, self.folder, self.study.smoke)
@@ -140,7 +143,7 @@ class RowsPlan:
         return Step(
             kind="check",
             version=VERSIONS["check"],
-            slug=f"leaks-{seen[0].slug}",
+            slug=f"leaks-{'-'.join(step.slug for step in seen)}"[:60],
             entry="tunelab.study.steps.check:run",
             settings={"policy": policy or self.study.data.leaks},
             inputs=inputs,

@@ -18,9 +18,12 @@ STEPS = 12
 TOKENS = 64
 LENGTH = 4096
 """The bundled model's context."""
+QUESTION = LENGTH * 3 // 4
+"""Bytes that a row's words may have: never fewer than their tokens, so that prompt, template and answer fit."""
 CHANGES = (
     f"the bundled model everywhere; at most {TRAIN_ROWS} training and {EVALUATE_ROWS} evaluation rows; {STEPS} steps "
-    f"of 8 rows; at most {TOKENS} new tokens; rows of more than {LENGTH} tokens left out; adapters on all linear "
+    f"of 8 rows; at most {TOKENS} new tokens; rows of more than "
+    f"{LENGTH} tokens, or of {QUESTION} bytes before a template, left out; adapters on all linear "
     "layers; DPO prefers targets where it would sample; leaks are listed and stop nothing"
 )
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tunelab.data.mixtures import Mixture
 from tunelab.formats.format import Format
+from tunelab.study.keys import describe_validation
 from tunelab.study.tree import check_tree
 from tunelab.training.recipe import Recipe
 
@@ -33,6 +34,13 @@ class LrSearch(Strict):
     on: Literal["validation"] = Field(description="validation: rows held out of the training split.")
     rows: int = Field(default=200, gt=0, description="Held-out rows of each task.")
     seed: int = Field(default=0, description="Chooses the held-out rows.")
+
+    @field_validator("search")
+    @classmethod
+    def _candidates_differ(cls, search: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(search)) < len(search):
+            raise ValueError(f"got {list(search)}, expected every candidate once")
+        return search
 
 
 class Train(Recipe):
@@ -55,8 +63,18 @@ class Train(Recipe):
         lr = cast(dict[str, Any], raw).get("lr") if isinstance(raw, dict) else None
         if not isinstance(lr, dict):
             return raw
-        search = LrSearch.model_validate(lr)
+        try:
+            search = LrSearch.model_validate(lr)
+        except ValidationError as error:
+            raise ValueError(f"lr.{describe_validation(error)}") from None
         return {**raw, "lr": search.search[0], "lr_search": search}
+
+    @field_validator("task")
+    @classmethod
+    def _tasks_differ(cls, task: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        if isinstance(task, tuple) and (not task or len(set(task)) < len(task)):
+            raise ValueError(f"got {list(task)}, expected one task or more, each once; mixture.weights weighs them")
+        return task
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ def run(context: StepContext) -> None:
     source = choose_source(task, Data(**circumstance["data"]), folder, circumstance["smoke"])
     found = load_samples(task, settings["split"], source)
     receipt: dict[str, Any] = {"available": len(found), "source": settings["source"]}
+    found = _without_long(found, task, settings, receipt)
     if "shots" in settings:
         chosen = few_shots(found, settings["shots"]["k"], settings["shots"]["seed"])
     else:
@@ -35,6 +36,22 @@ def run(context: StepContext) -> None:
     write_samples(context.directory, chosen)
     write_json(context.directory / "receipt.json", receipt)
     context.facts["receipt"] = receipt
+
+
+def _without_long(samples: list[Sample], task: Task, settings: Any, receipt: dict[str, Any]) -> list[Sample]:
+    """Leave out the rows that a smoke run's model has no room for."""
+    if "longest" not in settings:
+        return samples
+    kept = [s for s in samples if _bytes(task, s) <= settings["longest"]]
+    if not kept:
+        raise DataError(f"smoke: every row has more than {settings['longest']} bytes; give it shorter rows")
+    receipt["left_out_as_long"] = len(samples) - len(kept)
+    return kept
+
+
+def _bytes(task: Task, sample: Sample) -> int:
+    words = [*(message.content for message in task.messages(sample)), task.target(sample)]
+    return sum(len(text.encode()) for text in words)
 
 
 def _size(settings: Any, available: int) -> int | float | None:
