@@ -14,7 +14,7 @@ from tunelab.study.tree import places, weights
 TREE = {"similar": ["sst2", "mnli"], "dissimilar": {"qa": ["squad"]}}
 
 
-def cell(variant, evaluation, task, values, scale=1.0, scorer="v1"):
+def cell(variant, evaluation, task, values, scale=1.0, scorer="v1", by="generate"):
     metric = Metric("m", binary=False, scale=scale)
     scores = {f"q{i}": [Score(Outcome.WRONG, {"m": float(v) * scale})] for i, v in enumerate(values)}
     described = {
@@ -24,6 +24,7 @@ def cell(variant, evaluation, task, values, scale=1.0, scorer="v1"):
         "task": task,
         "baseline": None if variant == "base" else f"base/{evaluation}",
         "factors": {"eval_format": "raw"},
+        "by": by,
     }
     return Scored(described, scores, summarise(scores, [metric]), scorer, metric=metric)
 
@@ -48,13 +49,14 @@ TASKS = {"sst2": "sst2", "mnli_m": "mnli", "mnli_mm": "mnli", "squad": "squad"}
 
 
 def tabulated(left_out=(), scale=1.0):
+    holes = [cell(*path.split("/"), TASKS[path.split("/")[1]], [1]).cell for path in left_out]
     found = [
         cell(variant, name, TASKS[name], values, scale if name == "squad" else 1.0)
         for variant, table in (("base", BASE), ("tuned", TUNED))
         for name, values in table.items()
         if f"{variant}/{name}" not in left_out
     ]
-    rows = averages({s.cell["cell"]: s for s in found}, TREE, 0.05)
+    rows = averages({s.cell["cell"]: s for s in found}, TREE, 0.05, holes)
     return {("/".join(row["node"]), row["variant"]): row for row in rows}
 
 
@@ -99,6 +101,12 @@ def test_a_node_without_all_its_tasks_has_no_value_and_says_what_is_missing():
     assert "value" in table["dissimilar", "tuned"]
 
 
+def test_a_task_that_lacks_one_of_its_evaluations_is_not_averaged_over_the_others():
+    table = tabulated(left_out=("tuned/mnli_mm",))
+    assert table["similar/mnli", "tuned"]["missing"] == table["similar", "tuned"]["missing"] == ["mnli"]
+    assert "value" in table["similar/sst2", "tuned"]
+
+
 def test_a_node_is_not_compared_where_one_of_its_tasks_has_no_baseline():
     table = tabulated(left_out=("base/squad",))
     assert "difference" not in table["", "tuned"]
@@ -109,3 +117,17 @@ def test_the_weight_of_a_group_is_shared_by_the_tasks_that_are_mixed():
     mixture = Mixture(rule="ratio", weights={"similar": 3, "squad": 1})
     assert weights(mixture, ["sst2", "mnli", "squad"], TREE) == {"sst2": 1.5, "mnli": 1.5, "squad": 1}
     assert weights(mixture, ["mnli", "squad"], TREE) == {"mnli": 3, "squad": 1}
+
+
+def test_choices_and_texts_of_one_task_are_averaged_apart():
+    found = [
+        cell("base", "chosen", "sst2", BASE["sst2"], by="choose"),
+        cell("base", "written", "sst2", TUNED["sst2"]),
+        cell("base", "mnli", "mnli", BASE["mnli_m"], by="choose"),
+        cell("base", "squad", "squad", BASE["squad"]),
+    ]
+    rows = averages({s.cell["cell"]: s for s in found}, TREE, 0.05)
+    table = {("/".join(row["node"]), row["eval_format"]): row["value"] for row in rows}
+    other = BASE["mnli_m"].mean()
+    assert table["similar", "raw, choose"] == pytest.approx((BASE["sst2"].mean() + other) / 2)
+    assert table["similar", "raw, generate"] == pytest.approx((TUNED["sst2"].mean() + other) / 2)

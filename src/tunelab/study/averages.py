@@ -3,7 +3,8 @@
 A node's score is the plain mean of its tasks' scores, each as a fraction of its scale; a task that is evaluated in
 several ways (matched and mismatched) counts once, with their mean. Differences from the baseline are averaged the
 same way, from paired differences task by task. A node that lacks a score below it has none: an average over fewer
-tasks would be another quantity. Cells in different evaluation formats are averaged apart.
+tasks would be another quantity. Cells in different evaluation formats are
+averaged apart, and so are a task's cells that choose and those that write.
 """
 
 from __future__ import annotations
@@ -16,30 +17,33 @@ import numpy as np
 
 from tunelab.stats import Paired, corpus_mean, holm, macro_mean, paired_corpus_difference, paired_difference, verdict
 from tunelab.stats.means import Mean, clustered_mean, mean_bounds, p_against_zero
-from tunelab.study.scored import Aligned, Scored, align
+from tunelab.study.scored import Aligned, Cell, Scored, align
 from tunelab.study.tree import Tree, places
 
 Row = dict[str, Any]
 SHARE, DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)
 
 
-def averages(scored: Mapping[str, Scored], tree: Tree, alpha: float) -> list[Row]:
+def averages(scored: Mapping[str, Scored], tree: Tree, alpha: float, holes: Sequence[Cell] = ()) -> list[Row]:
     """Return a row for every node and leaf of the tree, variant and evaluation format, roots first.
 
-    Values are fractions of 1. ``missing`` lists the tasks without a score; then there is no value. ``verdict`` is
-    against the baseline, with Holm's correction over the variants of a node.
+    Values are fractions of 1. ``missing`` lists the tasks that lack a score under any of their evaluations; then there
+    is no value. ``verdict`` is against the baseline, with Holm's correction over the variants of a node. ``holes`` are
+    the cells without a score.
     """
     groups: defaultdict[tuple[str, str], list[Scored]] = defaultdict(list)
     for cell in scored.values():
         groups[cell.cell["variant"], cell.cell["factors"]["eval_format"]].append(cell)
+    groups = _parted_by_way(groups)
     wanted = [*places(tree)]
+    lost = {(hole["variant"], hole["task"]) for hole in holes}
     rows = [
         {
             "node": list(path),
             "tasks": list(tasks),
             "variant": variant,
             "eval_format": fmt,
-            **_node(tasks, cells, scored),
+            **_node(tasks, [c for c in cells if (variant, c.cell["task"]) not in lost], scored),
         }
         for path, tasks in wanted
         for (variant, fmt), cells in groups.items()
@@ -49,15 +53,29 @@ def averages(scored: Mapping[str, Scored], tree: Tree, alpha: float) -> list[Row
     return rows
 
 
+def _parted_by_way(groups: Mapping[tuple[str, str], Sequence[Scored]]) -> defaultdict[tuple[str, str], list[Scored]]:
+    """Part a group in which a task is answered in several ways: a choice and a text are no two halves of a score."""
+    parted: defaultdict[tuple[str, str], list[Scored]] = defaultdict(list)
+    for (variant, fmt), cells in groups.items():
+        ways: defaultdict[str, set[str]] = defaultdict(set)
+        for cell in cells:
+            ways[cell.cell["task"]].add(cell.cell["by"])
+        several = sorted(set[str]().union(*(found for found in ways.values() if len(found) > 1)))
+        for way in several or [""]:
+            kept = [c for c in cells if not way or len(ways[c.cell["task"]]) == 1 or c.cell["by"] == way]
+            parted[variant, f"{fmt}, {way}" if way else fmt] += kept
+    return parted
+
+
 def _node(tasks: Sequence[str], cells: Sequence[Scored], scored: Mapping[str, Scored]) -> Row:
     """Return a variant's average over some tasks, and its difference from the baseline where there is one."""
     by_task = {task: [cell for cell in cells if cell.cell["task"] == task] for task in tasks}
-    missing = [task for task, found in by_task.items() if not any(align([cell]).items for cell in found)]
+    missing = [task for task, found in by_task.items() if not found or not all(align([cell]).items for cell in found)]
     if missing:
         return {"missing": missing}
     row = _rounded(_macro(by_task, _score), SHARE, "value")
     compared = {task: [cell for cell in found if _comparable(cell, scored)] for task, found in by_task.items()}
-    if all(compared.values()):
+    if all(len(found) == len(by_task[task]) for task, found in compared.items()):
         found = _macro(compared, lambda cell: _difference(cell, scored[cell.cell["baseline"]]))
         row |= {**_rounded(found, DIFFERENCE, "difference", "difference_"), "p_value": p_against_zero(found)}
     return row

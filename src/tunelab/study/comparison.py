@@ -10,7 +10,7 @@ declared family: every variant against its baseline, per task.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunelab.stats import (
@@ -26,13 +26,18 @@ from tunelab.stats import (
 from tunelab.stats.arrays import IndexArray
 from tunelab.study.averages import averages
 from tunelab.study.crossing import factor_effects, interactions
-from tunelab.study.scored import Corpus, Scored, align
+from tunelab.study.scored import Cell, Corpus, Scored, align
 from tunelab.study.sensitivity import sensitivity
 from tunelab.study.tree import Tree
 
 
-def compare(scored: Mapping[str, Scored], alpha: float, tree: Tree | None = None) -> dict[str, Any]:
-    """Return the comparison of a study as plain JSON: cells, comparisons, effects, averages over a tree of tasks."""
+def compare(
+    scored: Mapping[str, Scored], alpha: float, tree: Tree | None = None, holes: Sequence[Cell] = ()
+) -> dict[str, Any]:
+    """Return the comparison of a study as plain JSON: cells, comparisons, effects, averages over a tree of tasks.
+
+    ``holes`` are the cells that were asked for and have no score.
+    """
     comparisons = [
         _against_baseline(s, scored[s.cell["baseline"]], alpha) for s in scored.values() if s.cell["baseline"] in scored
     ]
@@ -43,7 +48,7 @@ def compare(scored: Mapping[str, Scored], alpha: float, tree: Tree | None = None
         "comparisons": comparisons,
         "effects": factor_effects(scored.values(), alpha),
         "interactions": interactions(scored.values()),
-        "tree": averages(scored, tree, alpha) if tree else [],
+        "tree": averages(scored, tree, alpha, holes) if tree else [],
         "thresholds": [row for s in scored.values() for row in _thresholds(s)],
     }
 

@@ -31,6 +31,7 @@ def run(context: StepContext) -> None:
                 clusters={row["id"]: row["cluster"] for row in rows if "cluster" in row},
                 metric=find_task(cell["task"], folder).metrics[0],
             )
-    result = compare(scored, context.settings["alpha"], context.settings["tree"])
-    result["holes"] = [c["cell"] for c in context.settings["cells"] if c["cell"] not in scored]
+    holes = [cell for cell in context.settings["cells"] if cell["cell"] not in scored]
+    result = compare(scored, context.settings["alpha"], context.settings["tree"], holes)
+    result["holes"] = [cell["cell"] for cell in holes]
     write_json(context.directory / COMPARISON, result)
