@@ -452,9 +452,9 @@ def test_every_reward_setting_counts_and_a_buffer_only_with_its_penalty(tmp_path
         return trained(tmp_path, method="grpo", grpo={"rewards": rewards})
 
     weighed = [rewarded(), rewarded(task=2), rewarded(format=0.2), rewarded(length=0.2)]
-    buffered = rewarded(length=0.2, length_buffer=9)
+    buffered = rewarded(length=0.2, length_buffer=5)
     assert len({*weighed, buffered}) == 5
-    assert rewarded(task=1.0, format=0, length_buffer=9) == rewarded()
+    assert rewarded(task=1.0, format=0, length_buffer=5) == rewarded()
 
 
 def test_a_new_scorer_neither_trains_nor_generates_anew(tmp_path):
