@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tunelab.engine.lease import is_held
+
 
 def test_help_names_every_verb_and_imports_nothing_heavy():
-    code = "import sys; sys.argv = ['tunelab', '--help']\nfrom tunelab.engine.lease import is_held
-from tunelab.cli import main\n"
+    code = "import sys; sys.argv = ['tunelab', '--help']\nfrom tunelab.cli import main\n"
     code += "try:\n main()\nexcept SystemExit:\n"
     code += (
         " heavy = {'torch', 'transformers', 'pydantic', 'numpy', 'pandas', 'yaml'} & set(sys.modules)\n print(heavy)"
