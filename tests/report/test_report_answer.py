@@ -54,36 +54,39 @@ def crossed(raw_raw, raw_chat, chat_raw, chat_chat):
 
 def test_a_crossed_study_is_answered_by_its_factors_and_counts_its_cells():
     text = crossed(45, 20, 20, 45)
-    assert text.startswith("Training in chat instead of raw changes the score by +0.000 [-0.060, +0.060] (undecided: ")
+    start = "The format matters mainly when training and evaluation disagree: training in chat instead of raw changes "
+    assert text.startswith(f"{start}the score by +0.000 [-0.060, +0.060] (undecided: ")
     assert "evaluating in it by +0.000 [" in text
     assert "the same format in both instead of different ones by +0.417 [" in text
-    assert ": the format matters mainly when the two disagree; of 4 cells compared with base on the same items" in text
+    assert "; of 4 cells compared with base on the same items" in text
     assert "2 are better (+0.417 to +0.417) and 2 are undecided (" in text
     assert "these checkpoints" in text
 
 
 def test_a_format_that_matters_in_training_alone_is_said_to():
-    assert "the format matters mainly in training;" in crossed(15, 15, 45, 45)
+    assert "The format matters mainly in training:" in crossed(15, 15, 45, 45)
 
 
 def test_a_format_that_matters_in_evaluation_alone_is_said_to():
-    assert "the format matters mainly in evaluation;" in crossed(15, 45, 15, 45)
+    assert "The format matters mainly in evaluation:" in crossed(15, 45, 15, 45)
 
 
 def test_what_matters_in_several_places_is_listed_without_a_main_one():
     text = crossed(20, 20, 20, 45)
-    assert "the format is shown to matter in training, in evaluation and when the two disagree;" in text
+    where = "in training, in evaluation and when training and evaluation disagree"
+    assert text.startswith(f"The format is shown to matter {where}:")
 
 
 def test_formats_that_score_higher_when_they_disagree_are_reported_as_that():
-    assert "the format matters mainly when the two disagree, which scores higher;" in crossed(20, 45, 45, 20)
+    where = "when training and evaluation disagree, which scores higher"
+    assert crossed(20, 45, 45, 20).startswith(f"The format matters mainly {where}:")
 
 
 def test_an_undecided_crossed_study_says_so_and_what_it_would_take():
     text = crossed(20, 21, 20, 20)
-    assert "whether the format matters is undecided;" in text
+    assert "Whether the format matters is undecided:" in text
     assert text.count(" (undecided: could see 0.0") == 3
-    assert text.count(" items), ") + text.count(" items): ") == 3
+    assert text.partition("; of ")[0].count(" items)") == 3
     assert "mainly" not in text
 
 
@@ -91,7 +94,7 @@ def test_evaluations_that_are_not_crossed_with_training_are_named_by_cell():
     text = answer({"base/raw": 20, "base/chat": 20, "sft_raw/raw": 45, "sft_raw/chat": 21})
     assert "sft_raw under raw is better (+0.417 [" in text
     assert "sft_raw under chat is undecided (+0.017 [" in text
-    assert "Training in" not in text
+    assert "training in" not in text.lower()
 
 
 def test_one_task_of_two_that_is_crossed_does_not_speak_for_both():

@@ -13,7 +13,7 @@ from tunelab.report.wording import listing, number, signed, signed_range, would_
 
 Row = Mapping[str, Any]
 TRAINING, EVALUATION, MATCHED = ["train_format"], ["eval_format"], ["train_format", "eval_format"]
-PLACES = ("in training", "in evaluation", "when the two disagree")
+PLACES = ("in training", "in evaluation", "when training and evaluation disagree")
 
 
 def is_matched_effect(effect: Row) -> bool:
@@ -32,12 +32,12 @@ def crossed_effects(effects: Sequence[Row]) -> list[Row]:
 
 
 def crossed_answer(found: Sequence[Row]) -> str:
-    """Say what ``crossed_effects`` found, and where the format is shown to matter."""
+    """Say where the format is shown to matter, and what ``crossed_effects`` found."""
     level, reference = found[0]["levels"]
     training, evaluation, matched = map(amount, found)
     return (
-        f"Training in {level} instead of {reference} changes the score by {training}, evaluating in it by "
-        f"{evaluation}, and the same format in both instead of different ones by {matched}: {_conclusion(found)}"
+        f"{_conclusion(found)}: training in {level} instead of {reference} changes the score by {training}, evaluating "
+        f"in it by {evaluation}, and the same format in both instead of different ones by {matched}"
     )
 
 
@@ -54,10 +54,10 @@ def amount(effect: Row) -> str:
 def _conclusion(found: Sequence[Row]) -> str:
     decided = [i for i, effect in enumerate(found) if effect["verdict"] != "undecided"]
     if not decided:
-        return "whether the format matters is undecided"
+        return "Whether the format matters is undecided"
     if main := [i for i in decided if _dominates(found, i)]:
-        return f"the format matters mainly {_where(found, main[0])}"
-    return f"the format is shown to matter {listing([_where(found, i) for i in decided])}"
+        return f"The format matters mainly {_where(found, main[0])}"
+    return f"The format is shown to matter {listing([_where(found, i) for i in decided])}"
 
 
 def _where(found: Sequence[Row], place: int) -> str:
