@@ -167,3 +167,37 @@ def test_a_smoke_run_leaves_out_rows_that_its_model_has_no_room_for(tmp_path, mo
     [receipt] = [json.loads(path.read_text()) for path in tmp_path.glob(".tunelab/prepare/*/receipt.json")]
     assert receipt["left_out_as_long"] == receipt["available"] // 2
     assert cell["n"] == receipt["rows"] > 0
+
+
+def searching(tmp_path, leaks):
+    """A study that chooses a learning rate on rows of the split that it is scored on."""
+    (tmp_path / "echo.py").write_text(ECHO_TASK)
+    search = {"search": [1e-5, 1e-4], "on": "validation", "rows": 30}
+    train = {"sft": {"format": "chat", "loss": "completion", "rows": 40, "max_steps": 1, "lr": search}}
+    raw = changed(task=BOTH[0], train=train, evaluate={"chat": {"format": "chat", "rows": 90, "split": "train"}})
+    return put(raw, "data.leaks", leaks)
+
+
+def test_scored_rows_do_not_choose_a_learning_rate_where_leaks_are_dropped(tmp_path, monkeypatch):
+    ran(tmp_path, monkeypatch, searching(tmp_path, "drop"))
+    found = [
+        {json.loads(line)["id"] for line in path.read_text().splitlines()}
+        for path in tmp_path.glob(".tunelab/prepare/echo-train-*/rows.jsonl")
+    ]
+    scored, trained, held = sorted(found, key=len, reverse=True)
+    assert (len(scored), len(trained), len(held)) == (90, 40, 30)
+    assert not scored & trained
+    assert not scored & held
+    assert not trained & held
+
+
+def test_scored_rows_that_would_choose_a_learning_rate_stop_a_study_that_refuses_leaks(tmp_path):
+    found = compiled(tmp_path, searching(tmp_path, "refuse"))
+    training = [s for s in topological([found.train["sft"]]) if s.kind == "train"]
+    for step in training:
+        [of_rows, of_held] = step.after
+        [held] = [s for name, s in of_held.inputs.items() if name.startswith("seen_")]
+        assert held.settings["rows"] == 30
+        assert held.fingerprint in {s.fingerprint for name, s in of_rows.inputs.items() if name.startswith("eval")}
+        [scored] = [s for name, s in of_held.inputs.items() if name.startswith("evaluation_")]
+        assert scored.settings["rows"] == 90

@@ -128,7 +128,7 @@ class _Compiler:
             trained[lr] = self.trained(candidate)
             scores[lr] = {}
             for task, cell in validations(candidate).items():
-                rows = self.rows.held_out(task, variant.train.lr_search)
+                rows = self.rows.held_out(variant)[task]
                 cell = replace(cell, by=way_of(cell, self.folder))
                 scores[lr][task] = self.score_outputs(cell, rows, self.outputs(cell, rows, ()))
         return select_step(variant, trained, scores, slug(variant.name))
@@ -140,10 +140,8 @@ class _Compiler:
         model, blocked = self.machine.model(variant.model)
         precision = self.machine.precision(train.precision)
         rows, shots = self.rows.training_rows(variant), self.rows.shots(variant.task, fmt)
-        evaluated = self.rows.evaluated_rows(variant)
-        check = self.rows.check([*self.rows.training_sources(variant).values()], evaluated)
-        check_shots = (self.rows.check_shots(shots, evaluated),) if shots else ()
-        pairs = {"pairs": self.pairs(variant, rows, check)} if train.method == "dpo" else {}
+        checks = tuple(self.rows.checks(variant))
+        pairs = {"pairs": self.pairs(variant, rows, checks)} if train.method == "dpo" else {}
         return Step(
             kind="train",
             version=VERSIONS["train"],
@@ -160,7 +158,7 @@ class _Compiler:
             },
             inputs={"rows": rows, **pairs, **({"shots": shots} if shots else {})},
             circumstance={"model": model, "task": variant.task, **self.machine.hardware()},
-            after=(check, *check_shots),
+            after=checks,
             blocked=blocked,
         )
 
@@ -175,14 +173,14 @@ class _Compiler:
         scorer = scorer_identity(task, variant.task, self.folder)
         return {"reward": {"scorer": scorer, "stop": list(task.stop), "max_new_tokens": budget}}
 
-    def pairs(self, variant: Variant, rows: Step, check: Step) -> Step:
-        """What dpo prefers; the leak check comes before the base is asked."""
+    def pairs(self, variant: Variant, rows: Step, checks: tuple[Step, ...]) -> Step:
+        """What dpo prefers; the leak checks come before the base is asked."""
         assert variant.train is not None
         circumstance = {"task": variant.task, "folder": str(self.folder)}
         if variant.train.dpo.pairs == "dataset":
             return pairs_step(variant, rows, None, circumstance)
         cell = draws(variant)
-        scores = self.score_outputs(cell, rows, self.outputs(cell, rows, (check,)))
+        scores = self.score_outputs(cell, rows, self.outputs(cell, rows, checks))
         return pairs_step(variant, rows, scores, circumstance)
 
     def generate(self, cell: Cell) -> Step:

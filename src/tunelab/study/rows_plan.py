@@ -71,10 +71,16 @@ class RowsPlan:
         shots = sorted({(f.few_shots.seed, f.few_shots.k) for f in self.study.formats.values() if f.few_shots.k})
         return {"reserve": [{"seed": seed, "k": k} for seed, k in shots]}
 
-    def held_out(self, task: str, search: LrSearch) -> Step:
-        """Rows of the training split on which a search chooses."""
+    def held_out(self, variant: Variant) -> dict[str, Step]:
+        """Rows of each task's training split on which a variant's learning rate is chosen; none without a search."""
+        search = self.search(variant)
+        return {task: self.held_out_of(task, search, variant) for task in variant.task.split(JOINT)} if search else {}
+
+    def held_out_of(self, task: str, search: LrSearch, variant: Variant) -> Step:
+        """What a variant is scored on may no more choose than train: it is dropped here too where the study says so."""
         split = tasks.find_task(task, self.folder).train_split
-        return self.prepare(task, split, self.subset(search.rows, search.seed) | self.reserved())
+        avoid = self.scored_rows(variant) if self.study.data.leaks == "drop" else []
+        return self.prepare(task, split, self.subset(search.rows, search.seed) | self.reserved(), avoid)
 
     def search(self, variant: Variant) -> LrSearch | None:
         """How a variant's learning rate is chosen; its candidates have the variant's name."""
@@ -126,10 +132,20 @@ class RowsPlan:
 
     def evaluated_rows(self, variant: Variant) -> list[Step]:
         """The rows that a variant is scored on, or by which its learning rate is chosen."""
-        mine = [self.evaluation_rows(c.evaluation) for c in self.cells if c.variant.name == variant.name]
-        search = self.search(variant)
-        held = [self.held_out(task, search) for task in variant.task.split(JOINT)] if search else []
-        return unique([*mine, *held])
+        return unique([*self.scored_rows(variant), *self.held_out(variant).values()])
+
+    def scored_rows(self, variant: Variant) -> list[Step]:
+        """The rows of a variant's evaluations."""
+        return unique(self.evaluation_rows(c.evaluation) for c in self.cells if c.variant.name == variant.name)
+
+    def checks(self, variant: Variant) -> list[Step]:
+        """The leak checks before a training: of its rows, of what chooses its learning rate, of its worked examples."""
+        assert variant.format is not None
+        evaluated, held = self.evaluated_rows(variant), [*self.held_out(variant).values()]
+        shots = self.shots(variant.task, variant.format)
+        found = [self.check([*self.training_sources(variant).values()], evaluated)]
+        found += [self.check(held, self.scored_rows(variant))] if held else []
+        return found + ([self.check_shots(shots, evaluated)] if shots else [])
 
     def check_shots(self, shots: Step, evaluated: Sequence[Step]) -> Step:
         """Worked examples are never dropped, so a scored one is refused unless the study only wants a report."""
