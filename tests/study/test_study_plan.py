@@ -400,6 +400,8 @@ def test_the_generation_batch_counts_where_sampling_or_rounding_make_it_count(tm
     [
         ({"adaptation": "lora", "lora": {"dropout": 0.1}}, True),
         ({"adaptation": "lora", "lora": {"dropout": 0.0}}, False),
+        ({"precision": "bf16"}, True),
+        ({"precision": "fp32"}, False),
         ({"method": "grpo", "grpo": {"loss_type": "bnpo"}}, True),
         ({"method": "grpo", "grpo": {"loss_type": "dapo"}}, False),
         ({"method": "sft", "grpo": {"loss_type": "bnpo"}}, False),

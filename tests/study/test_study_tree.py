@@ -107,6 +107,16 @@ def test_a_task_that_lacks_one_of_its_evaluations_is_not_averaged_over_the_other
     assert "value" in table["similar/sst2", "tuned"]
 
 
+def test_a_task_of_which_nothing_could_be_scored_is_missing():
+    none = cell("base", "mnli_m", "mnli", [1])
+    unscored = Scored(none.cell, {"q0": [Score(Outcome.UNSCORED)]}, none.summary, "v1", metric=none.metric)
+    found = [unscored, cell("base", "mnli_mm", "mnli", BASE["mnli_mm"]), cell("base", "sst2", "sst2", BASE["sst2"])]
+    rows = averages({s.cell["cell"]: s for s in found}, {"similar": ["sst2", "mnli"]}, 0.05)
+    assert {"/".join(r["node"]): r.get("missing") for r in rows} == {
+        "similar": ["mnli"], "similar/sst2": None, "similar/mnli": ["mnli"],
+    }  # fmt: skip
+
+
 def test_a_node_is_not_compared_where_one_of_its_tasks_has_no_baseline():
     table = tabulated(left_out=("base/squad",))
     assert "difference" not in table["", "tuned"]

@@ -204,20 +204,20 @@ SCORER_EDITS = {
 ROWS_EDITS = {
     "the prompt": ('Message("user", sample', 'Message("user", "Say: " + sample'),
     "the samples": ('{"word": "ja"}', '{"word": "nein"}'),
-    "a function that the prompt uses": ('return WORDS["polite"]', 'return WORDS["polite"] + "!"'),
-    "a constant": ('"polite": "please"', '"polite": "kindly"'),
+    "a function that the prompt uses": ('return WORDS["kind"]', 'return WORDS["kind"] + "!"'),
+    "a constant": ('"kind": "please"', '"kind": "kindly"'),
     "a default": ("version: int = 3", "version: int = 4"),
 }
 HELPED_TASK = (
     USER_TASK.replace(
         "@dataclass\nclass",
-        """WORDS = {"polite": "please"}
+        """WORDS = {"kind": "please"}
 
 def same(a, b):
     return a == b
 
 def polite():
-    return WORDS["polite"]
+    return WORDS["kind"]
 
 @dataclass
 class""",
