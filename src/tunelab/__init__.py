@@ -12,11 +12,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tunelab.formats.format import Format
     from tunelab.study.api import run
-    from tunelab.study.spec import Data, Evaluate, Hardware, Study, Train
+    from tunelab.study.entries import Evaluate, Train
+    from tunelab.study.spec import Data, Hardware, Study
 
 __all__ = ["Data", "Evaluate", "Format", "Hardware", "Study", "Train", "run"]
 
-_HOMES = {"Format": "tunelab.formats.format", "run": "tunelab.study.api"}
+_HOMES = {
+    "Evaluate": "tunelab.study.entries",
+    "Format": "tunelab.formats.format",
+    "Train": "tunelab.study.entries",
+    "run": "tunelab.study.api",
+}
 
 
 def __getattr__(name: str) -> Any:

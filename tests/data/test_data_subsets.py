@@ -38,7 +38,7 @@ def test_a_subset_is_drawn_from_all_over_and_differs_by_seed():
     assert all(max(found) > 150 for found in chosen.values())
 
 
-@pytest.mark.parametrize(("size", "expected"), [(None, 200), (0.25, 50), (1.0, 200), (0.0126, 3), (1, 1), (200, 200)])
+@pytest.mark.parametrize(("size", "expected"), [(None, 200), (0.25, 50), (1.0, 200), (0.0126, 2), (1, 1), (200, 200)])
 def test_a_size_is_a_number_a_share_or_all(size, expected):
     assert len(subset(SAMPLES, size, 0)) == expected
 
@@ -60,3 +60,8 @@ def test_worked_examples_leave_the_training_rows():
     assert sorted(shots + rest) == sorted(ids(SAMPLES))
     with pytest.raises(DataError, match="k: got 201, expected at most 200"):
         few_shots(SAMPLES, 201, 0)
+
+
+def test_a_fifth_of_gsm8k_s_test_split_is_263_rows():
+    samples = [Sample(f"test-{i}", {}, ("x",)) for i in range(1319)]
+    assert len(subset(samples, 0.2, 0)) == 263

@@ -14,7 +14,8 @@ from tunelab.formats.format import Format
 from tunelab.scoring.aggregate import summarise
 from tunelab.scoring.score import Metric, judged
 from tunelab.study.cells import Cell, Evaluation, Variant, describe_cell
-from tunelab.study.spec import Evaluate, Study, Train
+from tunelab.study.entries import Evaluate, Train
+from tunelab.study.spec import Study
 from tunelab.study.steps.score import read_scores
 
 METRICS = (Metric("numeric"), Metric("strict"))

@@ -7,10 +7,14 @@ larger subset of the same seed contains the smaller one.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Collection, Sequence
 
 from tunelab.data.sample import Sample
 from tunelab.errors import DataError
+
+ROUNDING = 1e-9
+"""What a share of rows may lack of a whole number for binary fractions alone: 0.07 of 100 is 7."""
 
 
 def rank(sample_id: str, seed: int) -> str:
@@ -21,8 +25,8 @@ def rank(sample_id: str, seed: int) -> str:
 def subset(samples: Sequence[Sample], size: int | float | None, seed: int) -> list[Sample]:
     """Return a seeded subset in the original order.
 
-    ``size`` is a number of rows (int), a share of them (float in (0, 1]), or None for all. More rows than there
-    are is DataError: a smaller test than the study declares must not pass unnoticed.
+    ``size`` is a number of rows (int), a share of them (float in (0, 1], rounded down), or None for all. More rows
+    than there are is DataError: a smaller test than the study declares must not pass unnoticed.
     """
     count = _count(len(samples), size)
     chosen = {s.id for s in sorted(samples, key=lambda s: rank(s.id, seed))[:count]}
@@ -44,7 +48,7 @@ def without(samples: Sequence[Sample], ids: Collection[str]) -> list[Sample]:
 def _count(available: int, size: int | float | None) -> int:
     if size is None:
         return available
-    count = round(size * available) if isinstance(size, float) else size
+    count = math.floor(size * available + ROUNDING) if isinstance(size, float) else size
     if not 0 < count <= available:
         raise DataError(f"rows: got {size}, expected 1 to {available} rows or a share in (0, 1]")
     return count

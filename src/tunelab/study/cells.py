@@ -14,7 +14,8 @@ from typing import Any, Literal, TypeVar
 
 from tunelab.errors import StudyError
 from tunelab.formats.format import Format
-from tunelab.study.spec import Evaluate, Study, Train
+from tunelab.study.entries import Evaluate, Train
+from tunelab.study.spec import Study
 from tunelab.tasks.mixed import JOINT
 from tunelab.training.recipe import OF_METHOD
 

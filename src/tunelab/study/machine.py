@@ -14,7 +14,8 @@ from typing import Any
 from tunelab.errors import ModelError, StudyError
 from tunelab.models import device as devices
 from tunelab.models.spec import ModelRef, resolve
-from tunelab.study.spec import Evaluate, Hardware, Train
+from tunelab.study.entries import Evaluate, Train
+from tunelab.study.spec import Hardware
 
 
 @dataclass

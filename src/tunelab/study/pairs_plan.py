@@ -12,7 +12,7 @@ from typing import Any
 
 from tunelab.engine.step import Step
 from tunelab.study.cells import Cell, Evaluation, Variant
-from tunelab.study.spec import Evaluate
+from tunelab.study.entries import Evaluate
 
 VERSION = 1
 

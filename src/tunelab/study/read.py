@@ -19,9 +19,10 @@ from pydantic import ValidationError
 
 from tunelab.errors import StudyError, nearest
 from tunelab.study import yaml_text
+from tunelab.study.entries import Evaluate, Train
 from tunelab.study.keys import check_keys, describe_validation
 from tunelab.study.overrides import apply_override, set_field
-from tunelab.study.spec import Evaluate, Study, Train
+from tunelab.study.spec import Study
 
 SHARED = {"train": "recipe", "evaluate": "evaluation"}
 Raw = dict[str, Any]

@@ -11,15 +11,16 @@ from tunelab.engine.step import Step
 from tunelab.errors import DataError, StudyError
 from tunelab.formats.format import Format
 from tunelab.study.cells import Cell, Evaluation, Variant
+from tunelab.study.entries import LrSearch, Size
 from tunelab.study.smoke import QUESTION
 from tunelab.study.source import choose_source
-from tunelab.study.spec import LrSearch, Size, Study
+from tunelab.study.spec import Study
 from tunelab.study.tree import weights
 from tunelab.tasks import task as tasks
 from tunelab.tasks.identity import rows_identity
 from tunelab.tasks.mixed import JOINT
 
-VERSIONS = {"prepare": 1, "mix": 1, "check": 1}
+VERSIONS = {"prepare": 2, "mix": 1, "check": 1}
 
 
 @dataclass
@@ -64,7 +65,7 @@ class RowsPlan:
         settings, task = evaluation.settings, tasks.find_task(evaluation.task, self.folder)
         split = settings.split or task.test_split
         reserved = self.reserved() if split == task.train_split else {}
-        return self.prepare(evaluation.task, split, self.subset(settings.rows, settings.rows_seed) | reserved)
+        return self.prepare(evaluation.task, split, self.subset(settings.size, settings.rows_seed) | reserved)
 
     def reserved(self) -> dict[str, Any]:
         """Leave the worked examples of every format out of the rows, so that no prompt holds its own question."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from tunelab.models.spec import TINY
-from tunelab.study.spec import Evaluate, LrSearch, Size, Study, Train
+from tunelab.study.entries import Evaluate, LrSearch, Size, Train
+from tunelab.study.spec import Study
 from tunelab.training.recipe import Grpo
 
 TRAIN_ROWS = 96
@@ -69,7 +70,11 @@ def _small_grpo(grpo: Grpo) -> Grpo:
 
 
 def _small_evaluate(entry: Evaluate) -> Evaluate:
-    changes = {"rows": _at_most(entry.rows, EVALUATE_ROWS), "max_new_tokens": _budget(entry.max_new_tokens)}
+    changes = {
+        "rows": _at_most(entry.size, EVALUATE_ROWS),
+        "sample": None,
+        "max_new_tokens": _budget(entry.max_new_tokens),
+    }
     return entry.model_copy(update=changes)
 
 

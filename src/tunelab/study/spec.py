@@ -7,114 +7,14 @@ dropout or a normaliser, and where another engine draws GRPO's completions.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from tunelab.data.mixtures import Mixture
 from tunelab.formats.format import Format
-from tunelab.study.keys import describe_validation
+from tunelab.scoring.judges.judge import Judge
+from tunelab.study.entries import Evaluate, Strict, Train
 from tunelab.study.tree import check_tree
-from tunelab.training.recipe import Recipe
-
-Size = Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0, le=1)] | None
-"""A number of rows, a share of them, or all."""
-
-
-class Strict(BaseModel):
-    """Refuses unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LrSearch(Strict):
-    """A learning rate of each variant's own, chosen on rows that neither training nor evaluation uses."""
-
-    search: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=2, description="Candidates.")
-    on: Literal["validation"] = Field(description="validation: rows held out of the training split.")
-    rows: int = Field(default=200, gt=0, description="Held-out rows of each task.")
-    seed: int = Field(default=0, description="Chooses the held-out rows.")
-
-    @field_validator("search")
-    @classmethod
-    def _candidates_differ(cls, search: tuple[float, ...]) -> tuple[float, ...]:
-        if len(set(search)) < len(search):
-            raise ValueError(f"got {list(search)}, expected every candidate once")
-        return search
-
-
-class Train(Recipe):
-    """One variant: a recipe on data under a format."""
-
-    format: str = Field(description="Name of the format that training rows are rendered in.")
-    model: str | None = Field(default=None, description="Model of this entry. Default: the study's.")
-    task: str | tuple[str, ...] | None = Field(
-        default=None, description="Task of this entry, or a list of tasks to mix. Default: the study's."
-    )
-    mixture: Mixture = Field(default_factory=Mixture, description="Used when task is a list.")
-    lr_search: LrSearch | None = Field(default=None, description="Written as lr: {search: [...], on: validation}.")
-    rows: Size = Field(default=None, description="Training rows of each task: a number, a share, or all.")
-    rows_seed: int = Field(default=0, description="Chooses the rows.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _search_has_a_field_of_its_own(cls, raw: Any) -> Any:
-        """Part ``lr: {search: ...}`` into the search and, until it has chosen, its first candidate."""
-        lr = cast(dict[str, Any], raw).get("lr") if isinstance(raw, dict) else None
-        if not isinstance(lr, dict):
-            return raw
-        try:
-            search = LrSearch.model_validate(lr)
-        except ValidationError as error:
-            raise ValueError(f"lr.{describe_validation(error)}") from None
-        return {**raw, "lr": search.search[0], "lr_search": search}
-
-    @field_validator("task")
-    @classmethod
-    def _tasks_differ(cls, task: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
-        if isinstance(task, tuple) and (not task or len(set(task)) < len(task)):
-            raise ValueError(f"got {list(task)}, expected one task or more, each once; mixture.weights weighs them")
-        return task
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """The tasks that the entry names; none where it trains on the study's."""
-        return (self.task,) if isinstance(self.task, str) else self.task or ()
-
-
-class Evaluate(Strict):
-    """One way to evaluate every variant."""
-
-    format: str = Field(description="Name of the format that prompts are rendered in.")
-    task: str | None = Field(default=None, description="Task of this entry. Default: the study's.")
-    split: str | None = Field(default=None, description="Split to score. Default: the task's test split.")
-    rows: Size = Field(default=None, description="Rows to score: a number, a share, or all; never 'the first N'.")
-    rows_seed: int = Field(default=0, description="Chooses the rows.")
-    by: Literal["choose", "generate", "classifier"] | None = Field(
-        default=None,
-        description="choose: the likeliest of the task's choices; generate: text, which the task reads; classifier: "
-        "the head of a variant that has one. Default: the head where there is one, else choose for a task with "
-        "choices, else generate.",
-    )
-    max_new_tokens: int | None = Field(default=None, gt=0, description="Token budget. Default: the task's.")
-    temperature: float = Field(default=0.0, ge=0, description="0 is greedy.")
-    top_p: float = Field(default=1.0, gt=0, le=1, description="Nucleus sampling.")
-    samples: int = Field(default=1, gt=0, description="Draws per row; their mean is the row's score.")
-    seed: int = Field(default=0, description="Of the draws.")
-    precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 on a GPU, else fp32.")
-    at_least: dict[str, float] = Field(default_factory=dict, description="Thresholds by metric, for --gate.")
-
-    def decoding(self) -> dict[str, Any]:
-        """Return how text is drawn; what greedy decoding does not use is left at its default."""
-        if self.temperature == 0:
-            return {"temperature": 0.0, "top_p": 1.0, "samples": self.samples, "seed": 0}
-        return {"temperature": self.temperature, "top_p": self.top_p, "samples": self.samples, "seed": self.seed}
-
-    @model_validator(mode="after")
-    def _draws_differ(self) -> Evaluate:
-        if self.samples > 1 and self.temperature == 0:
-            raise ValueError(f"samples: got {self.samples} at temperature 0, expected 1: greedy draws are all equal")
-        return self
 
 
 class Data(Strict):
@@ -181,6 +81,21 @@ class Study(Strict):
     evaluation: dict[str, Any] = Field(default_factory=dict, description="Settings that all evaluate entries share.")
     evaluate: dict[str, Evaluate] = Field(description="Evaluations by name.", min_length=1)
     baseline: str = Field(default="base", description="Variant that the others are compared with.")
+    baselines: dict[str, dict[str, float | dict[str, float]]] = Field(
+        default_factory=dict,
+        description="What a variant must reach: {VARIANT: {EVALUATION: 0.31}} for the headline, or "
+        "{VARIANT: {EVALUATION: {METRIC: 0.31}}}; four-way verdicts, and --gate.",
+    )
+    base_weights: Literal["full", "nf4"] = Field(
+        default="full", description="How untouched models are loaded; nf4: the 4-bit weights that qlora starts from."
+    )
+    judges: dict[str, Judge] = Field(default_factory=dict, description="Judges by name, for evaluate.NAME.judges.")
+    from_checkpoint: str | None = Field(
+        default=None, description="from_checkpoint of the only entry of train; with several, each names its own."
+    )
+    unselected: tuple[str, ...] = Field(
+        default=(), description="Set by selections: variants that evaluate.NAME.of and baselines may still name."
+    )
     mismatch: Literal["refuse", "skip", "allow"] = Field(
         default="refuse",
         description="A variant evaluated in a format that it was not trained on: refuse the study, skip the cell, "

@@ -1,0 +1,56 @@
+"""What a judge is, as a study declares it, and what it says of an output.
+
+A reply that cannot be read as one of the expected verdicts is no verdict: the sample stays unscored, is counted, and
+bounds the score from both sides. A judge that cannot be reached is no verdict either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Judge(BaseModel):
+    """One judge of a study."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["causal", "guard", "endpoint", "refusals"] = Field(
+        description="causal: a model that is asked with a guideline; guard: a model with an output format of its own "
+        "(Qwen3Guard-Gen); endpoint: the same as causal behind an OpenAI-compatible server; refusals: patterns of "
+        "refusing, a baseline that needs no model."
+    )
+    model: str | None = Field(default=None, description="causal, guard: a local folder or hub id; endpoint: its name.")
+    endpoint: str | None = Field(
+        default=None, description="Base URL, like http://localhost:1234/v1. Default: OPENAI_BASE_URL."
+    )
+    guideline: str = Field(default="safety", description="causal, endpoint: a bundled guideline or a text file.")
+    repeats: int = Field(default=1, gt=0, description="Times that each output is judged; the majority decides.")
+    temperature: float = Field(default=0.0, ge=0, description="Of the replies; 0 is greedy.")
+    max_new_tokens: int = Field(default=64, gt=0, description="Token budget of a reply.")
+    kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="Passed to the judge's chat template, e.g. enable_thinking."
+    )
+
+    @model_validator(mode="after")
+    def _model_is_named(self) -> Judge:
+        if self.kind != "refusals" and self.model is None:
+            raise ValueError(f"model: missing, expected the model of a judge of kind {self.kind}")
+        if self.repeats > 1 and self.kind in ("causal", "guard") and self.temperature == 0:
+            raise ValueError(f"repeats: got {self.repeats} at temperature 0, expected 1: greedy replies are all equal")
+        return self
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one judge says of one output.
+
+    ``value`` is 1 for safe (or right), 0 for unsafe (or wrong), or between; None when there is no verdict, and then
+    ``reason`` says why. ``replies`` are the judge's own words, one a repeat.
+    """
+
+    value: float | None
+    replies: tuple[str, ...] = ()
+    reason: str = ""
