@@ -124,6 +124,36 @@ def grow(context):
     write_lines(context.directory / "summary.jsonl", [{"rows": len(resume_lines(path))}])
 
 
+def ask(context):
+    """Append an answer to each of six questions that has none, but for those that the circumstance's file lists."""
+    log(context)
+    time.sleep(context.circumstance.get("pause", 0))
+    silent = Path(context.circumstance["silent"]).read_text().split()
+    path = context.directory / "answers.jsonl"
+    answered = [row["question"] for row in resume_lines(path)]
+    for question in (str(n) for n in range(ROWS)):
+        if question not in (*answered, *silent):
+            append_lines(path, [{"question": question, "attempt": len(answered)}])
+    context.owe(len(silent), "questions that got no answer")
+
+
+def count_answers(context):
+    """Write how many answers the input has."""
+    (context.directory / OUT).write_text(str(len(resume_lines(context.inputs["asking"].path("answers.jsonl")))))
+
+
+def copy(context):
+    """Write what the circumstance's file says: a step whose content may differ from one time to the next."""
+    log(context)
+    (context.directory / OUT).write_text(Path(context.circumstance["source"]).read_text())
+
+
+def write_rows(context):
+    """Write as many rows as the circumstance's file says."""
+    count = int(Path(context.circumstance["source"]).read_text())
+    write_lines(context.directory / "rows.jsonl", [{"row": number} for number in range(count)])
+
+
 def log(context):
     """Append this step's name and process to the log, if the test keeps one, in one system call."""
     if path := context.circumstance.get("log"):

@@ -20,7 +20,7 @@ def command(
 ) -> None:
     """Nothing is trained or generated: cells without a result are shown as holes."""
     opened = only_finished(open_study(study, overrides or [], store, smoke))
-    outcome = Runner(opened.store, QuietReporter()).run(opened.targets())
+    outcome = Runner(opened.store, QuietReporter()).run(opened.targets(), opened.taken)
     folder = link_results(opened, outcome, results)
     print(f"Report: {folder / 'report' / 'index.html'}")
     if not outcome.ok:

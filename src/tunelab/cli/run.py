@@ -14,6 +14,7 @@ import typer
 from tunelab.cli.options import RESULTS, STORE, Json, Overrides, Quiet, ResultsDir, Smoke, StoreDir, StudyName
 from tunelab.cli.progress import reporter
 from tunelab.cli.tables import console, print_comparison
+from tunelab.engine.record import describe_owed
 from tunelab.engine.runner import Outcome, Runner, State, artifact_of
 from tunelab.files import read_json
 from tunelab.study.layout import link_results
@@ -67,7 +68,7 @@ def _tell_left_out(whole: Opened, kept: Opened) -> None:
 
 
 def _exit_code(outcome: Outcome, comparison: dict[str, Any], gate: bool) -> int:
-    if not outcome.ok:
+    if not outcome.ok or outcome.owed:
         return FAILED
     missed = any(not row["verdict"].startswith("pass") for row in comparison["thresholds"])
     return GATE if gate and missed else 0
@@ -99,7 +100,8 @@ def _print_end_event(outcome: Outcome | None, folder: Path | None, code: int) ->
     counts = {state.value: n for state, n in _counts(outcome).items()} if outcome else None
     report = folder / REPORT if folder else None
     place = str(report) if report and report.exists() else None
-    print(json.dumps({"event": "end", "counts": counts, "report": place, "exit_code": code}), flush=True)
+    owed = outcome.owed_by_name() if outcome else None
+    print(json.dumps({"event": "end", "counts": counts, "owed": owed, "report": place, "exit_code": code}), flush=True)
 
 
 def _counts(outcome: Outcome) -> dict[State, int]:
@@ -114,6 +116,11 @@ def _print_end(opened: Opened, outcome: Outcome, comparison: dict[str, Any], fol
     out.print(f"Steps: {', '.join(parts)}")
     for name, message in outcome.failures().items():
         out.print(f"  {name} failed: {message}", style="red", markup=False)
+    if owed := outcome.owed_by_name():
+        what = "; ".join(f"{name}: {describe_owed(work)}" for name, work in owed.items())
+        out.print(
+            f"Owed: {what}; run the same command again to ask for them", style="red", markup=False, soft_wrap=True
+        )
     report = folder / REPORT
     if report.exists():
         print(f"Report: {report}")

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tunelab.engine.store import ATTEMPTS
+from tunelab.engine.folder import ATTEMPTS
 from tunelab.files import append_lines, disk_full, resume_lines
 
 LIBRARIES = (
@@ -42,7 +42,7 @@ class Attempt:
             "facts": facts,
             "versions": versions(),
             "started": (starts or [self._started])[0],
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="microseconds"),
             "seconds": round(self._seconds() + sum(line["seconds"] for line in ended), 3),
             "cpu_seconds": round(self._cpu_seconds() + sum(line["cpu_seconds"] for line in ended), 3),
             "attempts": len(starts) + 1,

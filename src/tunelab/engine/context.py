@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tunelab.engine.folder import SCRATCH
 from tunelab.engine.record import Artifact
-from tunelab.engine.store import SCRATCH
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,18 @@ class StepContext:
     """Call with (done, total, unit) as often as is convenient."""
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
     """Fill with plain JSON that the record should keep."""
+    owed: dict[str, int] = field(default_factory=dict[str, int])
+
+    def owe(self, count: int, what: str) -> None:
+        """Say that the step ends with work owed, like 3 "requests that got no answer"; 0 takes it back.
+
+        The next run calls the step again in its own folder, so that only what is missing is done.
+        """
+        if count < 0:
+            raise ValueError(f"owe: got {count} {what}, expected 0 or more")
+        self.owed.pop(what, None)
+        if count:
+            self.owed[what] = count
 
     @property
     def scratch(self) -> Path:

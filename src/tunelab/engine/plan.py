@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+from tunelab.engine.record import describe_owed
 from tunelab.engine.step import Step
 from tunelab.engine.store import Store
 
@@ -89,8 +90,11 @@ def _status(step: Step, became: dict[str, Step], reasons: dict[str, str], store:
     if lacking := step.lacking(became):
         return Planned(step, Status.BLOCKED, f"needs {lacking.name}")
     actual = step.over(became, reasons)
-    if store.find(actual) is not None:
+    if found := store.find(actual):
+        if found.record.owed and step.blocked is None:
+            return Planned(actual, Status.TO_RUN, describe_owed(found.record.owed))
         return Planned(actual, Status.CACHED)
     if step.blocked is not None:
         return Planned(actual, Status.BLOCKED, step.blocked)
-    return Planned(actual, Status.TO_RUN)
+    outdated = store.outdated(actual)
+    return Planned(actual, Status.TO_RUN, f"{', '.join(outdated)} has changed since" if outdated else "")

@@ -1,12 +1,20 @@
-"""The record that a finished step leaves: enough to trust its files, to explain it and to run it again."""
+"""The record that a finished step leaves: enough to trust its files, to explain it and to run it again.
+
+A finished step may still owe work: requests that got no answer, say. What it has is a result like any other; the next
+run asks for the rest. A record also notes the content of its step's inputs, since equal work is not always equal
+bytes: a training made again may give other weights, and then what was made of the old ones is no result of these.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tunelab.canonical import canonical
 from tunelab.errors import StoreError
 from tunelab.files import sha256_file
 
@@ -48,6 +56,17 @@ class Record:
     attempts: int
     files: Mapping[str, FileEntry]
     """Path inside the step's folder to checksum and size."""
+    contents: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Input name to the ``content`` of the input that the result was made of; older records lack it."""
+    owed: Mapping[str, int] = field(default_factory=dict[str, int])
+    """What is left to be done to how often: {"requests that got no answer": 3}."""
+
+    @cached_property
+    def content(self) -> str:
+        """Digest, as 64 hex digits, of the names and checksums of the step's files."""
+        return hashlib.sha256(
+            canonical({name: entry.sha256 for name, entry in self.files.items()}).encode()
+        ).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON, the inverse of ``from_json``."""
@@ -59,6 +78,11 @@ class Record:
         fields = dict(value)
         fields["files"] = {name: FileEntry(**entry) for name, entry in value["files"].items()}
         return Record(**fields)
+
+
+def describe_owed(owed: Mapping[str, int]) -> str:
+    """Return what is owed as a sentence: ``3 requests that got no answer are owed``."""
+    return f"{' and '.join(f'{count} {what}' for what, count in owed.items())} are owed"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 A step that fails blocks what depends on it and nothing else. The error is kept in the step's folder as
 ``failed.json``; the next run tries again. Several runners may share a store: each claims a step before it runs
-it, passes over steps that others run, and waits for them only when nothing else is left to do.
+it, passes over steps that others run, and waits for them only when nothing else is left to do. A finished step that
+owes work is tried once a run, in its own folder.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import shutil
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,11 +21,12 @@ from typing import Protocol
 
 from tunelab.engine.attempt import Attempt
 from tunelab.engine.context import StepContext
+from tunelab.engine.folder import FAILED, SCRATCH, read_json
 from tunelab.engine.lease import Lease
 from tunelab.engine.plan import topological
 from tunelab.engine.record import Artifact
 from tunelab.engine.step import Step
-from tunelab.engine.store import FAILED, SCRATCH, Store, read_json
+from tunelab.engine.store import Store
 from tunelab.errors import LeaseLost, StoreError, TunelabError
 from tunelab.files import disk_full, write_json
 
@@ -66,6 +68,8 @@ class Outcome:
     states: dict[str, State] = field(default_factory=dict[str, State])
     messages: dict[str, str] = field(default_factory=dict[str, str])
     effective: dict[str, Step] = field(default_factory=dict[str, Step])
+    owed: dict[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
+    """What each finished step still owes, for those that owe something."""
 
     @property
     def ok(self) -> bool:
@@ -77,6 +81,10 @@ class Outcome:
         failed = (f for f, state in self.states.items() if state is State.FAILED)
         return {self.effective[f].name: self.messages[f] for f in failed}
 
+    def owed_by_name(self) -> dict[str, Mapping[str, int]]:
+        """Name of each step that owes work to what it owes."""
+        return {self.effective[f].name: work for f, work in self.owed.items()}
+
 
 class Runner:
     """Runs steps on one store, in this process."""
@@ -85,10 +93,14 @@ class Runner:
         self._store = store
         self._reporter = reporter
         self._since = 0.0
+        self._taken: Collection[str] = ()
 
-    def run(self, targets: Iterable[Step]) -> Outcome:
-        """Run all that ``targets`` need. KeyboardInterrupt leaves the store ready to resume, and goes on up."""
-        outcome, self._since = Outcome(), time.time()
+    def run(self, targets: Iterable[Step], taken: Collection[str] = ()) -> Outcome:
+        """Run all that ``targets`` need. KeyboardInterrupt leaves the store ready to resume, and goes on up.
+
+        ``taken`` are fingerprints of steps that are taken as they are, whatever they owe.
+        """
+        outcome, self._since, self._taken = Outcome(), time.time(), taken
         pending = topological(targets)
         while pending:
             remaining = self._pass(pending, outcome)
@@ -116,17 +128,26 @@ class Runner:
     def _obtain(self, step: Step, actual: Step, outcome: Outcome) -> bool:
         """Find, run or leave one step whose inputs are there. True when it is settled."""
         try:
-            if self._store.find(actual) is not None:
+            if self._is_settled(actual, self._store.find(actual)):
                 ended = State.CACHED, ""
             elif step.blocked is not None:
                 ended = State.BLOCKED, step.blocked
             else:
                 ended = self._claim_and_run(actual)
+            if (found := self._store.find(actual)) and found.record.owed:
+                outcome.owed[step.fingerprint] = found.record.owed
         except LeaseLost:
             return False
         except (OSError, StoreError) as error:
             ended = State.FAILED, describe(error, self._store.root)
         return ended is not None and self._end(step, actual, *ended, outcome)
+
+    def _is_settled(self, step: Step, found: Artifact | None) -> bool:
+        """Say whether nothing is left to do: what a finished step owes is tried where it can be, once a run."""
+        if found is None or not found.record.owed:
+            return found is not None
+        tried = datetime.fromisoformat(found.record.finished).timestamp() > self._since
+        return tried or step.blocked is not None or step.fingerprint in self._taken
 
     def _claim_and_run(self, step: Step) -> tuple[State, str] | None:
         """Run a step unless another process has run it or runs it; None in the latter case."""
@@ -134,10 +155,13 @@ class Runner:
         if lease is None:
             return None
         try:
-            if self._store.find(step) is not None:
+            found = self._store.find(step)
+            if self._is_settled(step, found):
                 return State.CACHED, ""
             if message := self._failed_elsewhere(step):
                 return State.FAILED, message
+            if found is not None:
+                self._store.reopen(step)
             self._reporter.started(step)
             return self._attempt(step, lease)
         finally:
@@ -176,7 +200,7 @@ class Runner:
             progress=progress,
         )
         step.function()(context)
-        self._store.complete(step, lease, attempt.record(context.facts))
+        self._store.complete(step, lease, {**attempt.record(context.facts), "owed": context.owed})
         shutil.rmtree(context.directory / SCRATCH, ignore_errors=True)
 
     def _failed_elsewhere(self, step: Step) -> str:

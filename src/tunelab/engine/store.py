@@ -2,34 +2,41 @@
 
 ``<store>/<kind>/<slug>-<8 hex>/`` holds a step's files; the digits find it and the slug is for people, so a step
 that a study calls by another name is still the same step. ``step.json`` says what the folder is for from the first
-moment, ``record.json`` is written last, by atomic rename, after every file has reached the disk. Anything
-without a record is owed, and what it holds may be used to resume. Nothing here is ever deleted or overwritten
-by a run. All knowledge of paths is in this file.
+moment, and ``inputs.json`` of which content of its inputs. ``record.json`` is written last, by atomic rename, after
+every file has reached the disk. Anything without a record is to be run, and what it holds may be used to resume. A
+folder made of inputs that have another content by now is neither a result nor a start: it is moved to ``replaced/``
+as a whole before the step runs. Nothing here is ever deleted by a run. What lies in a step's folder is known to
+``folder.py``.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from filelock import BaseFileLock, FileLock
 
 from tunelab.engine import lease
-from tunelab.engine.record import Artifact, FileEntry, Record
+from tunelab.engine.folder import (
+    FAILED,
+    INPUTS,
+    LEASE,
+    RECORD,
+    STEP,
+    Records,
+    file_entry,
+    read_json,
+    result_files,
+)
+from tunelab.engine.record import Artifact, Record
 from tunelab.engine.step import Step
 from tunelab.errors import LeaseLost, StoreError
-from tunelab.files import sha256_file, sync_file, sync_folder, write_json
+from tunelab.files import sync_folder, write_json
 
 FORMAT = 1
-RECORD = "record.json"
-STEP = "step.json"
-FAILED = "failed.json"
-ATTEMPTS = "attempts.jsonl"
-LEASE = "lease.json"
-SCRATCH = "scratch"
-NOT_RESULTS = {RECORD, STEP, FAILED, ATTEMPTS, LEASE}
+REPLACED = "replaced"
 
 
 class Store:
@@ -38,6 +45,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._verified: set[str] = set()
+        self._records = Records()
         self._check_format()
 
     def directory(self, step: Step) -> Path:
@@ -49,10 +57,13 @@ class Store:
         return renamed[0] if renamed else directory
 
     def find(self, step: Step) -> Artifact | None:
-        """Return the finished step, or None while it is owed. Raises StoreError for a record that is corrupt."""
+        """Return the finished step, or None while it is to be run: it has no record, or one of other inputs' content.
+
+        Raises StoreError for a record that is corrupt.
+        """
         directory = self.directory(step)
-        record = read_record(directory)
-        if record is None:
+        record = self._records.read(directory)
+        if record is None or self._changed(step, record.contents):
             return None
         if record.fingerprint != step.fingerprint:
             raise StoreError(
@@ -60,6 +71,11 @@ class Store:
                 f"{step.fingerprint[:16]}…; the folder was edited or renamed, move it away"
             )
         return Artifact(record, directory)
+
+    def outdated(self, step: Step) -> list[str]:
+        """Name the inputs that have another content now than when the step finished; none where it has not."""
+        record = self._records.read(self.directory(step))
+        return self._changed(step, record.contents) if record else []
 
     def open(self, step: Step) -> Artifact:
         """Return a finished step whose files have been verified in this process."""
@@ -77,10 +93,27 @@ class Store:
         return read_json(path)["error"] if path.exists() else ""
 
     def claim(self, step: Step) -> lease.Lease | None:
-        """Take the right to run a step, or return None while another process runs it."""
+        """Take the right to run a step, or return None while another process runs it.
+
+        What was made of other inputs is set aside first, so that no step resumes from it.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
         with self._lock():
+            if not self.is_running(step) and self._changed(step, self._made_of(step)):
+                self._move(step)
             return lease.claim(self._make(step) / LEASE)
+
+    def reopen(self, step: Step) -> None:
+        """Take the record off a finished step that owes work, for whoever holds its lease; its files stay."""
+        self._verified.discard(step.fingerprint)
+        (self.directory(step) / RECORD).unlink()
+
+    def set_aside(self, step: Step) -> Path:
+        """Move a step's folder to ``replaced/`` and return its new place. Raises StoreError while the step runs."""
+        with self._lock():
+            if self.is_running(step):
+                raise StoreError(f"{step.name}: is being run by another process, expected it at rest; wait, or stop it")
+            return self._move(step)
 
     def is_running(self, step: Step) -> bool:
         """Say whether a living process runs the step now."""
@@ -92,7 +125,7 @@ class Store:
         ``record`` has Record's fields without identity and files. Raises LeaseLost when another process owns the step.
         """
         directory = self.directory(step)
-        files = {name: _entry(directory / name) for name in result_files(directory)}
+        files = {name: file_entry(directory / name) for name in result_files(directory)}
         made = Record(
             fingerprint=step.fingerprint,
             kind=step.kind,
@@ -102,6 +135,7 @@ class Store:
             inputs=step.identity["inputs"],
             circumstance=dict(step.circumstance),
             files=files,
+            contents=self._made_of(step),
             **record,
         )
         for folder in {directory, *(path for path in directory.rglob("*") if path.is_dir())}:
@@ -117,7 +151,7 @@ class Store:
     def artifacts(self) -> Iterator[Artifact]:
         """Yield every finished step in the store, sorted by name."""
         for path in sorted(self.root.glob(f"*/*/{RECORD}")):
-            record = read_record(path.parent)
+            record = self._records.read(path.parent)
             if record is not None:
                 yield Artifact(record, path.parent)
 
@@ -138,7 +172,33 @@ class Store:
         if not (directory / STEP).exists():
             write_json(directory / STEP, step.identity | {"fingerprint": step.fingerprint})
             sync_folder(directory.parent)
+        if step.inputs and not (directory / INPUTS).exists():
+            write_json(directory / INPUTS, self._contents(step))
         return directory
+
+    def _move(self, step: Step) -> Path:
+        directory = self.directory(step)
+        time = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        place = self.root / REPLACED / f"{directory.relative_to(self.root)}-{time}"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        directory.rename(place)
+        sync_folder(directory.parent)
+        self._verified.discard(step.fingerprint)
+        return place
+
+    def _made_of(self, step: Step) -> dict[str, str]:
+        """Return what the inputs' contents were when a step's folder was begun, as far as that is known."""
+        path = self.directory(step) / INPUTS
+        return read_json(path) if path.exists() else {}
+
+    def _changed(self, step: Step, contents: Mapping[str, str]) -> list[str]:
+        """Name the inputs that have another content now. One that is gone may yet come back as it was."""
+        now = self._contents(step) if contents else {}
+        return [name for name, digest in contents.items() if now.get(name, digest) != digest]
+
+    def _contents(self, step: Step) -> dict[str, str]:
+        records = {name: self._records.read(self.directory(needed)) for name, needed in step.inputs.items()}
+        return {name: record.content for name, record in records.items() if record is not None}
 
     def _check_format(self) -> None:
         path = self.root / "store.json"
@@ -151,41 +211,3 @@ class Store:
                 f"{path}: got store format {found!r}, expected {FORMAT} or lower; "
                 "this store was made by a newer tunelab: upgrade, or choose another folder with --store"
             )
-
-
-def read_record(directory: Path) -> Record | None:
-    """Return the record in a step's folder, or None. Raises StoreError when it cannot be read as one."""
-    path = directory / RECORD
-    if not path.exists():
-        return None
-    try:
-        return Record.from_json(read_json(path))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise StoreError(_corrupt(path, f"unexpected fields ({error})")) from None
-
-
-def read_json(path: Path) -> Any:
-    """Read one of the store's own JSON files; raises StoreError when it cannot be read or is not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise StoreError(_corrupt(path, f"text that is not JSON ({error})")) from None
-    except OSError as error:
-        raise StoreError(f"{path}: got {error.strerror}, expected a readable file; repair its permissions") from None
-
-
-def result_files(directory: Path) -> list[str]:
-    """List a step's own files as sorted relative paths, without the store's bookkeeping and scratch files."""
-    paths = (p.relative_to(directory) for p in directory.rglob("*") if p.is_file())
-    return sorted(
-        p.as_posix() for p in paths if p.as_posix() not in NOT_RESULTS and p.parts[0] != SCRATCH and p.name[0] != "."
-    )
-
-
-def _entry(path: Path) -> FileEntry:
-    sync_file(path)
-    return FileEntry(sha256_file(path), path.stat().st_size)
-
-
-def _corrupt(path: Path, got: str) -> str:
-    return f"{path}: got {got}, expected what a run wrote there; the file is corrupt: move it away and run again"

@@ -118,7 +118,7 @@ def _trained(opened: Opened, names: Sequence[str]) -> list[str]:
 def _compare(opened: Opened) -> dict[str, Any]:
     """Compare what is finished."""
     finished = only_finished(opened)
-    outcome = Runner(opened.store, SilentReporter()).run([finished.compiled.compare])
+    outcome = Runner(opened.store, SilentReporter()).run([finished.compiled.compare], finished.taken)
     compared = artifact_of(opened.store, outcome, finished.compiled.compare)
     if compared is None:
         raise StepError("; ".join(outcome.failures().values()))

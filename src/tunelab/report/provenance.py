@@ -173,7 +173,7 @@ def versions(evidence: Evidence) -> Table:
 
 def fingerprints(evidence: Evidence) -> Table:
     """The identity of every scored cell: equal fingerprints mean equal results."""
-    rows = [[name, a.record.fingerprint, a.record.finished] for name, a in evidence.of("score").items()]
+    rows = [[name, a.record.fingerprint, f"{a.record.finished[:19]}Z"] for name, a in evidence.of("score").items()]
     return Table("Fingerprints of the cells", ("cell", "fingerprint of the score step", "finished"), rows)
 
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
-from tunelab.engine.plan import Plan
-from tunelab.engine.store import RECORD, STEP, Store
+from tunelab.engine.folder import RECORD, STEP
+from tunelab.engine.plan import Plan, Status
+from tunelab.engine.store import Store
 from tunelab.errors import StoreError, StudyError, nearest
 
 
@@ -25,6 +26,8 @@ class Known:
     identity: Mapping[str, Any]
     planned: bool
     finished: bool
+    reason: str = ""
+    """Why a planned step that has a record would run again."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,8 @@ def known_steps(store: Store, planned: Plan | None) -> dict[str, Known]:
         plain = {k: v for k, v in identity.items() if k != "fingerprint"}
         known[identity["fingerprint"]] = Known(name, identity["fingerprint"], plain, False, finished)
     for p in planned.steps if planned else ():
-        finished = p.step.fingerprint in known and known[p.step.fingerprint].finished
-        known[p.step.fingerprint] = Known(p.step.name, p.step.fingerprint, p.step.identity, True, finished)
+        finished = p.status is Status.CACHED
+        known[p.step.fingerprint] = Known(p.step.name, p.step.fingerprint, p.step.identity, True, finished, p.reason)
     return known
 
 
@@ -85,6 +88,7 @@ def explain_step(known: Mapping[str, Known], name: str) -> Explained:
     """Say whether a step would run again, and what sets it apart from the most similar finished step."""
     step = find(known, name)
     state = "is finished and would not run again" if step.finished else "is not finished and would run"
+    state += f" ({step.reason})" if step.reason else ""
     kind = step.name.partition("/")[0]
     others = [k for k in known.values() if k.name.startswith(f"{kind}/") and k.fingerprint != step.fingerprint]
     others = [k for k in others if k.finished]

@@ -25,6 +25,8 @@ class Opened:
     store: Store
     asked: tuple[Step, ...] | None = None
     """The steps to do instead of the report, where it is not the whole study."""
+    taken: frozenset[str] = frozenset()
+    """Fingerprints of finished steps that are taken as they are, whatever they owe."""
 
     @property
     def name(self) -> str:
@@ -78,7 +80,8 @@ def only_finished(opened: Opened) -> Opened:
         raise StudyError(f"{opened.name}: has no results in {store.root} yet, expected a finished step; run it first")
     made = {**compiled.compare.inputs, **compiled.report.inputs}
     made.pop("compare")
-    return Opened(compiled.without_work(*settled(made.values(), store)), store)
+    held, reasons = settled(made.values(), store)
+    return Opened(compiled.without_work(held, reasons), store, taken=frozenset(held))
 
 
 def tokenised_sets(opened: Opened) -> dict[str, Step]:
