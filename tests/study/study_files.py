@@ -41,23 +41,23 @@ def put(raw, path, value):
     return found
 
 
-def opened(folder, raw=STUDY, *overrides):
+def opened(folder, raw=STUDY, *overrides, skipped=()):
     """Write a study to a file and read it back: its points."""
     path = folder / "study.yaml"
     path.write_text(raw if isinstance(raw, str) else yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
-    return read_study(str(path), overrides)
+    return read_study(str(path), overrides, skipped)
 
 
-def only(folder, raw=STUDY, *overrides):
+def only(folder, raw=STUDY, *overrides, skipped=()):
     """The study of a file without a sweep."""
-    [(label, study)] = opened(folder, raw, *overrides)
+    [(label, study)] = opened(folder, raw, *overrides, skipped=skipped)
     assert label == ""
     return study
 
 
-def compiled(folder, raw=STUDY, *overrides):
+def compiled(folder, raw=STUDY, *overrides, skipped=()):
     """Write, read and compile a study."""
-    return compile_study(opened(folder, raw, *overrides), folder)
+    return compile_study(opened(folder, raw, *overrides, skipped=skipped), folder)
 
 
 def kinds(found):

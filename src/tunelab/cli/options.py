@@ -31,6 +31,10 @@ StoreDir = Annotated[
 ResultsDir = Annotated[
     Path, typer.Option("--results", metavar="DIR", callback=_folder, help="Where results are linked by name.")
 ]
+Skip = Annotated[
+    list[str] | None,
+    typer.Option("--skip", metavar="SECTION.NAME", help="Leave an entry out: evaluate.ailuminate, 'train.sft_*'."),
+]
 Smoke = Annotated[bool, typer.Option("--smoke", help="The bundled tiny model, few rows, few steps, no network.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and the end.")]

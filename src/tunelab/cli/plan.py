@@ -9,7 +9,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from tunelab.cli.options import STORE, Json, Overrides, Smoke, StoreDir, StudyName
+from tunelab.cli.options import STORE, Json, Overrides, Skip, Smoke, StoreDir, StudyName
 from tunelab.cli.tables import console
 from tunelab.engine.plan import Plan, Status
 from tunelab.study.open import Opened, open_study
@@ -22,11 +22,12 @@ def command(
     study: StudyName,
     overrides: Overrides = None,
     smoke: Smoke = False,
+    skip: Skip = None,
     as_json: Json = False,
     store: StoreDir = STORE,
 ) -> None:
     """Example: tunelab plan chat-template train=sft_*"""
-    opened = open_study(study, overrides or [], store, smoke)
+    opened = open_study(study, overrides or [], store, smoke, skip or [])
     planned = opened.plan()
     if as_json:
         print(json.dumps({**as_data(planned), "left_out": dict(opened.compiled.left_out)}, indent=1))

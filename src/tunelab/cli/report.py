@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tunelab.cli.options import RESULTS, STORE, Overrides, ResultsDir, Smoke, StoreDir, StudyName
+from tunelab.cli.options import RESULTS, STORE, Overrides, ResultsDir, Skip, Smoke, StoreDir, StudyName
 from tunelab.cli.progress import QuietReporter
 from tunelab.engine.runner import Runner
 from tunelab.study.layout import link_results
@@ -15,11 +15,12 @@ def command(
     study: StudyName,
     overrides: Overrides = None,
     smoke: Smoke = False,
+    skip: Skip = None,
     store: StoreDir = STORE,
     results: ResultsDir = RESULTS,
 ) -> None:
     """Nothing is trained or generated: cells without a result are shown as holes."""
-    opened = only_finished(open_study(study, overrides or [], store, smoke))
+    opened = only_finished(open_study(study, overrides or [], store, smoke, skip or []))
     outcome = Runner(opened.store, QuietReporter()).run(opened.targets(), opened.taken)
     folder = link_results(opened, outcome, results)
     print(f"Report: {folder / 'report' / 'index.html'}")

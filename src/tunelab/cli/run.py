@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tunelab.cli.options import RESULTS, STORE, Json, Overrides, Quiet, ResultsDir, Smoke, StoreDir, StudyName
+from tunelab.cli.options import RESULTS, STORE, Json, Overrides, Quiet, ResultsDir, Skip, Smoke, StoreDir, StudyName
 from tunelab.cli.progress import reporter
 from tunelab.cli.tables import console, print_comparison
 from tunelab.engine.record import describe_owed
@@ -34,6 +34,7 @@ def command(
     study: StudyName,
     overrides: Overrides = None,
     smoke: Smoke = False,
+    skip: Skip = None,
     only: Annotated[
         Only | None, typer.Option("--only", help="evaluate: only variants that are already trained.")
     ] = None,
@@ -44,7 +45,7 @@ def command(
     results: ResultsDir = RESULTS,
 ) -> None:
     """Example: tunelab run quickstart"""
-    opened = open_study(study, overrides or [], store, smoke)
+    opened = open_study(study, overrides or [], store, smoke, skip or [])
     if only is Only.EVALUATE:
         whole, opened = opened, only_trained(opened)
         _tell_left_out(whole, opened)

@@ -96,6 +96,8 @@ def _point_cells(study: Study) -> list[Cell]:
     found: list[Cell] = []
     for variant in variants:
         for name, settings in study.evaluate.items():
+            if not _is_of(study, settings, variant, variants):
+                continue
             evaluation = Evaluation(name, settings, study.formats[settings.format], settings.task or study.task or "")
             matched = _matched(variant, evaluation)
             if matched is False and study.mismatch == "skip":
@@ -107,6 +109,21 @@ def _point_cells(study: Study) -> list[Cell]:
                 )
             found.append(Cell(variant, evaluation, _baseline(study, variant, variants), matched))
     return found
+
+
+def _is_of(study: Study, settings: Evaluate, variant: Variant, variants: Sequence[Variant]) -> bool:
+    """Say whether an evaluation is of a variant: one that ``of`` names, or what those are compared with."""
+    if settings.of is None:
+        return True
+    if variant.train is not None:
+        return _entry(variant) in (*settings.of, study.baseline)
+    models = {v.model for v in variants if v.train and _entry(v) in settings.of}
+    return BASE in settings.of or (study.baseline == BASE and variant.model in models)
+
+
+def _entry(variant: Variant) -> str:
+    """Return the name of a variant's entry, whatever its seed."""
+    return variant.name.partition("#")[0]
 
 
 def _variants(study: Study) -> list[Variant]:
@@ -131,7 +148,7 @@ def _baseline(study: Study, variant: Variant, variants: Sequence[Variant]) -> Va
     """Return what a variant is compared with: its own model's base, or the named variant of the same seed."""
     if study.baseline == BASE:
         return next((v for v in variants if v.train is None and v.model == variant.model and v is not variant), None)
-    named = [v for v in variants if v.name.partition("#")[0] == study.baseline]
+    named = [v for v in variants if _entry(v) == study.baseline]
     return None if variant in named else next((v for v in named if v.seed == variant.seed), named[0])
 
 
@@ -221,10 +238,10 @@ def _size(train: Train) -> int | str:
 
 def _other_settings(cell: Cell) -> dict[str, Any]:
     """Return the settings that are no factor: to be equal where all else is said to be equal."""
-    asked = cell.evaluation.settings.model_dump(mode="json", exclude={"format", "at_least", "by"})
+    asked = cell.evaluation.settings.model_dump(mode="json", exclude={"format", "at_least", "by", "of"})
     if cell.variant.train is None:
         return {"evaluation": asked}
-    named = {"method", "adaptation", "lora", "loss", "format", "model", "task", "mixture"}
+    named = {"method", "adaptation", "lora", "loss", "format", "model", "task", "mixture", "published"}
     named |= {"grpo", "dpo"} - {cell.variant.train.method}
     recipe = cell.variant.train.model_dump(mode="json", exclude=named)
     return {"evaluation": asked, "recipe": recipe}

@@ -68,7 +68,14 @@ def compile_study(points: Sequence[tuple[str, Study]], folder: Path | None = Non
     """Return the plan of a study. ``folder`` is where relative paths in it start. Raises UserError."""
     start = folder or Path.cwd()
     kept, left_out = answerable(cells(points), start)
-    return _Compiler(_whole(points), kept, start, left_out).compile()
+    return _Compiler(_whole(points), kept, start, left_out | _unevaluated(points, kept)).compile()
+
+
+def _unevaluated(points: Sequence[tuple[str, Study]], kept: Sequence[Cell]) -> dict[str, str]:
+    """Name the variants that no evaluation is of: they are not trained."""
+    found = {cell.variant.name.partition("@")[0].partition("#")[0] for cell in kept}
+    declared = dict.fromkeys(name for _, study in points for name in study.train)
+    return {name: "no evaluation is of it" for name in declared if name not in found}
 
 
 def _whole(points: Sequence[tuple[str, Study]]) -> Study:

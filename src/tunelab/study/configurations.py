@@ -94,6 +94,7 @@ def _evaluate(compiled: Compiled, cell: Cell) -> Raw:
         "format": _format_name(compiled, asked.settings.format, asked.format),
         "task": _task(asked.task, compiled.folder),
         "split": score.inputs["rows"].settings["split"],
+        "of": None,
         "max_new_tokens": outputs.get("decoding", {}).get("max_new_tokens"),
         "precision": outputs["precision"],
     }

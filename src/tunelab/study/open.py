@@ -50,9 +50,11 @@ class Opened:
             raise StudyError("; ".join(reasons))
 
 
-def open_study(name: str, overrides: Sequence[str], store: Path, smoke: bool = False) -> Opened:
+def open_study(
+    name: str, overrides: Sequence[str], store: Path, smoke: bool = False, skipped: Sequence[str] = ()
+) -> Opened:
     """Open a bundled study by name or a study file by path. Raises UserError or StoreError."""
-    points = read_study(name, overrides)
+    points = read_study(name, overrides, skipped)
     return open_points(points, read_file(name).folder, store, smoke)
 
 

@@ -2,21 +2,23 @@
 
 ``recipe.lr=1e-4`` sets a field, ``train.sft_*.lr=1e-4`` sets it in every entry that the glob matches, and
 ``train=sft_*`` or ``evaluate=chat`` keeps only the named entries. Values are read as YAML.
+``generation.batch_size`` is another word for ``hardware.generation_batch_size``.
 """
 
 from __future__ import annotations
 
-import fnmatch
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 
-from tunelab.errors import StudyError, nearest
+from tunelab.errors import StudyError
 from tunelab.study import yaml_text
 from tunelab.study.places import seen_from
+from tunelab.study.selection import SECTIONS, keep, matching
 
-SELECTABLE = ("train", "evaluate")
+ELSEWHERE = {"generation.batch_size": "hardware.generation_batch_size"}
+"""Keys that a field of another name answers."""
 Raw = dict[str, Any]
 
 
@@ -25,8 +27,9 @@ def apply_override(raw: Raw, override: str, folder: Path) -> Raw:
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise StudyError(f"override: got {override!r}, expected key=value, like recipe.lr=1e-4")
-    if key in SELECTABLE and not text.lstrip().startswith("{"):
-        return _select(raw, key, text)
+    key = ELSEWHERE.get(key, key)
+    if key in SECTIONS and not text.lstrip().startswith("{"):
+        return keep(raw, key, text)
     try:
         value = yaml_text.parse(text)
     except yaml.YAMLError:
@@ -36,25 +39,9 @@ def apply_override(raw: Raw, override: str, folder: Path) -> Raw:
 
 def set_field(raw: Raw, key: str, value: Any) -> Raw:
     """Return a copy of ``raw`` with ``value`` at a dotted ``key``; a text for a section selects among its entries."""
-    if key in SELECTABLE and isinstance(value, str):
-        return _select(raw, key, value)
+    if key in SECTIONS and isinstance(value, str):
+        return keep(raw, key, value)
     return cast(Raw, _set(raw, key.split("."), value, key))
-
-
-def _select(raw: Raw, section: str, patterns: str) -> Raw:
-    entries = raw.get(section) or {}
-    kept = {name: entries[name] for name in _matching(list(entries), patterns, section)}
-    return {**raw, section: kept}
-
-
-def _matching(names: list[str], patterns: str, what: str) -> list[str]:
-    chosen: set[str] = set()
-    for pattern in patterns.split(","):
-        found = fnmatch.filter(names, pattern.strip())
-        if not found:
-            raise StudyError(f"{what}: {pattern!r} matches no entry{nearest(pattern, names)}")
-        chosen.update(found)
-    return [name for name in names if name in chosen]
 
 
 def _set(node: Any, path: list[str], value: Any, key: str) -> Any:
@@ -67,7 +54,7 @@ def _set(node: Any, path: list[str], value: Any, key: str) -> Any:
     segment, *rest = path
     names = [segment]
     if any(c in segment for c in "*?["):
-        names = _matching(list(entries), segment, f"override {key}")
+        names = matching(list(entries), segment, f"override {key}")
     for name in names:
         entries[name] = _set(entries.get(name), rest, value, key)
     return entries

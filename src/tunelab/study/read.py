@@ -22,6 +22,7 @@ from tunelab.study import yaml_text
 from tunelab.study.entries import Evaluate, Train
 from tunelab.study.keys import check_keys, describe_validation
 from tunelab.study.overrides import apply_override, set_field
+from tunelab.study.selection import skip
 from tunelab.study.spec import Study
 
 SHARED = {"train": "recipe", "evaluate": "evaluation"}
@@ -91,12 +92,17 @@ def _parse(path: Path) -> Any:
         raise StudyError(f"{path}: not valid JSON: {error}") from None
 
 
-def read_study(name: str, overrides: Sequence[str] = ()) -> list[tuple[str, Study]]:
-    """Return the study's points: (label, study), one per combination of ``sweep``; without one, a single point."""
+def read_study(name: str, overrides: Sequence[str] = (), skipped: Sequence[str] = ()) -> list[tuple[str, Study]]:
+    """Return the study's points: (label, study), one per combination of ``sweep``; without one, a single point.
+
+    ``skipped`` names entries to leave out: ``evaluate.NAME``, ``train.GLOB``.
+    """
     file = read_file(name)
     raw = _all_expanded(file.raw, file.where)
     for override in overrides:
         raw = apply_override(raw, override, file.folder)
+    for entry in skipped:
+        raw = skip(raw, entry)
     return [(label, validate(point, file.where)) for label, point in points(raw, file.where)]
 
 

@@ -11,9 +11,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from tunelab.errors import nearest
 from tunelab.formats.format import Format
 from tunelab.scoring.judges.judge import Judge
 from tunelab.study.entries import Evaluate, Strict, Train
+from tunelab.study.selection import settled
 from tunelab.study.tree import check_tree
 
 
@@ -118,6 +120,11 @@ class Study(Strict):
         named = [task for entry in self.train.values() for task in entry.tasks]
         return self.task or [*named, *(entry.task for entry in self.evaluate.values() if entry.task)][0]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _unselected_is_left_out(cls, raw: Any) -> Any:
+        return settled(raw)
+
     @field_validator("tasks")
     @classmethod
     def _tasks_are_a_tree(cls, tasks: dict[str, Any]) -> dict[str, Any]:
@@ -138,4 +145,16 @@ class Study(Strict):
             raise ValueError(f"baseline: got {self.baseline!r}, expected one of {', '.join(sorted(known))}")
         if "base" in self.train:
             raise ValueError("train.base: the name 'base' is taken by the untouched model; rename the entry")
+        return self
+
+    @model_validator(mode="after")
+    def _variants_exist(self) -> Study:
+        known = ["base", *self.train, *self.unselected]
+        named = [(f"evaluate.{name}.of", entry.of) for name, entry in self.evaluate.items() if entry.of is not None]
+        for place, variants in [*named, ("baselines", tuple(self.baselines))]:
+            for variant in variants:
+                if variant not in known:
+                    raise ValueError(f"{place}: got {variant!r}, expected a variant{nearest(variant, known)}")
+        if empty := [place for place, variants in named if not variants]:
+            raise ValueError(f"{empty[0]}: got none, expected at least one variant; leave it out for all of them")
         return self
