@@ -234,7 +234,7 @@ def test_the_last_line_of_json_is_the_end(tunelab, finished, tmp_path, overrides
     result = tunelab("run", "quickstart", *overrides, *arguments)
     *others, end = (json.loads(line) for line in result.stdout.splitlines())
     assert result.returncode == end["exit_code"] == code
-    assert set(end) == {"event", "counts", "owed", "report", "exit_code"}
+    assert set(end) == {"event", "counts", "owed", "forced", "report", "exit_code"}
     assert (end["event"], end["counts"]["failed"]) == ("end", failed)
     states = [event["state"] for event in others if event["event"] == "ended"]
     assert {state: n for state, n in end["counts"].items() if n} == {s: states.count(s) for s in set(states)}

@@ -35,6 +35,10 @@ Skip = Annotated[
     list[str] | None,
     typer.Option("--skip", metavar="SECTION.NAME", help="Leave an entry out: evaluate.ailuminate, 'train.sft_*'."),
 ]
+Force = Annotated[
+    list[str] | None,
+    typer.Option("--force", metavar="GLOB", help="Run these steps again, though finished: 'generate/simple-*'."),
+]
 Smoke = Annotated[bool, typer.Option("--smoke", help="The bundled tiny model, few rows, few steps, no network.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and the end.")]

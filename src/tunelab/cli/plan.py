@@ -9,8 +9,9 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from tunelab.cli.options import STORE, Json, Overrides, Skip, Smoke, StoreDir, StudyName
+from tunelab.cli.options import STORE, Force, Json, Overrides, Skip, Smoke, StoreDir, StudyName
 from tunelab.cli.tables import console
+from tunelab.engine.forced import forced, with_forced
 from tunelab.engine.plan import Plan, Status
 from tunelab.study.open import Opened, open_study
 
@@ -23,12 +24,15 @@ def command(
     overrides: Overrides = None,
     smoke: Smoke = False,
     skip: Skip = None,
+    force: Force = None,
     as_json: Json = False,
     store: StoreDir = STORE,
 ) -> None:
     """Example: tunelab plan chat-template train=sft_*"""
     opened = open_study(study, overrides or [], store, smoke, skip or [])
     planned = opened.plan()
+    again = forced(planned, force or [], opened.store)
+    planned = with_forced(planned, again)
     if as_json:
         print(json.dumps({**as_data(planned), "left_out": dict(opened.compiled.left_out)}, indent=1))
         return
@@ -38,7 +42,8 @@ def command(
         out.print(escape(f"{cell} is left out: {reason}"))
     for line in detectable(opened):
         out.print(escape(line))
-    out.print(", ".join(f"{n} {name.replace('_', ' ')}" for name, n in planned.counts().items()))
+    counts = [f"{n} {name.replace('_', ' ')}" for name, n in planned.counts().items()]
+    out.print(", ".join(counts + ([f"{len(again)} of them forced"] if again else [])))
 
 
 def as_data(planned: Plan) -> dict[str, Any]:

@@ -11,11 +11,25 @@ from typing import Annotated, Any
 
 import typer
 
-from tunelab.cli.options import RESULTS, STORE, Json, Overrides, Quiet, ResultsDir, Skip, Smoke, StoreDir, StudyName
+from tunelab.cli.options import (
+    RESULTS,
+    STORE,
+    Force,
+    Json,
+    Overrides,
+    Quiet,
+    ResultsDir,
+    Skip,
+    Smoke,
+    StoreDir,
+    StudyName,
+)
 from tunelab.cli.progress import reporter
 from tunelab.cli.tables import console, print_comparison
+from tunelab.engine.forced import forced, set_aside
 from tunelab.engine.record import describe_owed
 from tunelab.engine.runner import Outcome, Runner, State, artifact_of
+from tunelab.engine.store import REPLACED
 from tunelab.files import read_json
 from tunelab.study.layout import link_results
 from tunelab.study.open import Opened, only_trained, open_study
@@ -35,6 +49,7 @@ def command(
     overrides: Overrides = None,
     smoke: Smoke = False,
     skip: Skip = None,
+    force: Force = None,
     only: Annotated[
         Only | None, typer.Option("--only", help="evaluate: only variants that are already trained.")
     ] = None,
@@ -50,14 +65,18 @@ def command(
         whole, opened = opened, only_trained(opened)
         _tell_left_out(whole, opened)
     opened.refuse_blocked()
+    again = forced(opened.plan(), force or [], opened.store)
+    set_aside(again, opened.store)
     outcome = _run(opened, quiet, as_json)
     folder = link_results(opened, outcome, results)
     comparison = _comparison(opened, outcome)
     code = _exit_code(outcome, comparison, gate)
     if as_json:
-        _print_end_event(outcome, folder, code)
+        _print_end_event(outcome, folder, code, len(again))
     else:
         _print_end(opened, outcome, comparison, folder)
+        if again:
+            print(f"Forced: {len(again)} steps; what they had made is in {store / REPLACED}")
     sys.exit(code)
 
 
@@ -96,13 +115,14 @@ def _comparison(opened: Opened, outcome: Outcome) -> dict[str, Any]:
     return read_json(found.path("comparison.json")) if found else {"thresholds": [{"verdict": "missing"}]}
 
 
-def _print_end_event(outcome: Outcome | None, folder: Path | None, code: int) -> None:
+def _print_end_event(outcome: Outcome | None, folder: Path | None, code: int, forced: int | None = None) -> None:
     """Write the last line of ``--json``; what is not known after an interrupt is null."""
     counts = {state.value: n for state, n in _counts(outcome).items()} if outcome else None
     report = folder / REPORT if folder else None
     place = str(report) if report and report.exists() else None
     owed = outcome.owed_by_name() if outcome else None
-    print(json.dumps({"event": "end", "counts": counts, "owed": owed, "report": place, "exit_code": code}), flush=True)
+    found = {"counts": counts, "owed": owed, "forced": forced, "report": place, "exit_code": code}
+    print(json.dumps({"event": "end", **found}), flush=True)
 
 
 def _counts(outcome: Outcome) -> dict[State, int]:
