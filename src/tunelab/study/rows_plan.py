@@ -79,7 +79,7 @@ class RowsPlan:
 
     def held_out_of(self, task: str, search: LrSearch, variant: Variant) -> Step:
         """What a variant is scored on may no more choose than train: it is dropped here too where the study says so."""
-        split = tasks.find_task(task, self.folder).train_split
+        split = tasks.training_split(task, self.folder)
         avoid = self.scored_rows(variant) if self.study.data.leaks == "drop" else []
         return self.prepare(task, split, self.subset(search.rows, search.seed) | self.reserved(), avoid)
 
@@ -99,7 +99,7 @@ class RowsPlan:
             raise StudyError(
                 f"few_shots: got {fmt.few_shots.k} for the mixture {task}, expected 0: tasks differ in them"
             )
-        split = tasks.find_task(task, self.folder).train_split
+        split = tasks.training_split(task, self.folder)
         return self.prepare(task, split, {"shots": {"k": fmt.few_shots.k, "seed": fmt.few_shots.seed}})
 
     def training_rows(self, variant: Variant) -> Step:
@@ -129,7 +129,7 @@ class RowsPlan:
         if search := self.search(variant):
             select["held_out"] = {"seed": search.seed, "rows": search.rows}
         avoid = self.evaluated_rows(variant) if self.study.data.leaks == "drop" else []
-        return self.prepare(task, tasks.find_task(task, self.folder).train_split, select, avoid)
+        return self.prepare(task, tasks.training_split(task, self.folder), select, avoid)
 
     def evaluated_rows(self, variant: Variant) -> list[Step]:
         """The rows that a variant is scored on, or by which its learning rate is chosen."""

@@ -14,7 +14,7 @@ from tunelab.files import write_json
 from tunelab.study.source import choose_source
 from tunelab.study.spec import Data
 from tunelab.study.steps.rows import questions, questions_of, write_samples
-from tunelab.tasks.task import Task, find_task, load_samples
+from tunelab.tasks.task import HasReceipt, Task, find_task, load_samples
 
 
 def run(context: StepContext) -> None:
@@ -25,6 +25,8 @@ def run(context: StepContext) -> None:
     source = choose_source(task, Data(**circumstance["data"]), folder, circumstance["smoke"])
     found = load_samples(task, settings["split"], source)
     receipt: dict[str, Any] = {"available": len(found), "source": settings["source"]}
+    if isinstance(task, HasReceipt):
+        receipt |= task.receipt(settings["split"], source)
     found = _without_long(found, task, settings, receipt)
     if "shots" in settings:
         chosen = few_shots(found, settings["shots"]["k"], settings["shots"]["seed"])
