@@ -89,6 +89,7 @@ def _fetched(url: str, folder: Path, known: Mapping[str, Any]) -> Path | None:
     try:
         answer = urllib.request.urlopen(request, timeout=SECONDS)
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code == http.HTTPStatus.NOT_MODIFIED and known:
             return None
         raise
