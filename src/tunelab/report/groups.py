@@ -6,6 +6,7 @@ are small: a difference between two of them is seldom more than their intervals 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from tunelab.report.wording import interval, number
 
 MOST = 20
 """Groups that a figure shows; the table has all."""
+NOT_IN_NAMES = re.compile(r"[^\w.-]+", re.ASCII)
 APART = 0.7
 """Share of a group's line over which its cells are spread."""
 
@@ -97,7 +99,9 @@ def _picture(task: str, name: str, cells: Sequence[Cell]) -> Picture:
     axes.grid(axis="x", color=GRID)
     legend(axes)
     note = f"The {MOST} largest of {len(every)} groups; the table has all." if len(every) > len(shown) else ""
-    return Picture(f"by_{name}_{task}", f"{task} by {name}", _in_words(name, cells, shown), figure, note)
+    return Picture(
+        NOT_IN_NAMES.sub("-", f"by_{name}_{task}"), f"{task} by {name}", _in_words(name, cells, shown), figure, note
+    )
 
 
 def _items(name: str, value: str, cells: Sequence[Cell]) -> int:
