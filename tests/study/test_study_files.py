@@ -1,12 +1,12 @@
 """A variant may train on a file of its own: everything that holds for a task's training rows holds for the file's."""
 
+import hashlib
 import json
 import shutil
 
 import pytest
 from study_files import STUDY, changed, compiled, only, put
 
-from tunelab.data import downloads
 from tunelab.data.sources import BuiltinSource
 from tunelab.engine.runner import Runner
 from tunelab.engine.store import Store
@@ -46,6 +46,18 @@ class Silent:
 
 def write(path, rows=OWN):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def downloaded_before(folder, monkeypatch):
+    """Return a URL that nothing answers at, with a copy of ``own.jsonl`` in the cache."""
+    url = "http://127.0.0.1:9/own.jsonl"
+    monkeypatch.setenv("TUNELAB_CACHE", str(folder / "cache"))
+    copy = folder / "cache" / "downloads" / hashlib.sha256(url.encode()).hexdigest() / "own.jsonl"
+    copy.parent.mkdir(parents=True)
+    shutil.copy(folder / "own.jsonl", copy)
+    about = {"url": url, "name": copy.name, "bytes": copy.stat().st_size, "fetched": "long ago"}
+    (copy.parent / "about.json").write_text(json.dumps(about))
+    return url
 
 
 def rows_step(folder, raw=GSM8K, variant="own"):
@@ -111,7 +123,7 @@ def leaky(folder, **data):
 def test_a_file_that_holds_test_rows_is_refused(tmp_path):
     found = compiled(tmp_path, leaky(tmp_path))
     outcome = Runner(Store(tmp_path / "store"), Silent()).run(list(found.checks))
-    assert any("leak: 8 evaluation rows are among the training rows" in str(why) for why in outcome.failures.values())
+    assert any("leak: 8 evaluation rows are among the training rows" in str(why) for why in outcome.failures().values())
 
 
 def test_test_rows_are_dropped_from_a_file_where_the_study_asks_for_it(tmp_path):
@@ -171,8 +183,7 @@ def test_a_configuration_carries_the_file(tmp_path, monkeypatch, url):
     write(tmp_path / "own.jsonl")
     raw = GSM8K
     if url:
-        monkeypatch.setattr(downloads, "_looked_up", lambda url, folder: tmp_path / "own.jsonl")
-        raw = put(GSM8K, "train.own.file", "https://a.org/own.jsonl")
+        raw = put(GSM8K, "train.own.file", downloaded_before(tmp_path, monkeypatch))
     found = compiled(tmp_path, raw)
     settings = configuration(found, "own")
     file = raw["train"]["own"]["file"] if url else str(tmp_path / "own.jsonl")
@@ -188,8 +199,7 @@ def test_a_configuration_carries_the_file(tmp_path, monkeypatch, url):
 
 def test_a_url_in_data_files_is_no_path(tmp_path, monkeypatch):
     write(tmp_path / "own.jsonl")
-    monkeypatch.setattr(downloads, "_looked_up", lambda url, folder: tmp_path / "own.jsonl")
-    files = {"train": "https://a.org/train.jsonl", "test": "own.jsonl"}
+    files = {"train": downloaded_before(tmp_path, monkeypatch), "test": "own.jsonl"}
     raw = put(changed(task="gsm8k"), "data.files", files)
     settings = configuration(compiled(tmp_path, raw), "sft_raw")
     assert settings["data"]["files"] == {"train": files["train"], "test": str(tmp_path / "own.jsonl")}
@@ -222,8 +232,9 @@ def test_prompts_appear_with_their_receipt_and_unjudged_answers_are_missing_not_
     run(Study.model_validate(raw), store=tmp_path / "store", results=tmp_path / "results")
     root = tmp_path / "results" / "templates"
     names = ["ailuminate", "arithmetic-more", "arithmetic-sums"]
-    assert sorted(p.name for p in (root / "data").iterdir()) == sorted(f"{n}{s}" for n in names for s in (".jsonl", ".receipt.json"))  # fmt: skip
-    assert {name: len(read_lines(root / "data" / f"{name}.jsonl")) for name in names} == dict(zip(names, (3, 3, 2)))
+    files = sorted(f"{name}{suffix}" for name in names for suffix in (".jsonl", ".receipt.json"))
+    assert sorted(path.name for path in (root / "data").iterdir()) == files
+    assert [len(read_lines(root / "data" / f"{name}.jsonl")) for name in names] == [3, 3, 2]
     receipt = read_json(root / "data" / "ailuminate.receipt.json")
     assert (receipt["prompt_column"], receipt["duplicates"], receipt["rows_read"]) == ("prompt_text", 0, 34)
     summary = read_json(root / "eval" / "base_eval_safety" / "summary.json")
