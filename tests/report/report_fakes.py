@@ -100,7 +100,12 @@ def score(context: StepContext) -> None:
     text = {"prompt": "2 + 2?", "output": output, "answer": "4", "targets": ["4"], "explanation": ""}
     write_lines(context.directory / "scores.jsonl", rows)
     write_json(context.directory / "results.json", [row | text for row in rows])
-    summary = {"task": "arithmetic", **summarise(read_scores(rows), METRICS), "unanswered": 0}
+    groups = context.settings["groups"]
+    by_name = {name: {f"q{i:03d}": of[i % len(of)] for i in range(N)} for name, of in groups.items()}
+    summary = {"task": "arithmetic", **summarise(read_scores(rows), METRICS, groups=by_name), "unanswered": 0}
+    if groups:
+        summary["sensitive"] = True
+    context.facts.update(summary)
     write_json(context.directory / "summary.json", summary)
 
 
@@ -138,15 +143,19 @@ def report_step(
     why="out of memory",
     at_least=None,
     left_out=None,
+    groups=None,
     **changes,
 ) -> Step:
-    """A study's plan: ``right`` maps each cell to its number of right answers; cells in ``fails`` say ``why``."""
+    """A study's plan: ``right`` maps each cell to its number of right answers; cells in ``fails`` say ``why``.
+
+    ``groups`` maps what items are grouped by to the groups, which take turns.
+    """
     cells = [cell(name, at_least or {}) for name in right]
     variants = dict.fromkeys(c["variant"] for c in cells if c["seed"] is not None)
     rows = Step("prepare", 1, "rows", f"{__name__}:nothing", {})
     trained = {v: _train(v, rows) for v in variants}
     generated = {c["cell"]: _generate(c, rows, trained, why if c["cell"] in fails else "") for c in cells}
-    scores = {name: _score(name, n, output, rows, generated[name]) for name, n in right.items()}
+    scores = {name: _score(name, n, output, rows, generated[name], groups or {}) for name, n in right.items()}
     settings = {"cells": cells, "alpha": 0.05, "tree": {}}
     entry = "tunelab.study.steps.compare:run"
     compare = Step("compare", 1, "c", entry, settings, scores, {"folder": "."}, tolerant=True)
@@ -207,6 +216,6 @@ def _generate(described: dict, rows: Step, trained: dict[str, Step], fails: str)
     return Step("generate", 1, "g", f"{__name__}:generate", settings, inputs, {"fails": fails})
 
 
-def _score(name: str, right: int, output: str, rows: Step, outputs: Step) -> Step:
-    settings = {"scorer": {"name": "arithmetic"}, "cell": name, "right": right, "output": output}
+def _score(name: str, right: int, output: str, rows: Step, outputs: Step, groups: dict[str, list[str]]) -> Step:
+    settings = {"scorer": {"name": "arithmetic"}, "cell": name, "right": right, "output": output, "groups": groups}
     return Step("score", 1, "s", f"{__name__}:score", settings, {"rows": rows, "outputs": outputs})

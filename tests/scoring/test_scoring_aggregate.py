@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tunelab.errors import DataError
-from tunelab.scoring.aggregate import cluster_codes, item_parts, summarise
+from tunelab.scoring.aggregate import cluster_codes, interval, item_parts, summarise
 from tunelab.scoring.score import Metric, Outcome, Score, at_budget_end
 from tunelab.stats import corpus_interval, mean_t, wilson
 
@@ -98,3 +98,47 @@ def test_a_definition_stands_beside_the_value():
 
 def test_a_cut_answer_keeps_its_parts():
     assert at_budget_end(part(1, 2, 3)).parts == {"f1": (1, 2, 3)}
+
+
+def test_a_safety_rate_has_the_exact_interval():
+    scores = {f"i{n}": [Score(Outcome.CORRECT, {"safe": 1.0})] for n in range(20)}
+    found = interval(scores, Metric("safe", interval="clopper_pearson"))
+    assert (found["method"], found["high"]) == ("clopper_pearson", 1)
+    assert found["low"] == pytest.approx(0.025 ** (1 / 20))
+    assert interval(scores, Metric("safe"))["method"] == "wilson"
+
+
+def test_the_exact_interval_keeps_the_bounds_of_what_is_unscored():
+    scores = {f"i{n}": [Score(Outcome.CORRECT, {"safe": float(n < 6)})] for n in range(8)}
+    scores |= {f"u{n}": [Score(Outcome.UNSCORED)] for n in range(2)}
+    found = interval(scores, Metric("safe", interval="clopper_pearson"))
+    assert (found["value"], found["n"], found["worst_case"], found["best_case"]) == (0.75, 8, 0.6, 0.8)
+
+
+def test_every_item_is_in_one_group_and_each_group_is_a_summary_of_its_items():
+    scores = {f"i{n}": [Score(Outcome.CORRECT, {"safe": float(n < 3)})] for n in range(5)}
+    scores["u"] = [Score(Outcome.UNSCORED)]
+    groups = {"hazard": {"i0": "vcr", "i3": "vcr", "i1": "spc", "u": "spc"}}
+    metrics = [Metric("safe", interval="clopper_pearson")]
+    found = summarise(scores, metrics, None, groups)["groups"]["hazard"]
+    assert list(found) == ["none", "spc", "vcr"]
+    assert {value: (g["n"], g["scored"]) for value, g in found.items()} == {
+        "none": (2, 2),
+        "spc": (2, 1),
+        "vcr": (2, 2),
+    }
+    assert {value: g["metrics"]["safe"]["value"] for value, g in found.items()} == {"none": 0.5, "spc": 1, "vcr": 0.5}
+    assert found["spc"]["metrics"]["safe"]["worst_case"] == 0.5
+    alone = {item: scores[item] for item in ("i0", "i3")}
+    assert found["vcr"]["metrics"] == summarise(alone, metrics)["metrics"]
+    assert "groups" not in summarise(scores, metrics)
+
+
+def test_groups_respect_clusters():
+    scores = {f"i{n}": [Score(Outcome.CORRECT, {"safe": float(n % 4 < 2)})] for n in range(8)}
+    groups = {"half": {f"i{n}": "one" if n < 4 else "two" for n in range(8)}}
+    paired = {f"i{n}": f"c{n // 2}" for n in range(4)}
+    found = summarise(scores, [Metric("safe")], paired, groups)["groups"]["half"]
+    assert found["two"]["metrics"]["safe"]["method"] == "wilson"
+    assert found["one"]["metrics"]["safe"] == interval({k: scores[k] for k in paired}, Metric("safe"), paired)
+    assert found["one"]["metrics"]["safe"]["method"] != "wilson"

@@ -13,14 +13,25 @@ from tunelab.data.leaks import find_leaks
 from tunelab.data.sample import Message, Sample
 from tunelab.data.sources import BuiltinSource, FileSource, mirror_source
 from tunelab.errors import DataError, StudyError
+from tunelab.scoring.judges.judge import Verdict
 from tunelab.scoring.numbers import first_number
 from tunelab.scoring.score import Metric, Outcome
 from tunelab.tasks.arithmetic_problems import problems
 from tunelab.tasks.identity import rows_identity, scorer_identity
-from tunelab.tasks.task import checked_rows, find_task, has_choices, installed, load_samples, question_text
+from tunelab.tasks.task import (
+    checked_rows,
+    find_task,
+    has_choices,
+    installed,
+    is_judged,
+    load_samples,
+    question_text,
+)
 
 GARBAGE = "zxqv blorp"
 TASKS = sorted(installed())
+JUDGED = [name for name in TASKS if is_judged(find_task(name))]
+WITH_GOLD = [name for name in TASKS if name not in JUDGED]
 FREE_TEXT = {
     "cnn_dailymail",
     "code_refinement",
@@ -66,6 +77,11 @@ def shipped(name, split):
     return load_samples(task, split, None if task.dataset is None else BuiltinSource(name))
 
 
+def splits_of(task):
+    """The splits that a task is trained and scored on: one of them for a task that is only evaluated."""
+    return [split for split in (task.train_split, task.test_split) if split]
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_keeps_the_contract(name):
     task = find_task(name)
@@ -73,14 +89,15 @@ def test_a_task_keeps_the_contract(name):
     assert task.max_new_tokens > 0
     assert all(isinstance(metric, Metric) for metric in task.metrics)
     assert all(stop for stop in task.stop)
-    assert task.dataset is None or {task.train_split, task.test_split} <= set(task.dataset.splits)
+    assert task.dataset is None or {*splits_of(task)} <= set(task.dataset.splits)
+    assert task.train_split or name in JUDGED
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", WITH_GOLD)
 def test_gold_answers_score_one_and_garbage_scores_zero(name):
     task = find_task(name)
     headline = task.metrics[0]
-    for sample in (*shipped(name, task.train_split), *shipped(name, task.test_split)):
+    for sample in (s for split in splits_of(task) for s in shipped(name, split)):
         gold, garbage = task.score(sample, task.target(sample)), task.score(sample, GARBAGE)
         assert (gold.outcome, gold.values[headline.name]) == (Outcome.CORRECT, headline.scale)
         assert garbage.values[headline.name] == 0
@@ -88,7 +105,40 @@ def test_gold_answers_score_one_and_garbage_scores_zero(name):
         assert set(gold.values) == set(garbage.values) <= {metric.name for metric in task.metrics}
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", JUDGED)
+def test_a_judged_output_scores_what_the_first_judge_says(name):
+    task = find_task(name)
+    headline = task.metrics[0]
+    samples = shipped(name, task.test_split)
+    assert samples
+    for sample in samples:
+        for value, outcome in ((1.0, Outcome.CORRECT), (0.0, Outcome.WRONG)):
+            score = task.judged_score(sample, "words", {"first": Verdict(value), "second": Verdict(1 - value)})
+            assert (score.outcome, score.values[headline.name]) == (outcome, value * headline.scale)
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_what_no_judge_could_judge_is_unscored_and_says_why(name):
+    task = find_task(name)
+    sample = shipped(name, task.test_split)[0]
+    silent = {"first": Verdict(None, ("hm",), "neither word"), "second": Verdict(1.0)}
+    found = {
+        "no judge": task.score(sample, "words"),
+        "empty response": task.judged_score(sample, " \n", {"first": Verdict(1.0)}),
+        "first: neither word": task.judged_score(sample, "words", silent),
+    }
+    assert {why: score.explanation for why, score in found.items()} == {why: why for why in found}
+    assert {(score.outcome, *score.values) for score in found.values()} == {(Outcome.UNSCORED,)}
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_a_judge_reads_what_was_asked_and_answered(name):
+    task = find_task(name)
+    for sample in shipped(name, task.test_split):
+        assert task.exchange(sample, "words") == (task.messages(sample)[-1].content, "words")
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if find_task(name).train_split])
 def test_training_and_test_rows_are_apart(name):
     task = find_task(name)
     splits = [shipped(name, task.train_split), shipped(name, task.test_split)]
@@ -146,7 +196,7 @@ def test_gsm8k_takes_a_gold_answer_with_any_marker_or_none(target):
     assert set(score.values.values()) == {1}
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", WITH_GOLD)
 def test_without_an_accepted_answer_nothing_is_right(name):
     sample = Sample("x", {}, ())
     task = find_task(name)

@@ -52,6 +52,13 @@ BREACHES = {
         "Echo",
         "expected a method",
     ),
+    "an exchange without its score": (
+        "    def score(self",
+        "    def exchange(self, sample, output): ...\n    def score(self",
+        "Echo",
+        r"Echo\.judged_score: got None, expected a method",
+    ),
+    "one group": ("    stop = ()", "    groups = 'hazard'\n    stop = ()", "Echo", r"groups: got 'hazard', expected a"),
     "a version in words": ("    version = 1", "    version = 'one'", "Echo", r"Echo\.version: got 'one', expected int"),
     "one stop string": ("stop = ()", "stop = 'END'", "Echo", r"Echo\.stop: got 'END', expected tuple"),
     "no metric": ('(Metric("same"),)', "()", "Echo", r"Echo\.metrics: got \(\), expected one Metric or more"),

@@ -2,7 +2,7 @@
 
 - ``hub``: the Hugging Face hub, at the revision that the task pins.
 - ``mirror``: a folder laid out as ``<owner>/<name>/<config>/<split>.jsonl``, named by ``TUNELAB_DATA``.
-- ``file``: the user's own jsonl, csv, parquet or json.
+- ``file``: the user's own jsonl, csv, parquet or json, by path or URL.
 - ``builtin``: the dozen rows that each task ships.
 
 A source has an identity for the fingerprint: the pinned revision, or the sha256 of the content. Paths never
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tunelab.data import hub
+from tunelab.data.downloads import downloaded
 from tunelab.data.readers import Row, read_rows
 from tunelab.errors import DataError, nearest
 from tunelab.files import known_sha256, sha256_file
@@ -75,9 +76,11 @@ class HubSource:
 
 @dataclass(frozen=True)
 class FileSource:
-    """Files of the user, one a split."""
+    """Files of the user, one a split; a text is a URL."""
 
-    files: Mapping[str, Path]
+    files: Mapping[str, Path | str]
+    key: str | None = None
+    """Where the study names the file; by default ``data.files`` and the split."""
 
     def identity(self, split: str) -> dict[str, Any]:
         return {"sha256": known_sha256(self._path(split))}
@@ -88,11 +91,19 @@ class FileSource:
     def _path(self, split: str) -> Path:
         if split not in self.files:
             raise DataError(f"data.files: no file for the split {split!r}; add `{split}: PATH` under data.files")
-        if not self.files[split].is_file():
-            raise DataError(
-                f"data.files.{split}: {self.files[split]} is not a file; expected jsonl, json, csv or parquet"
-            )
-        return self.files[split]
+        place, key = self.files[split], self.key or f"data.files.{split}"
+        if isinstance(place, str):
+            return _downloaded(place, key)
+        if not place.is_file():
+            raise DataError(f"{key}: {place} is not a file; expected jsonl, json, csv or parquet")
+        return place
+
+
+def _downloaded(url: str, key: str) -> Path:
+    try:
+        return downloaded(url)
+    except DataError as error:
+        raise DataError(f"{key}: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,6 @@ def origin(opened: Opened, rows: Step) -> Origin:
     digest = f"sha256 {source['sha256'][:12]}…"
     if "builtin" in source:
         return Origin(task.name, split, None, None, f"the rows that the task ships ({digest})")
-    if opened.compiled.study.data.files or task.dataset is None:
+    if "file" in rows.circumstance or opened.compiled.study.data.files or task.dataset is None:
         return Origin(task.name, split, None, None, f"a file of the author's ({digest})")
     return Origin(task.name, split, task.dataset.repo, None, f"a copy of {task.dataset.repo} ({digest})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tunelab.report import groups
 from tunelab.report.bars import accuracy_bar, accuracy_grouped
 from tunelab.report.curves import training_curves
 from tunelab.report.drawing import Picture
@@ -28,6 +29,7 @@ def draw(evidence: Evidence) -> list[Picture]:
         accuracy_bar(evidence.scored),
         eval_template_scatter(evidence),
         interaction(evidence.comparison["interactions"]),
+        *groups.pictures(evidence.scored),
         *[picture for picture in of_tasks(evidence) if picture.figure is not None],
         training_curves(trained),
         *([grpo_health(healths)] if healths else []),

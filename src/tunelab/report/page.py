@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tunelab.report import provenance, several, tables
+from tunelab.report import groups, provenance, several, tables
 from tunelab.report.crossed import is_matched_effect
 from tunelab.report.drawing import Picture
 from tunelab.report.evidence import Evidence
@@ -51,6 +51,7 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "comparisons": tables.comparisons(evidence),
         "outcomes": tables.outcomes(evidence),
         "metrics": tables.metrics(evidence),
+        "groups": groups.tables(evidence),
         "definitions": tables.definitions(evidence),
         "effects": tables.effects(evidence),
         "thresholds": tables.thresholds(evidence),

@@ -16,6 +16,8 @@ from tunelab.report.wording import short
 
 LEAKS_LISTED = 20
 TEXT_LIMIT = 1500
+SENSITIVE_LIMIT = 60
+"""Characters that are shown of texts that nobody should have to read."""
 EXAMPLE = ("prompt", "output", "answer", "targets", "explanation")
 
 
@@ -51,19 +53,20 @@ def examples(evidence: Evidence) -> dict[str, list[dict[str, Any]]]:
 
 
 def _examples(artifact: Artifact) -> list[dict[str, Any]]:
+    limit = SENSITIVE_LIMIT if artifact.record.facts.get("sensitive") else TEXT_LIMIT
     first: dict[str, dict[str, Any]] = {}
     for row in read_json(artifact.path("results.json")):
         first.setdefault(row["outcome"], row)
     return [
-        {"id": first[o]["id"], "outcome": o, "texts": {key: _text(first[o][key]) for key in EXAMPLE if first[o][key]}}
+        {"id": row["id"], "outcome": o, "texts": {key: _text(row[key], limit) for key in EXAMPLE if row[key]}}
         for o in OUTCOMES
-        if o in first
+        if (row := first.get(o))
     ]
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, limit: int) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]}… ({len(text):,} characters)"
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
 
 
 def data(evidence: Evidence) -> Table:
@@ -90,7 +93,7 @@ def _prepared(artifact: Artifact) -> list[str | None]:
 def receipts(evidence: Evidence) -> Table:
     """What each prepare step took and left out: n of N, and why."""
     columns = ("prepared rows", "split", "rows", "of", "source", "kept for worked examples", "held out",
-               "dropped as leaks", "left out as long")  # fmt: skip
+               "dropped as leaks", "left out as long", "prompts from", "duplicates")  # fmt: skip
     rows: list[list[Any]] = []
     for name, artifact in evidence.of("prepare").items():
         receipt: Mapping[str, Any] = artifact.record.facts["receipt"]
@@ -100,7 +103,8 @@ def receipts(evidence: Evidence) -> Table:
         split = artifact.record.settings["split"]
         leaks_dropped = None if dropped is None else len(dropped)
         taken = [split, receipt["rows"], receipt["available"], source]
-        rows.append([name, *taken, *kept_apart, leaks_dropped, receipt.get("left_out_as_long")])
+        rows.append([name, *taken, *kept_apart, leaks_dropped, receipt.get("left_out_as_long"),
+                     receipt.get("prompt_column"), receipt.get("duplicates")])  # fmt: skip
     return Table("Receipts", columns, rows)
 
 

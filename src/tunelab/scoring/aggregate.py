@@ -6,6 +6,8 @@ may have values for some items only (answerable questions): its own ``n`` says h
 
 Items that share a cluster (questions on one passage) are one source of evidence: then the standard error is the
 clustered one, for right and wrong too, and the bootstrap draws whole clusters.
+
+Items may be in groups (a hazard, a subject): each group is then summarised like the whole, over its own items.
 """
 
 from __future__ import annotations
@@ -18,23 +20,51 @@ import numpy.typing as npt
 
 from tunelab.errors import DataError
 from tunelab.scoring.score import Metric, Outcome, Score, Total
-from tunelab.stats import Interval, bounds_with_missing, corpus_interval, mean_t, wilson
+from tunelab.stats import Interval, bounds_with_missing, clopper_pearson, corpus_interval, mean_t, wilson
 
 Scores = Mapping[str, Sequence[Score]]
 """Scores by item, one a draw."""
 Clusters = Mapping[str, str]
 """Item to what it shares with other items; an item that is not in it stands alone."""
+Groups = Mapping[str, Mapping[str, str]]
+"""By what items are grouped, to each item's group; ``NO_GROUP`` for items that have none."""
+NO_GROUP = "none"
 
 
-def summarise(scores: Scores, metrics: Sequence[Metric], clusters: Clusters | None = None) -> dict[str, Any]:
-    """Summarise the scores of items; an item with several draws counts once, with the mean of its draws."""
+def summarise(
+    scores: Scores, metrics: Sequence[Metric], clusters: Clusters | None = None, groups: Groups | None = None
+) -> dict[str, Any]:
+    """Summarise the scores of items; an item with several draws counts once, with the mean of its draws.
+
+    With ``groups``, ``{name: {value: {n, scored, metrics}}}`` stands beside the whole, values sorted.
+    """
     flat = [score for draws in scores.values() for score in draws]
+    return {
+        **_estimates(scores, metrics, clusters),
+        "outcomes": {outcome.value: sum(s.outcome is outcome for s in flat) for outcome in Outcome},
+        **({"groups": by_group(scores, metrics, clusters, groups)} if groups else {}),
+    }
+
+
+def _estimates(scores: Scores, metrics: Sequence[Metric], clusters: Clusters | None) -> dict[str, Any]:
     return {
         "n": len(scores),
         "scored": len(item_values(scores, metrics[0].name)),
         "metrics": {metric.name: interval(scores, metric, clusters) for metric in metrics},
-        "outcomes": {outcome.value: sum(s.outcome is outcome for s in flat) for outcome in Outcome},
     }
+
+
+def by_group(
+    scores: Scores, metrics: Sequence[Metric], clusters: Clusters | None, groups: Groups
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Summarise the items of each group apart; every item is in one group of each name."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, of in groups.items():
+        parts: dict[str, dict[str, Sequence[Score]]] = {}
+        for item, draws in scores.items():
+            parts.setdefault(of.get(item, NO_GROUP), {})[item] = draws
+        found[name] = {value: _estimates(parts[value], metrics, clusters) for value in sorted(parts)}
+    return found
 
 
 def item_values(scores: Scores, metric: str) -> dict[str, float]:
@@ -78,7 +108,7 @@ def interval(scores: Scores, metric: Metric, clusters: Clusters | None = None) -
     if metric.total is not None:
         found = _corpus(scores, metric.name, metric.total, codes)
     elif metric.binary and all(value in (0.0, 1.0) for value in values.values()):
-        found, bounds = _proportion(scores, list(values.values()), codes)
+        found, bounds = _proportion(scores, metric, list(values.values()), codes)
     else:
         found = mean_t(list(values.values()), codes)
     result = {"value": found.value, "low": found.low, "high": found.high, "method": found.method, "n": found.n}
@@ -90,11 +120,12 @@ def _corpus(scores: Scores, metric: str, total: Total, codes: npt.NDArray[np.int
 
 
 def _proportion(
-    scores: Scores, values: Sequence[float], codes: npt.NDArray[np.intp] | None
+    scores: Scores, metric: Metric, values: Sequence[float], codes: npt.NDArray[np.intp] | None
 ) -> tuple[Interval, dict[str, float]]:
-    """Right and wrong: Wilson's interval, or the clustered one, and the bounds that unscored items leave."""
+    """Right and wrong: the metric's interval, or the clustered one, and the bounds that unscored items leave."""
     right = int(sum(values))
-    found = wilson(right, len(values)) if codes is None else mean_t(values, codes)
+    of_items = {"wilson": wilson, "clopper_pearson": clopper_pearson}[metric.interval]
+    found = of_items(right, len(values)) if codes is None else mean_t(values, codes)
     unscored = sum(not any(score.values for score in draws) for draws in scores.values())
     if not unscored:
         return found, {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +52,8 @@ class Metric:
     """A named metric of a task: the mean of per-sample values, or ``total`` of the summed parts of all samples.
 
     A corpus metric (BLEU, F1 of a class) has a ``total``; its per-sample values serve rewards and readers only.
-    ``binary`` values are 0 or 1 and get Wilson intervals and McNemar's test. ``scale`` is 100 where the metric's
+    ``binary`` values are 0 or 1 and get McNemar's test and Wilson intervals, or the exact ones that ``interval`` asks
+    for: those of safety rates. ``scale`` is 100 where the metric's
     reference reports points out of 100, else 1. ``definition`` says what the name alone leaves open: a sentence
     splitter, a signature; it stands beside the value wherever that is reported.
     """
@@ -61,6 +63,7 @@ class Metric:
     scale: float = 1.0
     total: Total | None = None
     definition: str = ""
+    interval: Literal["wilson", "clopper_pearson"] = "wilson"
 
 
 def judged(

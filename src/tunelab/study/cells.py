@@ -224,6 +224,8 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
 def _trained_on(task: str, train: Train) -> str:
     """Return the task or tasks, with what a mixture declares: other shares of the same tasks are other data."""
     declared = train.mixture.model_dump(mode="json", exclude_defaults=True)
+    if train.file is not None:
+        return f"{task} from {train.file}"
     if JOINT not in task or not declared:
         return task
     weighed = [f"{name}:{weight:g}" for name, weight in declared.pop("weights", {}).items()]
@@ -241,7 +243,7 @@ def _other_settings(cell: Cell) -> dict[str, Any]:
     asked = cell.evaluation.settings.model_dump(mode="json", exclude={"format", "at_least", "by", "of"})
     if cell.variant.train is None:
         return {"evaluation": asked}
-    named = {"method", "adaptation", "lora", "loss", "format", "model", "task", "mixture", "published"}
+    named = {"method", "adaptation", "lora", "loss", "format", "model", "task", "mixture", "file", "published"}
     named |= {"grpo", "dpo"} - {cell.variant.train.method}
     recipe = cell.variant.train.model_dump(mode="json", exclude=named)
     return {"evaluation": asked, "recipe": recipe}

@@ -15,12 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from tunelab.data.downloads import is_url
 from tunelab.engine.step import Step
 from tunelab.errors import StudyError
 from tunelab.formats.format import Format
 from tunelab.models.spec import TINY
 from tunelab.study.cells import BASE, Cell, Variant
 from tunelab.study.compile import Compiled
+from tunelab.study.source import place
 from tunelab.tasks.mixed import JOINT
 from tunelab.tasks.task import file_of, is_file
 
@@ -54,7 +56,7 @@ def portable(settings: Raw) -> Raw:
     """Return a configuration in which a path is the name of a file or folder that lies beside it."""
     names = _names(needed_files(settings))
     data = settings["data"]
-    files = _mapped(data["files"], lambda path: names[path])
+    files = _mapped(data["files"], lambda path: names.get(path, path))
     entries = {part: {n: _renamed(e, names) for n, e in settings[part].items()} for part in ("train", "evaluate")}
     tree = _mapped(settings["tasks"], lambda task: _task_named(task, names))
     model = f"./{names[settings['model']]}" if settings["model"] in names else settings["model"]
@@ -66,7 +68,8 @@ def needed_files(settings: Raw) -> list[str]:
     tasks = [t for part in ("train", "evaluate") for e in settings[part].values() for t in _texts(e["task"])]
     files = [file.rpartition(":")[0] for file in [*tasks, *_texts(settings["tasks"])] if is_file(file)]
     model = [settings["model"]] if settings["model"].startswith(("/", "./")) else []
-    return list(dict.fromkeys([*model, *files, *_texts(settings["data"]["files"])]))
+    rows = [*_texts(settings["data"]["files"]), *(e["file"] for e in settings["train"].values() if e["file"])]
+    return list(dict.fromkeys([*model, *files, *(path for path in rows if not is_url(path))]))
 
 
 def _study_name(study: str, variant: str) -> str:
@@ -84,6 +87,7 @@ def _train(compiled: Compiled, variant: Variant) -> Raw:
         "model": None,
         "task": [_task(task, compiled.folder) for task in variant.task.split(JOINT)],
         "precision": step.settings["recipe"]["precision"],
+        "file": variant.train.file and _whole_path(variant.train.file, compiled.folder),
     }
 
 
@@ -139,7 +143,12 @@ def _tree(tree: Mapping[str, Any], folder: Path) -> Raw:
 
 
 def _absolute(files: Mapping[str, Any], folder: Path) -> Raw:
-    return _mapped(files, lambda path: str((folder / path).resolve()))
+    return _mapped(files, lambda path: _whole_path(path, folder))
+
+
+def _whole_path(file: str, folder: Path) -> str:
+    found = place(file, folder)
+    return found if isinstance(found, str) else str(found.resolve())
 
 
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:
@@ -171,7 +180,8 @@ def _names(paths: Sequence[str]) -> dict[str, str]:
 
 
 def _renamed(entry: Raw, names: Mapping[str, str]) -> Raw:
-    return {**entry, "task": _mapped(entry["task"], lambda task: _task_named(task, names))}
+    file = {"file": names.get(entry["file"], entry["file"])} if entry.get("file") else {}
+    return {**entry, **file, "task": _mapped(entry["task"], lambda task: _task_named(task, names))}
 
 
 def _task_named(task: str, names: Mapping[str, str]) -> str:

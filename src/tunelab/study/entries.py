@@ -64,7 +64,8 @@ class Train(Recipe):
         default=None, description="Written as checkpoints: {search: 3, on: validation}."
     )
     file: str | None = Field(
-        default=None, description="Training rows from this file or URL instead of the task's training split."
+        default=None,
+        description="Training rows from this file or URL instead of the task's training split, in its columns.",
     )
     from_checkpoint: str | None = Field(
         default=None, description="A trained adapter or model, by folder or hub id: evaluated, not trained."
@@ -110,6 +111,12 @@ class Train(Recipe):
         if isinstance(task, tuple) and (not task or len(set(task)) < len(task)):
             raise ValueError(f"got {list(task)}, expected one task or more, each once; mixture.weights weighs them")
         return task
+
+    @model_validator(mode="after")
+    def _a_file_is_of_one_task(self) -> Train:
+        if self.file is not None and len(self.tasks) > 1:
+            raise ValueError(f"file: got {self.file!r} beside {len(self.tasks)} tasks to mix, expected one task")
+        return self
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -3,6 +3,8 @@
     models/<variant>/             the trained model or adapter
     configs/<variant>.json        the variant as a study file of its own, every default written out
     eval/<variant>_eval_<name>/   results.json, summary.json, scores.jsonl, outputs.jsonl
+    data/<task>.jsonl             the rows that a task is scored on, and <task>.receipt.json; with several sets of
+                                  rows <task>-<evaluation>, by the first evaluation that uses them
     data/<variant>/               train.parquet and receipt.json, after ``tunelab data prepare``
     comparison.json               the comparison as data
     report/                       index.html, comparison.csv, averages.csv, figures
@@ -18,12 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from tunelab.engine.runner import Outcome, artifact_of
+from tunelab.engine.step import Step
 from tunelab.errors import StoreError
 from tunelab.files import write_json
 from tunelab.study.configurations import configuration
 from tunelab.study.open import Opened, tokenised_sets
 from tunelab.study.steps.compare import COMPARISON
+from tunelab.study.steps.rows import ROWS
 from tunelab.study.tokenise_plan import RECEIPT, TOKENS
+from tunelab.tasks.task import find_task
 
 
 def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
@@ -43,6 +48,7 @@ def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
             if outputs:
                 _link(folder / "outputs.jsonl", outputs.directory / "outputs.jsonl")
     _forget_others(root, opened)
+    _link_rows(opened, outcome, root / "data")
     if compared := artifact_of(opened.store, outcome, opened.compiled.compare):
         _link(root / COMPARISON, compared.directory / COMPARISON)
     if report := artifact_of(opened.store, outcome, opened.compiled.report):
@@ -59,6 +65,33 @@ def link_data(opened: Opened, outcome: Outcome, results: Path) -> dict[str, Path
             for name in (TOKENS, RECEIPT):
                 _link(folders[variant] / name, artifact.directory / name)
     return folders
+
+
+def _link_rows(opened: Opened, outcome: Outcome, folder: Path) -> None:
+    """Link the rows of every evaluated task that are there, and remove links to others."""
+    kept: set[Path] = set()
+    for name, step in scored_rows(opened).items():
+        if artifact := artifact_of(opened.store, outcome, step):
+            for suffix, target in ((".jsonl", ROWS), (".receipt.json", RECEIPT)):
+                kept.add(folder / f"{name}{suffix}")
+                _link(folder / f"{name}{suffix}", artifact.directory / target)
+    for path in (*folder.glob("*.jsonl"), *folder.glob("*.receipt.json")):
+        if path.is_symlink() and path not in kept:
+            path.unlink()
+
+
+def scored_rows(opened: Opened) -> dict[str, Step]:
+    """Name the step behind each set of rows that is scored: the task, and where it has several the evaluation."""
+    sets: dict[str, dict[str, tuple[str, Step]]] = {}
+    for cell in opened.compiled.cells:
+        rows = opened.compiled.scores[cell.name].inputs["rows"]
+        task = find_task(cell.evaluation.task, opened.compiled.folder).name
+        sets.setdefault(task, {}).setdefault(rows.fingerprint, (cell.evaluation.name, rows))
+    return {
+        file_name(task if len(found) == 1 else f"{task}-{evaluation}"): step
+        for task, found in sets.items()
+        for evaluation, step in found.values()
+    }
 
 
 def _forget_others(root: Path, opened: Opened) -> None:

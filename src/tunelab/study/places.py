@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tunelab.data.downloads import is_url
 from tunelab.models.spec import is_local
 from tunelab.tasks.task import is_file
 
@@ -35,7 +36,7 @@ def _is_path(key: Sequence[str], value: str) -> bool:
         return is_local(value, Path.cwd())
     if key[-1] == "task" or key[0] == "tasks":
         return is_file(value)
-    return "data" in key and "files" in key[:-1]
+    return not is_url(value) and (key[-1] == "file" or ("data" in key and "files" in key[:-1]))
 
 
 def _path(folder: Path, value: str) -> str:

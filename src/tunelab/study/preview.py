@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tunelab.data.sample import Message, Sample
 from tunelab.data.subsets import few_shots
 from tunelab.errors import DataError
 from tunelab.formats.format import Format
@@ -14,8 +15,11 @@ from tunelab.models.spec import TINY, resolve
 from tunelab.study.read import bundled, read_file, read_study
 from tunelab.study.source import choose_source
 from tunelab.study.spec import Data
-from tunelab.tasks.task import find_task, load_samples
+from tunelab.tasks.task import Task, find_task, is_sensitive, load_samples, training_split
 from tunelab.training.rows import IGNORED, labels, runs
+
+EXCERPT = 60
+"""Characters that are shown of a message of a sensitive task."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,14 @@ def find_subject(name: str) -> Subject:
     return Subject(study.first_task, study.model, study.formats, study.data, read_file(name).folder)
 
 
+def _shown(task: Task, sample: Sample) -> list[Message]:
+    """Return what a model reads; of texts that nobody should have to read, the first words."""
+    messages = task.messages(sample)
+    if not is_sensitive(task):
+        return messages
+    return [Message(m.role, m.content if len(m.content) <= EXCERPT else f"{m.content[:EXCERPT]}…") for m in messages]
+
+
 def preview_rows(subject: Subject, fmt: Format, loss: str, split: str | None, count: int) -> Iterator[Preview]:
     """Yield the first rows of a split under a format; worked examples come from the training split."""
     from tunelab.models.load import load_tokenizer
@@ -64,14 +76,14 @@ def preview_rows(subject: Subject, fmt: Format, loss: str, split: str | None, co
     where = choose_source(task, subject.data, subject.folder)
     if subject.data.files and where is None:
         raise DataError(f"task {task.name}: makes its own rows, got files for {', '.join(subject.data.files)}")
-    samples = load_samples(task, split or task.train_split, where)
+    samples = load_samples(task, split or task.train_split or task.test_split, where)
     k, seed = fmt.few_shots.k, fmt.few_shots.seed
-    examples = few_shots(load_samples(task, task.train_split, where), k, seed) if k else []
+    examples = few_shots(load_samples(task, training_split(subject.task, subject.folder), where), k, seed) if k else []
     shown = {s.id for s in examples}
     tokenizer = load_tokenizer(resolve(subject.model, subject.folder))
     renderer = Renderer(tokenizer, fmt, [(task.messages(s), task.target(s)) for s in examples])
     for sample in [s for s in samples if s.id not in shown][:count]:
-        example = renderer.example(task.messages(sample), task.target(sample))
+        example = renderer.example(_shown(task, sample), task.target(sample))
         learnt = labels(example, loss)
         table = [
             (token, label != IGNORED, str(renderer.tokenizer.decode([token])))

@@ -31,19 +31,31 @@ class RowsPlan:
     cells: Sequence[Cell]
     folder: Path
 
-    def prepare(self, task: str, split: str, select: Mapping[str, Any], avoid: Sequence[Step] = ()) -> Step:
-        """Rows of a split: a subset, or the worked examples of a format."""
+    def prepare(
+        self,
+        task: str,
+        split: str,
+        select: Mapping[str, Any],
+        avoid: Sequence[Step] = (),
+        file: str | None = None,
+        shots: Sequence[Step] = (),
+    ) -> Step:
+        """Rows of a split: a subset, or the worked examples of a format.
+
+        Rows of a ``file`` have not the split's ids, so ``shots`` are the worked examples that none of them may ask.
+        """
         found = tasks.find_task(task, self.folder)
         settings: dict[str, Any] = {"task": rows_identity(found, task, self.folder), "split": split, **select}
         if self.study.smoke:
             settings["longest"] = QUESTION
         blocked = None
         try:
-            source = choose_source(found, self.study.data, self.folder, self.study.smoke)
+            source = choose_source(found, self.study.data, self.folder, self.study.smoke, file)
             settings["source"] = None if source is None else source.identity(split)
         except DataError as error:
             settings["source"], blocked = None, str(error)
         avoided = {f"avoid_{i}": step for i, step in enumerate(avoid)}
+        avoided |= {f"shots_{i}": step for i, step in enumerate(shots)}
         return Step(
             kind="prepare",
             version=VERSIONS["prepare"],
@@ -57,6 +69,7 @@ class RowsPlan:
                 "folder": str(self.folder),
                 "data": self.study.data.model_dump(mode="json"),
                 "smoke": self.study.smoke,
+                **({} if file is None else {"file": file}),
             },
             blocked=blocked,
         )
@@ -79,9 +92,20 @@ class RowsPlan:
 
     def held_out_of(self, task: str, search: LrSearch, variant: Variant) -> Step:
         """What a variant is scored on may no more choose than train: it is dropped here too where the study says so."""
-        split = tasks.find_task(task, self.folder).train_split
+        split = tasks.training_split(task, self.folder)
         avoid = self.scored_rows(variant) if self.study.data.leaks == "drop" else []
-        return self.prepare(task, split, self.subset(search.rows, search.seed) | self.reserved(), avoid)
+        select = self.subset(search.rows, search.seed)
+        return self.training_split_rows(variant, task, split, select, avoid)
+
+    def training_split_rows(
+        self, variant: Variant, task: str, split: str, select: Mapping[str, Any], avoid: Sequence[Step]
+    ) -> Step:
+        """Rows that a variant learns from or is chosen by, without worked examples: the task's, or a file's."""
+        file = variant.train.file if variant.train else None
+        if file is None:
+            return self.prepare(task, split, {**select, **self.reserved()}, avoid)
+        shots = unique(s for f in self.study.formats.values() if (s := self.shots(task, f)) is not None)
+        return self.prepare(task, split, select, avoid, file, shots)
 
     def search(self, variant: Variant) -> LrSearch | None:
         """How a variant's learning rate is chosen; its candidates have the variant's name."""
@@ -99,7 +123,7 @@ class RowsPlan:
             raise StudyError(
                 f"few_shots: got {fmt.few_shots.k} for the mixture {task}, expected 0: tasks differ in them"
             )
-        split = tasks.find_task(task, self.folder).train_split
+        split = tasks.training_split(task, self.folder)
         return self.prepare(task, split, {"shots": {"k": fmt.few_shots.k, "seed": fmt.few_shots.seed}})
 
     def training_rows(self, variant: Variant) -> Step:
@@ -125,11 +149,11 @@ class RowsPlan:
 
     def training_source(self, variant: Variant, task: str) -> Step:
         assert variant.train is not None
-        select = self.subset(variant.train.rows, variant.train.rows_seed) | self.reserved()
+        select = self.subset(variant.train.rows, variant.train.rows_seed)
         if search := self.search(variant):
             select["held_out"] = {"seed": search.seed, "rows": search.rows}
         avoid = self.evaluated_rows(variant) if self.study.data.leaks == "drop" else []
-        return self.prepare(task, tasks.find_task(task, self.folder).train_split, select, avoid)
+        return self.training_split_rows(variant, task, tasks.training_split(task, self.folder), select, avoid)
 
     def evaluated_rows(self, variant: Variant) -> list[Step]:
         """The rows that a variant is scored on, or by which its learning rate is chosen."""

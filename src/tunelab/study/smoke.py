@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tunelab.data.downloads import is_url
 from tunelab.models.spec import TINY
 from tunelab.study.entries import Evaluate, LrSearch, Size, Train
-from tunelab.study.spec import Study
+from tunelab.study.spec import Data, Study
 from tunelab.training.recipe import Grpo
 
 TRAIN_ROWS = 96
@@ -25,7 +26,8 @@ CHANGES = (
     f"the bundled model everywhere; at most {TRAIN_ROWS} training and {EVALUATE_ROWS} evaluation rows; {STEPS} steps "
     f"of 8 rows; at most {TOKENS} new tokens; rows of more than "
     f"{LENGTH} tokens, or of {QUESTION} bytes before a template, left out; adapters on all linear "
-    "layers; DPO prefers targets where it would sample; leaks are listed and stop nothing"
+    "layers; DPO prefers targets where it would sample; leaks are listed and stop nothing; the tasks' own rows "
+    "in place of a variant's file and of files behind URLs"
 )
 
 
@@ -38,9 +40,21 @@ def smoke(study: Study) -> Study:
         "hardware": study.hardware.model_copy(update={"rollouts": "local"}),
         "train": {name: _small_train(entry) for name, entry in study.train.items()},
         "evaluate": {name: _small_evaluate(entry) for name, entry in study.evaluate.items()},
-        "data": study.data.model_copy(update={"leaks": "report" if study.data.leaks == "refuse" else study.data.leaks}),
+        "data": _small_data(study.data),
     }
     return study.model_copy(update=small)
+
+
+def _small_data(data: Data) -> Data:
+    """List leaks only, and take no rows of a task from files where one of them is behind a URL."""
+    files = {key: value for key, value in data.files.items() if not _behind_urls(value)}
+    if any(isinstance(value, str) and is_url(value) for value in data.files.values()):
+        files = {}
+    return data.model_copy(update={"files": files, "leaks": "report" if data.leaks == "refuse" else data.leaks})
+
+
+def _behind_urls(files: str | dict[str, str]) -> bool:
+    return isinstance(files, dict) and any(map(is_url, files.values()))
 
 
 def _small_train(entry: Train) -> Train:
@@ -50,6 +64,7 @@ def _small_train(entry: Train) -> Train:
     mixture = entry.mixture.model_copy(update={"size": "smallest"})
     changes = {
         "dpo": dpo,
+        "file": None,
         "grpo": _small_grpo(entry.grpo),
         "lora": lora,
         "model": None,

@@ -28,7 +28,8 @@ class Data(Strict):
     )
     files: dict[str, str | dict[str, str]] = Field(
         default_factory=dict,
-        description="Your own files by split: {train: my.jsonl}; with several tasks, by task: {sst2: {train: a}}.",
+        description="Your own files or URLs by split: {train: my.jsonl}; with several tasks, by task: "
+        "{sst2: {train: a}}.",
     )
     leaks: Literal["refuse", "drop", "report"] = Field(
         default="refuse",

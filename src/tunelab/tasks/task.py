@@ -11,7 +11,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -21,10 +21,12 @@ from tunelab.data.readers import require_columns
 from tunelab.data.sample import Message, Sample
 from tunelab.data.sources import Dataset, Source
 from tunelab.errors import DataError, StudyError, nearest
+from tunelab.scoring.judges.judge import Verdict
 from tunelab.scoring.score import Metric, Score
 from tunelab.tasks.mixed import JOINT, Mixed
 
 BUNDLED = {
+    "ailuminate": "tunelab.tasks.ailuminate:Ailuminate",
     "arithmetic": "tunelab.tasks.arithmetic:Arithmetic",
     "cnn_dailymail": "tunelab.tasks.cnn_dailymail:CnnDailyMail",
     "code_refinement": "tunelab.tasks.code_refinement:CodeRefinement",
@@ -53,6 +55,9 @@ CONSTANTS: dict[str, type] = {
 METHODS = ("load", "messages", "target", "score")
 CHOICES = "choices"
 """The method that only a task with choices has."""
+OF_JUDGED = ("exchange", "judged_score")
+"""The methods that only a task whose outputs are judged has."""
+GROUPS = "groups"
 
 
 class Task(Protocol):
@@ -66,6 +71,7 @@ class Task(Protocol):
     dataset: Dataset | None
     """Where the rows live on the hub; None for a task that generates its rows."""
     train_split: str
+    """Empty for a task that is only evaluated."""
     test_split: str
     metrics: tuple[Metric, ...]
     """The first one is the headline and the reward."""
@@ -103,6 +109,42 @@ def has_choices(task: Task) -> TypeGuard[ChoiceTask]:
     return hasattr(task, CHOICES)
 
 
+class JudgedTask(Task, Protocol):
+    """A task without gold answers: judges read what was asked and answered. ``score`` alone leaves it unscored."""
+
+    def exchange(self, sample: Sample, output: str) -> tuple[str, str]:
+        """Return what the user asked and what the model answered, as a judge reads them."""
+        ...
+
+    def judged_score(self, sample: Sample, output: str, verdicts: Mapping[str, Verdict]) -> Score:
+        """Score one output by the verdicts of its judges, by name; the first gives the headline."""
+        ...
+
+
+def is_judged(task: Task) -> TypeGuard[JudgedTask]:
+    """Say whether a task's outputs are judged."""
+    return all(hasattr(task, name) for name in OF_JUDGED)
+
+
+def groups_of(task: Task) -> tuple[str, ...]:
+    """Return the metadata by which a task's results are also shown in groups: its ``groups``; optional."""
+    return getattr(task, GROUPS, ())
+
+
+def is_sensitive(task: Task) -> bool:
+    """Say whether a task's samples are only quoted by their first words: its ``sensitive``; optional."""
+    return getattr(task, "sensitive", False) is True
+
+
+@runtime_checkable
+class HasReceipt(Protocol):
+    """A task that finds out how a file is to be read, and says so; optional."""
+
+    def receipt(self, split: str, source: Source | None) -> dict[str, Any]:
+        """Return, as plain JSON, what the receipt of a split's rows adds: columns that were found, rows left out."""
+        ...
+
+
 @runtime_checkable
 class MarksAnswers(Protocol):
     """A task that can tell an explicit answer from one that its scorer had to guess; optional."""
@@ -126,6 +168,17 @@ def find_task(name: str, folder: Path | None = None) -> Task:
         raise StudyError(f"task: got {name!r}, expected a task{nearest(name, entries)} or FILE.py:Class")
     module, _, attribute = entries[name].partition(":")
     return _from_module(lambda: importlib.import_module(module), attribute, f"task {name}: {module}")
+
+
+def training_split(name: str, folder: Path | None = None) -> str:
+    """Return the training split of the task of that name. Raises StudyError for one that is only evaluated."""
+    task = find_task(name, folder)
+    if not task.train_split:
+        raise StudyError(
+            f"task {task.name}: has no training rows, expected a task to learn from; evaluate on it only: under train, "
+            "and for worked examples, name another task"
+        )
+    return task.train_split
 
 
 @cache
@@ -249,9 +302,13 @@ def _built(kind: Any, where: str) -> Task:
     for name, expected in CONSTANTS.items():
         if not isinstance(getattr(task, name), expected):
             raise StudyError(f"{where}.{name}: got {getattr(task, name)!r}, expected {expected.__name__}")
-    for name in (*METHODS, CHOICES) if has_choices(task) else METHODS:
-        if not callable(getattr(task, name)):
-            raise StudyError(f"{where}.{name}: got {getattr(task, name)!r}, expected a method")
+    judged = OF_JUDGED if any(hasattr(task, name) for name in OF_JUDGED) else ()
+    for name in (*METHODS, *((CHOICES,) if has_choices(task) else ()), *judged):
+        if not callable(found := getattr(task, name, None)):
+            raise StudyError(f"{where}.{name}: got {found!r}, expected a method")
+    groups: Any = groups_of(task)
+    if not isinstance(groups, tuple) or not all(isinstance(name, str) for name in cast(tuple[Any, ...], groups)):
+        raise StudyError(f"{where}.{GROUPS}: got {groups!r}, expected a tuple of names of sample metadata")
     if not task.metrics or not all(isinstance(metric, Metric) for metric in task.metrics):
         raise StudyError(f"{where}.metrics: got {task.metrics!r}, expected one Metric or more, the headline first")
     return task

@@ -14,7 +14,7 @@ from tunelab.files import write_json
 from tunelab.study.source import choose_source
 from tunelab.study.spec import Data
 from tunelab.study.steps.rows import questions, questions_of, write_samples
-from tunelab.tasks.task import Task, find_task, load_samples
+from tunelab.tasks.task import HasReceipt, Task, find_task, load_samples
 
 
 def run(context: StepContext) -> None:
@@ -22,14 +22,17 @@ def run(context: StepContext) -> None:
     settings, circumstance = context.settings, context.circumstance
     folder = Path(circumstance["folder"])
     task = find_task(circumstance["task"], folder)
-    source = choose_source(task, Data(**circumstance["data"]), folder, circumstance["smoke"])
+    source = choose_source(task, Data(**circumstance["data"]), folder, circumstance["smoke"], circumstance.get("file"))
     found = load_samples(task, settings["split"], source)
     receipt: dict[str, Any] = {"available": len(found), "source": settings["source"]}
+    if isinstance(task, HasReceipt):
+        receipt |= task.receipt(settings["split"], source)
     found = _without_long(found, task, settings, receipt)
     if "shots" in settings:
         chosen = few_shots(found, settings["shots"]["k"], settings["shots"]["seed"])
     else:
-        kept = _without_reserved(found, settings, receipt)
+        kept = _without_shots(found, task, context, receipt)
+        kept = _without_reserved(kept, settings, receipt)
         kept = _without_leaks(kept, task, context, receipt)
         chosen = subset(kept, _size(settings, len(kept)), settings["seed"])
     receipt["rows"] = len(chosen)
@@ -60,11 +63,19 @@ def _size(settings: Any, available: int) -> int | float | None:
     return min(size, available) if settings.get("at_most") and isinstance(size, int) else size
 
 
+def _without_shots(samples: list[Sample], task: Task, context: StepContext, receipt: dict[str, Any]) -> list[Sample]:
+    """Leave out the rows of a file that ask what a worked example asks: their ids are not those of the examples."""
+    found = find_leaks(questions_of(context, "shots_"), questions(task, samples))
+    repeats = {leak.evaluation_id for leak in found if leak.kind == "exact"}
+    receipt["reserved_for_few_shots"] = len(repeats)
+    return without(samples, repeats)
+
+
 def _without_reserved(samples: list[Sample], settings: Any, receipt: dict[str, Any]) -> list[Sample]:
     """Leave out the rows that serve as worked examples in some format, or choose the variant's learning rate."""
     reserve: list[dict[str, int]] = settings.get("reserve") or []
     reserved = {s.id for part in reserve for s in few_shots(samples, part["k"], part["seed"])}
-    receipt["reserved_for_few_shots"] = len(reserved)
+    receipt["reserved_for_few_shots"] = receipt.get("reserved_for_few_shots", 0) + len(reserved)
     rest = without(samples, reserved)
     if "held_out" not in settings:
         return rest

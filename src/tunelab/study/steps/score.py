@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tunelab.files import read_lines, write_json, write_lines
 from tunelab.scoring.aggregate import item_values, summarise
 from tunelab.scoring.score import Outcome, Score, at_budget_end
 from tunelab.study.steps.rows import read_samples
-from tunelab.tasks.task import Task, find_task, has_choices
+from tunelab.tasks.task import Task, find_task, groups_of, has_choices, is_sensitive
 
 SCORES = "scores.jsonl"
 
@@ -32,10 +32,12 @@ def run(context: StepContext) -> None:
     for sample, _, score in scored:
         by_item[sample.id].append(score)
     clusters = {sample.id: cluster for sample in samples.values() if (cluster := cluster_of(sample)) is not None}
-    summary = {"task": task.name, **summarise(by_item, task.metrics, clusters)}
+    summary = {"task": task.name, **summarise(by_item, task.metrics, clusters, item_groups(task, samples.values()))}
     summary["unanswered"] = len(samples) - len(by_item)
     if has_choices(task):
         summary["majority"] = majority([samples[i] for i in item_values(by_item, task.metrics[0].name)])
+    if is_sensitive(task):
+        summary["sensitive"] = True
     summary["available"] = context.inputs["rows"].record.facts["receipt"]["available"]
     write_json(context.directory / "summary.json", summary)
     context.facts.update(summary)
@@ -105,6 +107,16 @@ def cluster_of(sample: Sample) -> str | None:
     """Return what a sample shares with others, for those that say so in ``metadata["cluster"]``."""
     cluster = sample.metadata.get("cluster")
     return None if cluster is None else str(cluster)
+
+
+def item_groups(task: Task, samples: Iterable[Sample]) -> dict[str, dict[str, str]]:
+    """Return each sample's group by every ``groups`` of the task that any sample has in its metadata."""
+    known = list(samples)
+    found = {
+        name: {s.id: str(s.metadata[name]) for s in known if s.metadata.get(name) not in (None, "")}
+        for name in groups_of(task)
+    }
+    return {name: of for name, of in found.items() if of}
 
 
 def score_row(sample: Sample, row: dict[str, Any], score: Score) -> dict[str, Any]:
