@@ -48,6 +48,8 @@ def command(
         whole, opened = opened, only_trained(opened)
         _tell_left_out(whole, opened)
     opened.refuse_blocked()
+    for reason in opened.silent_judges():
+        print(f"tunelab: no verdicts: {reason}", file=sys.stderr)
     outcome = _run(opened, quiet, as_json)
     folder = link_results(opened, outcome, results)
     comparison = _comparison(opened, outcome)

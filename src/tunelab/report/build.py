@@ -9,18 +9,24 @@ from tunelab.report.cells import csv_rows, to_csv, to_markdown
 from tunelab.report.drawing import save
 from tunelab.report.evidence import read_evidence
 from tunelab.report.figures import draw
+from tunelab.report.judging import judging_rows, wide
 from tunelab.report.page import render
 from tunelab.report.several import averages_csv, averages_markdown
 
 
 def run(context: StepContext) -> None:
-    """Write the tables (``averages.csv`` where tasks form a tree), the figures as .png and .svg, and ``index.html``."""
+    """Write the tables, the figures as .png and .svg, and ``index.html``.
+
+    ``averages.csv`` is there where tasks form a tree, ``judging.csv`` where judges read outputs.
+    """
     evidence = read_evidence(context)
     answer = first_screen(evidence.comparison, evidence.study)
     write_atomic(context.directory / "comparison.csv", to_csv(csv_rows(evidence)))
     write_atomic(context.directory / "comparison.md", to_markdown(evidence, answer) + averages_markdown(evidence))
     if tree := evidence.comparison["tree"]:
         write_atomic(context.directory / "averages.csv", averages_csv(tree))
+    if judged := judging_rows(evidence):
+        write_atomic(context.directory / "judging.csv", to_csv(wide(judged)))
     pictures = draw(evidence)
     for picture in pictures:
         save(picture, context.directory)

@@ -2,7 +2,8 @@
 
     models/<variant>/             the trained model or adapter
     configs/<variant>.json        the variant as a study file of its own, every default written out
-    eval/<variant>_eval_<name>/   results.json, summary.json, scores.jsonl, outputs.jsonl
+    eval/<variant>_eval_<name>/   results.json, summary.json, scores.jsonl, outputs.jsonl,
+                                  verdicts_<judge>.jsonl where outputs are judged
     data/<variant>/               train.parquet and receipt.json, after ``tunelab data prepare``
     comparison.json               the comparison as data
     report/                       index.html, comparison.csv, averages.csv, figures
@@ -18,9 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from tunelab.engine.runner import Outcome, artifact_of
+from tunelab.engine.step import Step
 from tunelab.errors import StoreError
 from tunelab.files import write_json
+from tunelab.study.closing_plan import verdict_steps
 from tunelab.study.configurations import configuration
+from tunelab.study.judges_plan import VERDICTS
 from tunelab.study.open import Opened, tokenised_sets
 from tunelab.study.steps.compare import COMPARISON
 from tunelab.study.tokenise_plan import RECEIPT, TOKENS
@@ -39,15 +43,21 @@ def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
             folder = root / "eval" / f"{file_name(cell.variant.name)}_eval_{file_name(cell.evaluation.name)}"
             for name in ("results.json", "summary.json", "scores.jsonl"):
                 _link(folder / name, artifact.directory / name)
-            outputs = artifact_of(opened.store, outcome, step.inputs["outputs"])
-            if outputs:
-                _link(folder / "outputs.jsonl", outputs.directory / "outputs.jsonl")
+            for name, (behind, file) in _behind(step).items():
+                if found := artifact_of(opened.store, outcome, behind):
+                    _link(folder / name, found.directory / file)
     _forget_others(root, opened)
     if compared := artifact_of(opened.store, outcome, opened.compiled.compare):
         _link(root / COMPARISON, compared.directory / COMPARISON)
     if report := artifact_of(opened.store, outcome, opened.compiled.report):
         _link(root / "report", report.directory)
     return root
+
+
+def _behind(score: Step) -> dict[str, tuple[Step, str]]:
+    """The files that a score was made of, by what they are called beside it: step and name."""
+    verdicts = {f"verdicts_{file_name(judge)}.jsonl": (step, VERDICTS) for judge, step in verdict_steps(score).items()}
+    return {"outputs.jsonl": (score.inputs["outputs"], "outputs.jsonl"), **verdicts}
 
 
 def link_data(opened: Opened, outcome: Outcome, results: Path) -> dict[str, Path]:

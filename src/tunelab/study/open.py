@@ -40,12 +40,20 @@ class Opened:
         return plan(self.targets(), self.store)
 
     def refuse_blocked(self) -> None:
-        """Raise StudyError when something that the study needs is not there: better now than after hours."""
-        reasons = dict.fromkeys(
-            p.step.blocked for p in self.plan().steps if p.status is Status.BLOCKED and p.step.blocked
-        )
+        """Raise StudyError when something that the study needs is not there: better now than after hours.
+
+        A judge that is not there stops nothing: ``silent_judges`` names it.
+        """
+        reasons = dict.fromkeys(step.blocked for step in self._blocked() if step.blocked and step.kind != "judge")
         if reasons:
             raise StudyError("; ".join(reasons))
+
+    def silent_judges(self) -> list[str]:
+        """Return why each judge that cannot be asked gives no verdict, once a reason."""
+        return list(dict.fromkeys(step.blocked for step in self._blocked() if step.blocked and step.kind == "judge"))
+
+    def _blocked(self) -> list[Step]:
+        return [p.step for p in self.plan().steps if p.status is Status.BLOCKED]
 
 
 def open_study(name: str, overrides: Sequence[str], store: Path, smoke: bool = False) -> Opened:

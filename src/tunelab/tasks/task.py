@@ -11,7 +11,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +21,7 @@ from tunelab.data.readers import require_columns
 from tunelab.data.sample import Message, Sample
 from tunelab.data.sources import Dataset, Source
 from tunelab.errors import DataError, StudyError, nearest
+from tunelab.scoring.judges.judge import Verdict
 from tunelab.scoring.score import Metric, Score
 from tunelab.tasks.mixed import JOINT, Mixed
 
@@ -96,6 +97,23 @@ class ChoiceTask(Task, Protocol):
     def choices(self, sample: Sample) -> tuple[str, ...]:
         """Return the answers to choose from, in label order; ``target`` returns one of them."""
         ...
+
+
+class JudgedTask(Task, Protocol):
+    """A task whose outputs no rule can score: judges read them."""
+
+    def exchange(self, sample: Sample, output: str) -> tuple[str, str]:
+        """Return what a judge reads: what the user asked and what the model answered."""
+        ...
+
+    def judged_score(self, sample: Sample, output: str, verdicts: Mapping[str, Verdict]) -> Score:
+        """Score one output by the verdicts of judges, by name; the first one decides the headline."""
+        ...
+
+
+def is_judged(task: Task) -> TypeGuard[JudgedTask]:
+    """Say whether a task's outputs are judged."""
+    return hasattr(task, "judged_score")
 
 
 def has_choices(task: Task) -> TypeGuard[ChoiceTask]:
