@@ -52,7 +52,7 @@ def sheet(evidence: Evidence) -> Sheet:
 
 
 def judging_rows(evidence: Evidence) -> list[Row]:
-    """Return the sheet as flat rows, every digit kept: ``judge`` rows, one a cell and judge, then ``agreement`` rows."""
+    """Return the sheet as flat rows with every digit: ``judge``, one a cell and judge, then ``agreement``."""
     by_cell: dict[str, dict[str, Artifact]] = {}
     for name, artifact in evidence.of("judge").items():
         cell, _, judge = name.rpartition("/")

@@ -82,11 +82,12 @@ def only_finished(opened: Opened) -> Opened:
     Raises StudyError when nothing was trained or scored yet.
     """
     store, compiled = opened.store, opened.compiled
-    if not any(store.find(step) for step in (*compiled.train.values(), *compiled.scores.values())):
-        raise StudyError(f"{opened.name}: has no results in {store.root} yet, expected a finished step; run it first")
     made = {**compiled.compare.inputs, **compiled.report.inputs}
     made.pop("compare")
-    return Opened(compiled.without_work(*settled(made.values(), store)), store)
+    held, reasons = settled(made.values(), store)
+    if not any(step.fingerprint in held for step in (*compiled.train.values(), *compiled.scores.values())):
+        raise StudyError(f"{opened.name}: has no results in {store.root} yet, expected a finished step; run it first")
+    return Opened(compiled.without_work(held, reasons), store)
 
 
 def tokenised_sets(opened: Opened) -> dict[str, Step]:
