@@ -299,8 +299,8 @@ def test_a_variants_configuration_asks_the_same_judges(tmp_path):
     assert list(settings["judges"]) == ["tiny_judge", "refusals"]
     assert str(tmp_path / "mine.txt") in needed_files(settings)
     assert portable(settings)["judges"]["tiny_judge"]["guideline"] == "mine.txt"
-    path = tmp_path / "elsewhere" / "config.yaml"
+    path = tmp_path / "elsewhere" / "config.json"
     path.parent.mkdir()
-    path.write_text(yaml.safe_dump(settings))
+    path.write_text(json.dumps(settings))
     again = open_study(str(path), [], tmp_path / "store")
     assert again.compiled.scores["v/harm"].fingerprint == found.compiled.scores["v/harm"].fingerprint

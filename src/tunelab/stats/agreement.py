@@ -36,6 +36,10 @@ def flip_rate(first: npt.ArrayLike, second: npt.ArrayLike, confidence: float = 0
     return wilson(int(np.count_nonzero(one != two)), len(one), confidence)
 
 
+NO_SPREAD = 1e-12
+"""A variance of kappa that is rounding."""
+
+
 @dataclass(frozen=True)
 class Agreement:
     """How far two judges agree on the same items. Kappa is None, or without an interval, for the ``reason``."""
@@ -57,12 +61,12 @@ def agreement(first: npt.ArrayLike, second: npt.ArrayLike, confidence: float = 0
     flips = flip_rate(one, two, confidence)
     equal = flips.n - round(flips.value * flips.n)
     share = wilson(equal, flips.n, confidence)
-    if len(np.unique(np.concatenate([one, two]))) == 1:
-        return Agreement(share, None, None, None, "both say the same of every item, so chance alone would agree")
-    table = to_table(np.column_stack([one, two]))[0]
-    found: Any = cohens_kappa(table)
+    if 1 in (len(np.unique(one)), len(np.unique(two))):
+        return Agreement(share, None, None, None, "one of the two says the same of every item")
+    with np.errstate(invalid="ignore"):  # where no spread is left, rounding makes the variance less than 0
+        found: Any = cohens_kappa(to_table(np.column_stack([one, two]))[0])
     kappa = float(found.kappa)
-    if found.var_kappa <= 0 or equal == flips.n:
+    if found.var_kappa < NO_SPREAD:
         return Agreement(share, kappa, None, None, "no spread to make an interval of")
     margin = float(norm.ppf((1 + confidence) / 2)) * float(np.sqrt(found.var_kappa))
     return Agreement(share, kappa, max(-1.0, kappa - margin), min(1.0, kappa + margin))

@@ -33,6 +33,10 @@ class Question:
     repeat: int
 
 
+UNANSWERED = "unanswered"
+"""The reason of what may be answered another time."""
+
+
 @dataclass(frozen=True)
 class Silence:
     """No reply: a reason that is counted, and what exactly happened."""

@@ -20,11 +20,11 @@ from tunelab.scoring.judges.prompts import Exchange
 from tunelab.scoring.judges.refusals import judge_by_refusal
 from tunelab.scoring.judges.replies import ReplyCache, reply_key
 from tunelab.study.judges_plan import VERDICTS
-from tunelab.study.steps.asking import Ask, Question, Silence, open_judge
+from tunelab.study.steps.asking import UNANSWERED, Ask, Question, Silence, open_judge
 from tunelab.study.steps.rows import read_samples
 from tunelab.tasks.task import find_task, is_judged
 
-EMPTY, UNANSWERED = "empty response", "unanswered"
+EMPTY = "empty response"
 
 Row = dict[str, Any]
 Outputs = Sequence[tuple[str, int]]
