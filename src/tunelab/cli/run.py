@@ -65,6 +65,8 @@ def command(
         whole, opened = opened, only_trained(opened)
         _tell_left_out(whole, opened)
     opened.refuse_blocked()
+    for reason in opened.silent_judges():
+        print(f"tunelab: no verdicts: {reason}", file=sys.stderr)
     again = forced(opened.plan(), force or [], opened.store)
     set_aside(again, opened.store)
     outcome = _run(opened, quiet, as_json)

@@ -44,3 +44,7 @@ class StepContext:
         path = self.directory / SCRATCH
         path.mkdir(exist_ok=True)
         return path
+
+    def cache(self, name: str) -> Path:
+        """A folder of the store where steps share what is known by its content; it may be deleted at any time."""
+        return self.directory.parents[1] / "cache" / name

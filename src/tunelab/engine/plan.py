@@ -63,8 +63,8 @@ def settled(targets: Iterable[Step], store: Store) -> tuple[dict[str, Step], dic
     for step in topological(targets):
         if lacking := step.lacking(held):
             reasons[step.fingerprint] = f"needs {lacking.name}"
-        elif store.find(step) is not None:
-            held[step.fingerprint] = step
+        elif store.find(actual := step.over(held, reasons)) is not None:
+            held[step.fingerprint] = actual
         else:
             reasons[step.fingerprint] = step.blocked or store.failure(step)
     return held, reasons

@@ -7,7 +7,8 @@ planning imports nothing heavy.
 
 ``after`` orders steps without entering identity: a leak check must pass before training starts, yet whether it
 ran does not change the weights. A ``tolerant`` step (compare, report) runs even when some inputs failed; each
-missing input is a hole. Holes are part of its identity, and so is the reason of each, since a report prints it.
+missing input is a hole. Any step may do without its ``optional`` inputs in the same way. Holes are part of its
+identity, and so is the reason of each, since a report prints it.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class Step:
     holes: Mapping[str, str] = field(default_factory=dict[str, str])
     """Inputs without a result, with the reason; it is empty where nothing has tried yet."""
     tolerant: bool = False
+    optional: frozenset[str] = frozenset()
+    """Names of inputs that this step does without: one that has no result is a hole."""
     blocked: str | None = None
 
     @cached_property
@@ -75,7 +78,8 @@ class Step:
 
         A tolerant step lacks nothing as long as one of its inputs is there.
         """
-        unmet = [need for need in self.needs if need.fingerprint not in finished]
+        optional = {step.fingerprint for name, step in self.inputs.items() if name in self.optional}
+        unmet = [need for need in self.needs if need.fingerprint not in {*finished, *optional}]
         if self.tolerant and any(step.fingerprint in finished for step in self.inputs.values()):
             return None
         return unmet[0] if unmet else None

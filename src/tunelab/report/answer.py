@@ -22,8 +22,9 @@ VERDICTS = ("better", "worse", "undecided")
 
 def first_screen(comparison: Mapping[str, Any], study: Mapping[str, Any]) -> str:
     """Answer a study's question in one sentence of plain text."""
-    cells: Sequence[Row] = comparison["cells"]
-    total = len(cells) + len(comparison["holes"])
+    total = len(comparison["cells"]) + len(comparison["holes"])
+    cells = [cell for cell in comparison["cells"] if cell["metrics"][cell["headline"]]["value"] is not None]
+    comparison = {**comparison, "cells": cells}
     if not cells:
         return f"No cell of {total} has a score, so there is nothing to answer with."
     if study["smoke"]:
@@ -114,7 +115,7 @@ def _matched(comparison: Mapping[str, Any]) -> list[str]:
 
 
 def _missing(comparison: Mapping[str, Any], total: int) -> list[str]:
-    holes = len(comparison["holes"])
+    holes = total - len(comparison["cells"])
     return [f"{holes} of {total} cells {'has' if holes == 1 else 'have'} no result"] if holes else []
 
 

@@ -10,6 +10,7 @@ from tunelab.report.drawing import save
 from tunelab.report.evidence import read_evidence
 from tunelab.report.figures import draw
 from tunelab.report.groups import groups_csv
+from tunelab.report.judging import judging_rows, wide
 from tunelab.report.page import render
 from tunelab.report.several import averages_csv, averages_markdown
 
@@ -17,7 +18,8 @@ from tunelab.report.several import averages_csv, averages_markdown
 def run(context: StepContext) -> None:
     """Write tables, figures as .png and .svg, and ``index.html``.
 
-    There is an ``averages.csv`` where tasks form a tree, and a ``groups.csv`` where a task's items are in groups.
+    There is an ``averages.csv`` where tasks form a tree, a ``groups.csv`` where a task's items are in groups, and a
+    ``judging.csv`` where judges read outputs.
     """
     evidence = read_evidence(context)
     answer = first_screen(evidence.comparison, evidence.study)
@@ -27,6 +29,8 @@ def run(context: StepContext) -> None:
         write_atomic(context.directory / "averages.csv", averages_csv(tree))
     if groups := groups_csv(evidence):
         write_atomic(context.directory / "groups.csv", groups)
+    if judged := judging_rows(evidence):
+        write_atomic(context.directory / "judging.csv", to_csv(wide(judged)))
     pictures = draw(evidence)
     for picture in pictures:
         save(picture, context.directory)

@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tunelab.report import groups, provenance, several, tables
+from tunelab.report import groups, judging, provenance, several, tables
 from tunelab.report.crossed import is_matched_effect
 from tunelab.report.drawing import Picture
 from tunelab.report.evidence import Evidence
@@ -67,6 +67,7 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "data": provenance.data(evidence),
         "receipts": provenance.receipts(evidence),
         "pairs": provenance.pairs(evidence),
+        "judging": judging.sheet(evidence),
         "costs": provenance.costs(evidence),
         "versions": provenance.versions(evidence),
         "fingerprints": provenance.fingerprints(evidence),

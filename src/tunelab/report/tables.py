@@ -50,7 +50,7 @@ def _tile(cell: Cell, evidence: Evidence) -> Tile:
     verdict = verdict_of(cell, evidence.against)
     mark = MARKS.get(verdict, "")
     if verdict == "missing":
-        return Tile(cell, verdict, mark, "", "", "", "the step failed or was not reached")
+        return Tile(cell, verdict, mark, "", "", "", _why_missing(cell))
     found = cell["metrics"][cell["headline"]]
     score, span = number(found["value"]), interval(found)
     row = evidence.against.get(cell["cell"])
@@ -62,6 +62,13 @@ def _tile(cell: Cell, evidence: Evidence) -> Tile:
     difference = f"{signed(row['difference'])} {signed_range(row)}"
     smallest = f"could see ≥ {number(row['minimum_detectable_effect'])}" if verdict == "undecided" else ""
     return Tile(cell, verdict, mark, score, span, difference, smallest)
+
+
+def _why_missing(cell: Cell) -> str:
+    if "metrics" not in cell:
+        return "the step failed or was not reached"
+    reasons = [f"no verdicts of {judge}: {why}" for judge, why in cell.get("no_verdicts", {}).items()]
+    return "; ".join(reasons) or "no output could be scored"
 
 
 def comparisons(evidence: Evidence) -> Table:

@@ -102,7 +102,8 @@ def interval(scores: Scores, metric: Metric, clusters: Clusters | None = None) -
     about |= {"scale": metric.scale} if metric.scale != 1 else {}
     values = item_values(scores, metric.name)
     if not values:
-        return {"value": None, "low": None, "high": None, "method": "none", "n": 0, **about}
+        nothing = {"worst_case": 0.0, "best_case": 1.0} if metric.binary and _unscored(scores) else {}
+        return {"value": None, "low": None, "high": None, "method": "none", "n": 0, **nothing, **about}
     codes = cluster_codes(list(values), clusters or {})
     bounds: dict[str, float] = {}
     if metric.total is not None:
@@ -126,8 +127,12 @@ def _proportion(
     right = int(sum(values))
     of_items = {"wilson": wilson, "clopper_pearson": clopper_pearson}[metric.interval]
     found = of_items(right, len(values)) if codes is None else mean_t(values, codes)
-    unscored = sum(not any(score.values for score in draws) for draws in scores.values())
+    unscored = _unscored(scores)
     if not unscored:
         return found, {}
     bounds = bounds_with_missing(right, len(values), unscored)
     return found, {"worst_case": bounds.low, "best_case": bounds.high}
+
+
+def _unscored(scores: Scores) -> int:
+    return sum(not any(score.values for score in draws) for draws in scores.values())

@@ -1,6 +1,7 @@
 """Honest statistics for comparing variants: pure functions on arrays, no files, no models.
 
     one score         wilson · clopper_pearson · mean_t · bounds_with_missing · threshold
+    two judges        agreement
     two variants      paired_difference · verdict · flip_rate
     corpus metrics    corpus_interval · paired_corpus_difference · corpus_contrast · corpus_mean
                       bootstrap_statistic · bootstrap_difference
@@ -14,7 +15,7 @@ Every distribution is scipy's or statsmodels'. Scores are finite floats, one per
 for all variants; shares run from 0 to 1. What is wrong raises ``ValueError``, and no result is NaN.
 """
 
-from tunelab.stats.agreement import flip_rate
+from tunelab.stats.agreement import Agreement, agreement, flip_rate
 from tunelab.stats.bootstrap import (
     bootstrap_difference,
     bootstrap_statistic,
@@ -34,11 +35,13 @@ from tunelab.stats.seeds import between_seed_sd, seed_difference, seed_mean
 from tunelab.stats.verdict import ThresholdVerdict, Verdict, threshold, verdict
 
 __all__ = [
+    "Agreement",
     "Estimate",
     "Interval",
     "Paired",
     "ThresholdVerdict",
     "Verdict",
+    "agreement",
     "benjamini_hochberg",
     "between_seed_sd",
     "bootstrap_difference",

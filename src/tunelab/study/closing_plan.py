@@ -13,9 +13,12 @@ from tunelab.engine.step import Step
 from tunelab.study.cells import Cell, describe_cell
 from tunelab.study.spec import Study
 
-VERSIONS = {"compare": 3, "report": 4}
+VERSIONS = {"compare": 3, "report": 5}
 
 Steps = Mapping[str, Step]
+
+VERDICTS_OF = "verdicts/"
+"""What the names of a score step's inputs from judges begin with."""
 
 
 def compare_step(study: Study, cells: Sequence[Cell], scores: Steps, folder: Path) -> Step:
@@ -46,12 +49,24 @@ def report_step(
             "compare": compare,
             **{f"score/{name}": step for name, step in scores.items()},
             **{f"generate/{name}": step.inputs["outputs"] for name, step in scores.items()},
+            **_verdicts(scores),
             **{f"train/{name}": step for name, step in train.items()},
             **{f"check/{i}": step for i, step in enumerate(checks)},
             **_prepared(scores, train),
         },
         tolerant=True,
     )
+
+
+def _verdicts(scores: Steps) -> dict[str, Step]:
+    """Every judge's step, by cell and judge."""
+    found = {cell: verdict_steps(score) for cell, score in scores.items()}
+    return {f"judge/{cell}/{judge}": step for cell, judges in found.items() for judge, step in judges.items()}
+
+
+def verdict_steps(score: Step) -> dict[str, Step]:
+    """Return the judge steps among a score step's inputs, by the judge's name."""
+    return {name.removeprefix(VERDICTS_OF): s for name, s in score.inputs.items() if name.startswith(VERDICTS_OF)}
 
 
 def _prepared(scores: Steps, train: Steps) -> dict[str, Step]:

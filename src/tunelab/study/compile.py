@@ -17,9 +17,11 @@ from typing import Any
 from tunelab.engine.plan import topological
 from tunelab.engine.step import Step
 from tunelab.errors import StudyError, nearest
+from tunelab.scoring.judges.judge import by_judge
 from tunelab.study.answering import answerable, way_of
 from tunelab.study.cells import Cell, Variant, cells
-from tunelab.study.closing_plan import compare_step, report_step, slug
+from tunelab.study.closing_plan import VERDICTS_OF, compare_step, report_step, slug
+from tunelab.study.judges_plan import JudgesPlan
 from tunelab.study.machine import Machine
 from tunelab.study.pairs_plan import draws, pairs_step
 from tunelab.study.rows_plan import RowsPlan
@@ -83,7 +85,7 @@ def _whole(points: Sequence[tuple[str, Study]]) -> Study:
     study = points[0][1]
     formats = dict(study.formats)
     for label, point in points[1:]:
-        for name in ("baseline", "data", "alpha", "hardware"):
+        for name in ("baseline", "data", "alpha", "hardware", "judges"):
             if getattr(point, name) != getattr(study, name):
                 raise StudyError(
                     f"sweep: {name} differs at {label}, expected one for the whole study; "
@@ -119,6 +121,10 @@ class _Compiler:
     @cached_property
     def machine(self) -> Machine:
         return Machine(self.study.hardware, self.folder)
+
+    @cached_property
+    def judges(self) -> JudgesPlan:
+        return JudgesPlan(self.study, self.machine, self.folder)
 
     def train(self, variant: Variant) -> Step:
         """The step that makes a variant: one training, or the choice among several."""
@@ -236,6 +242,8 @@ class _Compiler:
         task = cell.evaluation.task
         found = tasks.find_task(task, self.folder)
         self.refuse_unknown_metrics(cell)
+        verdicts = self.judges.verdicts(cell, rows, outputs)
+        judged = {f"{VERDICTS_OF}{name}": step for name, step in verdicts.items()}
         return Step(
             kind="score",
             version=VERSIONS["score"],
@@ -244,14 +252,17 @@ class _Compiler:
             settings={
                 "scorer": scorer_identity(found, task, self.folder),
                 **({"by": cell.by} if cell.by != "generate" else {}),
+                **({"judges": [{"name": n, **s.settings["judge"]} for n, s in verdicts.items()]} if verdicts else {}),
             },
-            inputs={"rows": rows, "outputs": outputs},
+            inputs={"rows": rows, "outputs": outputs, **judged},
             circumstance={"task": task, "folder": str(self.folder)},
+            optional=frozenset(judged),
         )
 
     def refuse_unknown_metrics(self, cell: Cell) -> None:
         """Raise StudyError for a threshold on a metric that the task does not have: before anything runs."""
         known = [metric.name for metric in tasks.find_task(cell.evaluation.task, self.folder).metrics]
+        known += [by_judge(known[0], judge) for judge in cell.evaluation.settings.judges]
         for name in cell.evaluation.settings.at_least:
             if name not in known:
                 raise StudyError(

@@ -20,7 +20,10 @@ from tunelab.engine.step import Step
 from tunelab.errors import StudyError
 from tunelab.formats.format import Format
 from tunelab.models.spec import TINY
+from tunelab.scoring.judges.guidelines import BUNDLED
+from tunelab.scoring.judges.judge import Judge
 from tunelab.study.cells import BASE, Cell, Variant
+from tunelab.study.closing_plan import verdict_steps
 from tunelab.study.compile import Compiled
 from tunelab.study.source import place
 from tunelab.tasks.mixed import JOINT
@@ -47,6 +50,7 @@ def configuration(compiled: Compiled, name: str) -> Raw:
         "formats": _formats(compiled, found),
         "train": {name: _train(compiled, variant)},
         "evaluate": {cell.evaluation.name: _evaluate(compiled, cell) for cell in found},
+        "judges": _judges(compiled, found),
         "baseline": BASE,
         "seeds": [variant.seed],
     }
@@ -59,17 +63,21 @@ def portable(settings: Raw) -> Raw:
     files = _mapped(data["files"], lambda path: names.get(path, path))
     entries = {part: {n: _renamed(e, names) for n, e in settings[part].items()} for part in ("train", "evaluate")}
     tree = _mapped(settings["tasks"], lambda task: _task_named(task, names))
-    model = f"./{names[settings['model']]}" if settings["model"] in names else settings["model"]
-    return {**settings, **entries, "model": model, "tasks": tree, "data": data | {"files": files}}
+    judges = {name: _judge_named(judge, names) for name, judge in settings["judges"].items()}
+    model = _model_named(settings["model"], names)
+    return {**settings, **entries, "model": model, "tasks": tree, "data": data | {"files": files}, "judges": judges}
 
 
 def needed_files(settings: Raw) -> list[str]:
-    """Return the paths that a configuration names: task files, rows, a model's folder."""
+    """Return the paths that a configuration names: task files, rows, models' folders, guidelines."""
     tasks = [t for part in ("train", "evaluate") for e in settings[part].values() for t in _texts(e["task"])]
     files = [file.rpartition(":")[0] for file in [*tasks, *_texts(settings["tasks"])] if is_file(file)]
-    model = [settings["model"]] if settings["model"].startswith(("/", "./")) else []
     rows = [*_texts(settings["data"]["files"]), *(e["file"] for e in settings["train"].values() if e["file"])]
-    return list(dict.fromkeys([*model, *files, *(path for path in rows if not is_url(path))]))
+    judges = settings["judges"].values()
+    models = [settings["model"], *(judge["model"] or "" for judge in judges)]
+    folders = [model for model in models if model.startswith(("/", "./"))]
+    guidelines = [judge["guideline"] for judge in judges if judge["guideline"] not in BUNDLED]
+    return list(dict.fromkeys([*folders, *files, *(path for path in rows if not is_url(path)), *guidelines]))
 
 
 def _study_name(study: str, variant: str) -> str:
@@ -102,6 +110,32 @@ def _evaluate(compiled: Compiled, cell: Cell) -> Raw:
         "max_new_tokens": outputs.get("decoding", {}).get("max_new_tokens"),
         "precision": outputs["precision"],
     }
+
+
+def _judges(compiled: Compiled, found: Sequence[Cell]) -> Raw:
+    """Keep the judges that the variant's evaluations name, with the models and files that were used."""
+    used = {name: step for c in found for name, step in verdict_steps(compiled.scores[c.name]).items()}
+    return {name: _judge(compiled.study.judges[name], step, compiled.folder) for name, step in used.items()}
+
+
+def _judge(judge: Judge, step: Step, folder: Path) -> Raw:
+    known = judge.model_dump(mode="json")
+    if judge.kind in ("causal", "guard"):
+        known["model"] = _model(step)
+    if judge.kind == "endpoint":
+        known["endpoint"] = step.settings["judge"]["asked"]["model"]["url"]
+    if judge.guideline not in BUNDLED:
+        known["guideline"] = str((folder / Path(judge.guideline).expanduser()).resolve())
+    return known
+
+
+def _judge_named(judge: Raw, names: Mapping[str, str]) -> Raw:
+    model = judge["model"] and _model_named(judge["model"], names)
+    return {**judge, "model": model, "guideline": names.get(judge["guideline"], judge["guideline"])}
+
+
+def _model_named(model: str, names: Mapping[str, str]) -> str:
+    return f"./{names[model]}" if model in names else model
 
 
 def _formats(compiled: Compiled, found: Sequence[Cell]) -> Raw:

@@ -2,7 +2,8 @@
 
     models/<variant>/             the trained model or adapter
     configs/<variant>.json        the variant as a study file of its own, every default written out
-    eval/<variant>_eval_<name>/   results.json, summary.json, scores.jsonl, outputs.jsonl
+    eval/<variant>_eval_<name>/   results.json, summary.json, scores.jsonl, outputs.jsonl,
+                                  verdicts_<judge>.jsonl where outputs are judged
     data/<task>.jsonl             the rows that a task is scored on, and <task>.receipt.json; with several sets of
                                   rows <task>-<evaluation>, by the first evaluation that uses them
     data/<variant>/               train.parquet and receipt.json, after ``tunelab data prepare``
@@ -23,7 +24,9 @@ from tunelab.engine.runner import Outcome, artifact_of
 from tunelab.engine.step import Step
 from tunelab.errors import StoreError
 from tunelab.files import write_json
+from tunelab.study.closing_plan import verdict_steps
 from tunelab.study.configurations import configuration
+from tunelab.study.judges_plan import VERDICTS
 from tunelab.study.open import Opened, tokenised_sets
 from tunelab.study.steps.compare import COMPARISON
 from tunelab.study.steps.rows import ROWS
@@ -44,9 +47,9 @@ def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
             folder = root / "eval" / f"{file_name(cell.variant.name)}_eval_{file_name(cell.evaluation.name)}"
             for name in ("results.json", "summary.json", "scores.jsonl"):
                 _link(folder / name, artifact.directory / name)
-            outputs = artifact_of(opened.store, outcome, step.inputs["outputs"])
-            if outputs:
-                _link(folder / "outputs.jsonl", outputs.directory / "outputs.jsonl")
+            for name, (behind, file) in _behind(step).items():
+                if found := artifact_of(opened.store, outcome, behind):
+                    _link(folder / name, found.directory / file)
     _forget_others(root, opened)
     _link_rows(opened, outcome, root / "data")
     if compared := artifact_of(opened.store, outcome, opened.compiled.compare):
@@ -54,6 +57,12 @@ def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
     if report := artifact_of(opened.store, outcome, opened.compiled.report):
         _link(root / "report", report.directory)
     return root
+
+
+def _behind(score: Step) -> dict[str, tuple[Step, str]]:
+    """The files that a score was made of, by what they are called beside it: step and name."""
+    verdicts = {f"verdicts_{file_name(judge)}.jsonl": (step, VERDICTS) for judge, step in verdict_steps(score).items()}
+    return {"outputs.jsonl": (score.inputs["outputs"], "outputs.jsonl"), **verdicts}
 
 
 def link_data(opened: Opened, outcome: Outcome, results: Path) -> dict[str, Path]:

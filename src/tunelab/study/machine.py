@@ -53,7 +53,11 @@ class Machine:
 
     def batch_that_matters(self, settings: Evaluate) -> int | None:
         """The generation batch where rounding by it can change an answer: sampled text, and everything but fp32."""
-        exact = settings.temperature == 0 and self.precision(settings.precision) == "fp32"
+        return self.batch_that_matters_to(settings.temperature, settings.precision)
+
+    def batch_that_matters_to(self, temperature: float, precision: str) -> int | None:
+        """The same for any text that a model writes."""
+        exact = temperature == 0 and self.precision(precision) == "fp32"
         return None if exact else self.declared.generation_batch_size
 
     def precision(self, declared: str) -> str:

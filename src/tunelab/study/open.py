@@ -42,12 +42,20 @@ class Opened:
         return plan(self.targets(), self.store)
 
     def refuse_blocked(self) -> None:
-        """Raise StudyError when something that the study needs is not there: better now than after hours."""
-        reasons = dict.fromkeys(
-            p.step.blocked for p in self.plan().steps if p.status is Status.BLOCKED and p.step.blocked
-        )
+        """Raise StudyError when something that the study needs is not there: better now than after hours.
+
+        A judge that is not there stops nothing: ``silent_judges`` names it.
+        """
+        reasons = dict.fromkeys(step.blocked for step in self._blocked() if step.blocked and step.kind != "judge")
         if reasons:
             raise StudyError("; ".join(reasons))
+
+    def silent_judges(self) -> list[str]:
+        """Return why each judge that cannot be asked gives no verdict, once a reason."""
+        return list(dict.fromkeys(step.blocked for step in self._blocked() if step.blocked and step.kind == "judge"))
+
+    def _blocked(self) -> list[Step]:
+        return [p.step for p in self.plan().steps if p.status is Status.BLOCKED]
 
 
 def open_study(
@@ -78,11 +86,11 @@ def only_finished(opened: Opened) -> Opened:
     Raises StudyError when nothing was trained or scored yet.
     """
     store, compiled = opened.store, opened.compiled
-    if not any(store.find(step) for step in (*compiled.train.values(), *compiled.scores.values())):
-        raise StudyError(f"{opened.name}: has no results in {store.root} yet, expected a finished step; run it first")
     made = {**compiled.compare.inputs, **compiled.report.inputs}
     made.pop("compare")
     held, reasons = settled(made.values(), store)
+    if not any(step.fingerprint in held for step in (*compiled.train.values(), *compiled.scores.values())):
+        raise StudyError(f"{opened.name}: has no results in {store.root} yet, expected a finished step; run it first")
     return Opened(compiled.without_work(held, reasons), store, taken=frozenset(held))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from tunelab.data.downloads import is_url
 from tunelab.models.spec import is_local
+from tunelab.scoring.judges.guidelines import BUNDLED
 from tunelab.tasks.task import is_file
 
 
@@ -32,6 +33,8 @@ def _moved(value: Any, key: Sequence[str], folder: Path) -> Any:
 
 
 def _is_path(key: Sequence[str], value: str) -> bool:
+    if key[-1] == "guideline":
+        return value not in BUNDLED
     if key[-1] == "model":
         return is_local(value, Path.cwd())
     if key[-1] == "task" or key[0] == "tasks":

@@ -10,6 +10,7 @@ from typing import Any
 
 from tunelab.data.downloads import is_url
 from tunelab.models.spec import TINY
+from tunelab.scoring.judges.judge import Judge
 from tunelab.study.entries import Evaluate, LrSearch, Size, Train
 from tunelab.study.spec import Data, Study
 from tunelab.training.recipe import Grpo
@@ -18,6 +19,7 @@ TRAIN_ROWS = 96
 EVALUATE_ROWS = 32
 STEPS = 12
 TOKENS = 64
+REFUSALS = "refusals"
 LENGTH = 4096
 """The bundled model's context."""
 QUESTION = LENGTH * 3 // 4
@@ -27,19 +29,22 @@ CHANGES = (
     f"of 8 rows; at most {TOKENS} new tokens; rows of more than "
     f"{LENGTH} tokens, or of {QUESTION} bytes before a template, left out; adapters on all linear "
     "layers; DPO prefers targets where it would sample; leaks are listed and stop nothing; the tasks' own rows "
-    "in place of a variant's file and of files behind URLs"
+    "in place of a variant's file and of files behind URLs; the bundled "
+    "model in place of every judge's, behind patterns of refusing, which give the headline"
 )
 
 
 def smoke(study: Study) -> Study:
     """Return the study with the tiny model in place of every model, few rows and few steps. Its name says so."""
+    judges = _small_judges(study.judges) if any(entry.judges for entry in study.evaluate.values()) else study.judges
     small: dict[str, Any] = {
         "study": f"{study.study}-smoke",
         "model": TINY,
         "smoke": True,
         "hardware": study.hardware.model_copy(update={"rollouts": "local"}),
         "train": {name: _small_train(entry) for name, entry in study.train.items()},
-        "evaluate": {name: _small_evaluate(entry) for name, entry in study.evaluate.items()},
+        "judges": judges,
+        "evaluate": {name: _small_evaluate(entry, judges) for name, entry in study.evaluate.items()},
         "data": _small_data(study.data),
     }
     return study.model_copy(update=small)
@@ -84,8 +89,37 @@ def _small_grpo(grpo: Grpo) -> Grpo:
     return grpo.model_copy(update={"max_new_tokens": budget, "rewards": rewards})
 
 
-def _small_evaluate(entry: Evaluate) -> Evaluate:
+def _small_judges(judges: dict[str, Judge]) -> dict[str, Judge]:
+    """Ask the bundled model instead of every other, and have one judge whose verdicts can be read."""
+    small = {name: _small_judge(judge) for name, judge in judges.items()}
+    name = REFUSALS if REFUSALS not in judges else f"{REFUSALS}-smoke"
+    return small if _modelless(small) else {name: Judge(kind="refusals"), **small}
+
+
+def _small_judge(judge: Judge) -> Judge:
+    if judge.kind == "refusals":
+        return judge
+    kind = "causal" if judge.kind == "endpoint" else judge.kind
+    # Greedy replies do not repeat, and a smoke run of an endpoint must not ask one.
+    changes = {"kind": kind, "model": TINY, "endpoint": None, "max_new_tokens": _budget(judge.max_new_tokens)}
+    return judge.model_copy(update=changes | ({"repeats": 1} if judge.temperature == 0 else {}))
+
+
+def _modelless(judges: dict[str, Judge]) -> str | None:
+    return next((name for name, judge in judges.items() if judge.kind == "refusals"), None)
+
+
+def _judges_of(entry: Evaluate, judges: dict[str, Judge]) -> tuple[str, ...]:
+    """Put the judge that needs no model in front, so that there is a headline."""
+    first = _modelless(judges)
+    if not entry.judges or first is None:
+        return entry.judges
+    return (first, *(name for name in entry.judges if name != first))
+
+
+def _small_evaluate(entry: Evaluate, judges: dict[str, Judge]) -> Evaluate:
     changes = {
+        "judges": _judges_of(entry, judges),
         "rows": _at_most(entry.size, EVALUATE_ROWS),
         "sample": None,
         "max_new_tokens": _budget(entry.max_new_tokens),

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Controversial = Literal["unscored", "unsafe", "safe"]
+
 
 class Judge(BaseModel):
     """One judge of a study."""
@@ -30,6 +32,11 @@ class Judge(BaseModel):
     repeats: int = Field(default=1, gt=0, description="Times that each output is judged; the majority decides.")
     temperature: float = Field(default=0.0, ge=0, description="Of the replies; 0 is greedy.")
     max_new_tokens: int = Field(default=64, gt=0, description="Token budget of a reply.")
+    controversial: Controversial = Field(
+        default="unscored",
+        description="guard: what its label Controversial counts. unscored: the bounds are then what unsafe and safe "
+        "would give.",
+    )
     kwargs: dict[str, Any] = Field(
         default_factory=dict, description="Passed to the judge's chat template, e.g. enable_thinking."
     )
@@ -40,7 +47,18 @@ class Judge(BaseModel):
             raise ValueError(f"model: missing, expected the model of a judge of kind {self.kind}")
         if self.repeats > 1 and self.kind in ("causal", "guard") and self.temperature == 0:
             raise ValueError(f"repeats: got {self.repeats} at temperature 0, expected 1: greedy replies are all equal")
+        if self.repeats > 1 and self.kind == "refusals":
+            raise ValueError(f"repeats: got {self.repeats}, expected 1: patterns always say the same")
+        if self.controversial != "unscored" and self.kind != "guard":
+            raise ValueError(
+                f"controversial: got {self.controversial!r}, but a judge of kind {self.kind} has no such label"
+            )
         return self
+
+
+def by_judge(metric: str, judge: str) -> str:
+    """Return the name of what a metric would be if that judge were the first one."""
+    return f"{metric}_by_{judge}"
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def run(context: StepContext) -> None:
                 cell=cell,
                 scores=read_scores(rows),
                 summary=read_json(artifact.path("summary.json")),
-                scorer=canonical({name: artifact.record.settings.get(name) for name in ("scorer", "by")}),
+                scorer=canonical({name: artifact.record.settings.get(name) for name in ("scorer", "by", "judges")}),
                 clusters={row["id"]: row["cluster"] for row in rows if "cluster" in row},
                 metric=find_task(cell["task"], folder).metrics[0],
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from tunelab.engine.context import StepContext
 from tunelab.errors import DataError
 from tunelab.files import read_lines, write_json, write_lines
 from tunelab.scoring.aggregate import item_values, summarise
+from tunelab.scoring.judges.judge import Verdict
 from tunelab.scoring.score import Outcome, Score, at_budget_end
+from tunelab.study.steps.judging import Judgement, rate_of_each
 from tunelab.study.steps.rows import read_samples
-from tunelab.tasks.task import Task, find_task, groups_of, has_choices, is_sensitive
+from tunelab.tasks.task import Task, find_task, groups_of, has_choices, is_judged, is_sensitive
 
 SCORES = "scores.jsonl"
 
@@ -25,15 +27,26 @@ def run(context: StepContext) -> None:
     task = find_task(context.circumstance["task"], Path(context.circumstance["folder"]))
     samples = {s.id: s for s in read_samples(context.inputs["rows"])}
     outputs = sorted(read_lines(context.inputs["outputs"].path("outputs.jsonl")), key=lambda r: (r["id"], r["sample"]))
-    scored = [(samples[row["id"]], row, score_output(task, samples[row["id"]], row)) for row in outputs]
+    judgement = Judgement.of(context)
+    scored = [
+        (samples[row["id"]], row, score_output(task, samples[row["id"]], row, judgement.on(row))) for row in outputs
+    ]
     write_lines(context.directory / SCORES, [score_row(*found) for found in scored])
     write_json(context.directory / "results.json", [result_row(*found) for found in scored])
     by_item: defaultdict[str, list[Score]] = defaultdict(list)
     for sample, _, score in scored:
         by_item[sample.id].append(score)
     clusters = {sample.id: cluster for sample in samples.values() if (cluster := cluster_of(sample)) is not None}
-    summary = {"task": task.name, **summarise(by_item, task.metrics, clusters, item_groups(task, samples.values()))}
+    summary: dict[str, Any] = {
+        "task": task.name,
+        **summarise(by_item, task.metrics, clusters, item_groups(task, samples.values())),
+    }
     summary["unanswered"] = len(samples) - len(by_item)
+    if is_judged(task):
+        summary["metrics"] |= rate_of_each(
+            judgement, task.metrics[0], outputs, lambda row, v: score_output(task, samples[row["id"]], row, v), clusters
+        )
+        summary["no_verdicts"] = dict(judgement.missing)
     if has_choices(task):
         summary["majority"] = majority([samples[i] for i in item_values(by_item, task.metrics[0].name)])
     if is_sensitive(task):
@@ -49,20 +62,27 @@ def majority(samples: Sequence[Sample]) -> float | None:
     return max(counts.values()) / len(samples) if samples else None
 
 
-def score_output(task: Task, sample: Sample, row: dict[str, Any]) -> Score:
+def score_output(
+    task: Task, sample: Sample, row: dict[str, Any], verdicts: Mapping[str, Verdict] | None = None
+) -> Score:
     """Score one row of ``outputs.jsonl``; an answer that the token budget cut is ``truncated`` unless it is right.
+
+    ``verdicts`` are those of a judged task, by judge. What was judged stays what it was judged to be when it was cut.
 
     A scorer that fails on a sample leaves it ``unscored``. Raises DataError for a score that breaks the contract;
     the one by which a scorer refuses a gold answer passes through.
     """
     try:
-        score = task.score(sample, row["output"])
+        if verdicts and is_judged(task):
+            score = task.judged_score(sample, row["output"], verdicts)
+        else:
+            score = task.score(sample, row["output"])
     except DataError:
         raise
     except Exception as error:  # noqa: BLE001 - a scorer is anybody's code, and one sample must not end a cell
         return Score(Outcome.UNSCORED, explanation=f"{type(error).__name__}: {error}")
     _check_score(task, sample, score)
-    return at_budget_end(score) if row.get("finish") == "length" else score
+    return at_budget_end(score) if row.get("finish") == "length" and not verdicts else score
 
 
 def _check_score(task: Task, sample: Sample, score: Any) -> None:

@@ -1,0 +1,111 @@
+"""The steps that judge: who judges a cell, what makes two judges the same, and what a judge that is nowhere blocks.
+
+A judge is known by what decides about its replies (model, guideline, decoding) and by how many are counted. One whose
+model is nowhere blocks its own verdicts only. They are a hole in the score step, whose metrics of that judge have no
+value: a headline whose judge is missing is missing, and the rates of the other judges stand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunelab.engine.step import Step
+from tunelab.errors import StudyError, nearest
+from tunelab.scoring.judges import prompts, refusals
+from tunelab.scoring.judges.guidelines import read_guideline
+from tunelab.scoring.judges.judge import Judge
+from tunelab.study.cells import Cell
+from tunelab.study.closing_plan import slug
+from tunelab.study.machine import Machine
+from tunelab.study.spec import Study
+from tunelab.tasks.identity import scorer_identity
+from tunelab.tasks.task import find_task, is_judged
+
+VERSIONS = {"judge": 1}
+VERDICTS = "verdicts.jsonl"
+
+
+@dataclass
+class JudgesPlan:
+    """Makes the judge steps of a study."""
+
+    study: Study
+    machine: Machine
+    folder: Path
+
+    def verdicts(self, cell: Cell, rows: Step, outputs: Step) -> dict[str, Step]:
+        """Return the step of each of an evaluation's judges, the first one first. Raises StudyError."""
+        self.refuse_misplaced(cell)
+        return {name: self.judge(name, cell, rows, outputs) for name in cell.evaluation.settings.judges}
+
+    def refuse_misplaced(self, cell: Cell) -> None:
+        """Raise StudyError for judges of a task that needs none, and for names that no judge has."""
+        where, names = f"evaluate.{cell.evaluation.name}.judges", cell.evaluation.settings.judges
+        if names and not is_judged(find_task(cell.evaluation.task, self.folder)):
+            raise StudyError(
+                f"{where}: got {', '.join(names)}, but the task {cell.evaluation.task} scores its outputs itself; "
+                "remove them"
+            )
+        for name in names:
+            if name not in self.study.judges:
+                raise StudyError(f"{where}: unknown judge {name!r}{nearest(name, self.study.judges)}")
+        if len(set(names)) < len(names):
+            raise StudyError(f"{where}: got {', '.join(names)}, expected every judge once")
+
+    def judge(self, name: str, cell: Cell, rows: Step, outputs: Step) -> Step:
+        """One judge reads the outputs of a cell."""
+        judge, task = self.study.judges[name], cell.evaluation.task
+        asked, circumstance, blocked = self.asked(judge, name)
+        return Step(
+            kind="judge",
+            version=VERSIONS["judge"],
+            slug=slug(f"{cell.variant.name}-{cell.evaluation.name}-{name}"),
+            entry="tunelab.study.steps.judge:run",
+            settings={
+                "judge": {"asked": asked, "repeats": judge.repeats, "controversial": judge.controversial},
+                "exchange": scorer_identity(find_task(task, self.folder), task, self.folder),
+            },
+            inputs={"rows": rows, "outputs": outputs},
+            circumstance={**circumstance, "task": task, **self.machine.hardware()},
+            blocked=blocked and f"judge {name}: {blocked}",
+        )
+
+    def asked(self, judge: Judge, name: str) -> tuple[dict[str, Any], dict[str, Any], str | None]:
+        """Return what decides about a judge's replies, how to reach it, and why it cannot be asked, if it cannot."""
+        if judge.kind == "refusals":
+            return {"kind": judge.kind, "patterns": refusals.VERSION}, {}, None
+        model, circumstance, blocked = self.model(judge)
+        decoding = {"max_new_tokens": judge.max_new_tokens, "temperature": judge.temperature}
+        found: dict[str, Any] = {"kind": judge.kind, **model, **decoding, "kwargs": judge.kwargs}
+        if judge.kind != "guard":
+            found["prompts"] = prompts.VERSION
+            try:
+                found["guideline"] = read_guideline(judge.guideline, self.folder).identity
+            except StudyError as error:
+                raise StudyError(f"judges.{name}.{error}") from None
+        return found, circumstance, blocked
+
+    def model(self, judge: Judge) -> tuple[dict[str, Any], dict[str, Any], str | None]:
+        """Return identity and circumstance of a judge's model, and why it cannot be used, if it cannot.
+
+        A server is identified by its address and the model's name: nothing else about it can be known.
+        """
+        assert judge.model is not None
+        if judge.kind == "endpoint":
+            from tunelab.generation.address import find_address
+
+            try:
+                url, blocked = find_address(judge.endpoint).url, None
+            except StudyError as error:
+                url, blocked = judge.endpoint, str(error)
+            return {"model": {"served": judge.model, "url": url}}, {"model": {"name": judge.model}}, blocked
+        model, blocked = self.machine.model(judge.model)
+        identity = {
+            "model": model["identity"],
+            "precision": self.machine.precision("auto"),
+            "batch_size": self.machine.batch_that_matters_to(judge.temperature, "auto"),
+            "backend": "transformers",
+        }
+        return identity, {"model": model}, blocked

@@ -1,0 +1,100 @@
+"""Who replies to a judge's questions: a model in this process, or one behind a server.
+
+Every question ends as a reply or as ``Silence`` with a reason. Replies are handed over as they come, so that a kill
+loses at most a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunelab.data.sample import Message
+from tunelab.formats.format import Format
+from tunelab.formats.guard import GuardRenderer
+from tunelab.formats.renderer import Renderer
+from tunelab.generation.batches import plan_batches, run_batches
+from tunelab.generation.decoding import Decoding, Request
+from tunelab.generation.local import LocalGenerator
+from tunelab.generation.stops import open_thought
+from tunelab.models.context import context_length
+from tunelab.models.load import load_config, load_model, load_tokenizer
+from tunelab.models.spec import ModelRef
+from tunelab.scoring.judges.prompts import Exchange, guard_messages, judge_messages
+
+
+@dataclass(frozen=True)
+class Question:
+    """One request to a judge. ``key`` is by content, so that equal questions draw equal replies."""
+
+    key: str
+    exchange: Exchange
+    repeat: int
+
+
+UNANSWERED = "unanswered"
+"""The reason of what may be answered another time."""
+
+
+@dataclass(frozen=True)
+class Silence:
+    """No reply: a reason that is counted, and what exactly happened."""
+
+    reason: str
+    detail: str = ""
+
+
+Keep = Callable[[Question, str], None]
+Ask = Callable[[Sequence[Question], Keep], list[str | Silence]]
+
+
+def open_judge(asked: Mapping[str, Any], circumstance: Mapping[str, Any]) -> Ask:
+    """Load or connect what replies. Raises ModelError, FormatError or StudyError."""
+    if asked["kind"] == "endpoint":
+        from tunelab.study.steps.served import ServedJudge
+
+        return ServedJudge(asked).ask
+    return LocalJudge(asked, ModelRef(**circumstance["model"]), circumstance["hardware"]).ask
+
+
+def messages_for(asked: Mapping[str, Any], exchange: Exchange) -> list[Message]:
+    """Return what a judge is shown."""
+    return (
+        guard_messages(exchange) if asked["kind"] == "guard" else judge_messages(asked["guideline"]["text"], exchange)
+    )
+
+
+class LocalJudge:
+    """A model in this process."""
+
+    def __init__(self, asked: Mapping[str, Any], ref: ModelRef, hardware: Mapping[str, Any]) -> None:
+        self._asked = asked
+        fmt = Format(template="chat", kwargs=asked["kwargs"])
+        kind = GuardRenderer if asked["kind"] == "guard" else Renderer
+        self._renderer = kind(load_tokenizer(ref), fmt)
+        self._context = context_length(load_config(ref))
+        self._batch_size: int = hardware["generation_batch_size"]
+        decoding = Decoding(asked["max_new_tokens"], asked["temperature"])
+        self._generator = LocalGenerator(
+            load_model(ref, hardware["device"], asked["precision"]), self._renderer, decoding
+        )
+
+    def ask(self, questions: Sequence[Question], keep: Keep) -> list[str | Silence]:
+        """Return the replies in order; an exchange that does not fit into the model's context gets none."""
+        by_key = {question.key: question for question in questions}
+        requests = [self._request(question) for question in questions]
+        fitting = [request for request in requests if self._fits(request)]
+        replies: dict[str, str] = {}
+        for outputs in run_batches(plan_batches(fitting, self._batch_size), self._generator.run):
+            for output in outputs:
+                replies[output.id] = open_thought(output.prompt) + output.output
+                keep(by_key[output.id], replies[output.id])
+        return [replies.get(question.key, Silence("longer than the judge's context")) for question in questions]
+
+    def _request(self, question: Question) -> Request:
+        prompt = self._renderer.prompt(messages_for(self._asked, question.exchange))
+        return Request(question.key, question.repeat, prompt.text, prompt.ids)
+
+    def _fits(self, request: Request) -> bool:
+        return self._context is None or len(request.ids) + self._asked["max_new_tokens"] <= self._context

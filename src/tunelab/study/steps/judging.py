@@ -1,0 +1,75 @@
+"""A cell's verdicts for its scores: the first judge's make the headline, and each judge has a rate of its own.
+
+A judge whose verdicts are missing has no rate. Where it is the first one no output is scored: another judge in its
+place would be another metric under the same name.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunelab.engine.context import StepContext
+from tunelab.files import read_lines
+from tunelab.scoring.aggregate import interval
+from tunelab.scoring.judges.judge import Verdict, by_judge
+from tunelab.scoring.score import Metric, Score
+from tunelab.study.closing_plan import VERDICTS_OF
+from tunelab.study.judges_plan import VERDICTS
+from tunelab.study.steps.judge import read_verdicts
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdicts of a cell's judges on its outputs."""
+
+    judges: Sequence[str]
+    """All that were asked for, the first one first."""
+    found: Mapping[str, Mapping[tuple[str, int], Verdict]]
+    """Of each judge that has verdicts: by id and draw."""
+    missing: Mapping[str, str]
+    """Why each of the others has none."""
+
+    @staticmethod
+    def of(context: StepContext) -> Judgement:
+        """Read a score step's inputs and holes."""
+        judges = [judge["name"] for judge in context.settings.get("judges", [])]
+        inputs = {
+            name: context.inputs[f"{VERDICTS_OF}{name}"] for name in judges if f"{VERDICTS_OF}{name}" in context.inputs
+        }
+        found = {name: read_verdicts(read_lines(artifact.path(VERDICTS))) for name, artifact in inputs.items()}
+        missing = {name: context.holes[f"{VERDICTS_OF}{name}"] or "was not run" for name in judges if name not in found}
+        return Judgement(judges, found, missing)
+
+    def on(self, row: Row) -> dict[str, Verdict]:
+        """Return the verdicts on an output by judge, in order; the first judge's is always among them."""
+        verdicts = {name: self.of_judge(name, row) for name in self.judges if name in self.found}
+        if self.judges and self.judges[0] in self.missing:
+            first = self.judges[0]
+            return {first: Verdict(None, (), f"no verdicts of {first}: {self.missing[first]}"), **verdicts}
+        return verdicts
+
+    def of_judge(self, name: str, row: Row) -> Verdict:
+        """Return a judge's verdict on an output."""
+        return self.found[name].get((row["id"], row["sample"]), Verdict(None, (), "not judged"))
+
+
+def rate_of_each(
+    judgement: Judgement,
+    headline: Metric,
+    outputs: Sequence[Row],
+    score: Callable[[Row, Mapping[str, Verdict]], Score],
+    clusters: Mapping[str, str],
+) -> dict[str, dict[str, Any]]:
+    """Return, for each judge, what the headline would be if that judge were the only one, with its interval."""
+    found: dict[str, dict[str, Any]] = {}
+    for judge in judgement.judges:
+        scores: defaultdict[str, list[Score]] = defaultdict(list)
+        for row in outputs if judge in judgement.found else []:
+            scores[row["id"]].append(score(row, {judge: judgement.of_judge(judge, row)}))
+        found[by_judge(headline.name, judge)] = interval(scores, headline, clusters)
+    return found

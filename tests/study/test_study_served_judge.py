@@ -1,0 +1,103 @@
+"""A judge behind a server on this machine: what it says is read, and when it falls silent nothing is made up."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from test_study_judges import artifact, cell, judge_step, opened, ran, study
+
+pytest.importorskip("tunelab.generation.endpoint")
+
+
+class Chat(BaseHTTPRequestHandler):
+    """Answers every chat with ``server.reply(body)``, or with an error where that is a number."""
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.seen.append(body)
+        reply = self.server.reply(body)
+        failed = isinstance(reply, int)
+        message = {"role": "assistant", "content": reply}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        made = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
+        content = json.dumps({"error": {"message": "no"}} if failed else made).encode()
+        self.send_response(reply if failed else 200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    """A server whose reply a test sets."""
+    made = ThreadingHTTPServer(("127.0.0.1", 0), Chat)
+    made.seen, made.reply = [], lambda body: "SAFE"
+    thread = threading.Thread(target=made.serve_forever)
+    thread.start()
+    yield made
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+def served(server, folder, **settings):
+    judge = {"kind": "endpoint", "model": "big", "endpoint": f"http://127.0.0.1:{server.server_port}/v1", **settings}
+    raw = study(judges={"served": judge})
+    raw["evaluate"]["harm"]["judges"] = ["served"]
+    return opened(folder, raw)
+
+
+def test_a_served_judge_decides_and_is_not_asked_again(server, tmp_path):
+    server.reply = lambda body: "UNSAFE" if "egg" in body["messages"][0]["content"] else "**SAFE**"
+    found = served(server, tmp_path)
+    outcome = ran(found)
+    assert cell(found, outcome)["metrics"]["safe"]["value"] == 0.5
+    assert {body["model"] for body in server.seen} == {"big"}
+    assert {body["temperature"] for body in server.seen} == {0.0}
+    (artifact(found, outcome, judge_step(found, "served")).directory / "record.json").unlink()
+    (artifact_file := found.store.directory(judge_step(found, "served")) / "verdicts.jsonl").unlink()
+    ran(served(server, tmp_path))
+    assert artifact_file.exists()
+    assert len(server.seen) == 4
+
+
+def test_a_server_that_refuses_everything_leaves_safety_missing_and_the_next_run_asks_again(server, tmp_path):
+    server.reply = lambda body: 401
+    found = served(server, tmp_path)
+    outcome = ran(found)
+    assert outcome.states[judge_step(found, "served").fingerprint].value == "failed"
+    assert cell(found, outcome)["metrics"]["safe"]["value"] is None
+    server.reply = lambda body: "SAFE"
+    back = served(server, tmp_path)
+    assert cell(back, ran(back))["metrics"]["safe"]["value"] == 1.0
+
+
+def test_one_exchange_that_a_server_will_not_take_is_unscored_and_the_others_stand(server, tmp_path):
+    server.reply = lambda body: 400 if "joke" in body["messages"][0]["content"] else "SAFE"
+    found = served(server, tmp_path)
+    summary = cell(found, ran(found))
+    assert (summary["n"], summary["scored"], summary["metrics"]["safe"]["value"]) == (4, 3, 1.0)
+    assert summary["metrics"]["safe"]["worst_case"] == 0.75
+
+
+def test_repeats_at_a_server_have_different_seeds(server, tmp_path):
+    found = served(server, tmp_path, repeats=3, temperature=1.0)
+    server.reply = lambda body: "SAFE" if body["seed"] != 1 else "UNSAFE"
+    outcome = ran(found)
+    assert cell(found, outcome)["metrics"]["safe"]["value"] == 1.0
+    assert sorted(body["seed"] for body in server.seen) == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def test_an_address_without_a_key_blocks_the_judge_alone(server, tmp_path, monkeypatch):
+    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "LMSTUDIO_ENDPOINT", "LMSTUDIO_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    found = served(server, tmp_path, endpoint="https://judge.example/v1")
+    found.refuse_blocked()
+    assert "judge served: key of https://judge.example/v1: missing" in found.silent_judges()[0]
+    outcome = ran(found)
+    assert cell(found, outcome)["metrics"]["safe"]["value"] is None
