@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tunelab.report.bars import accuracy_bar, accuracy_grouped
+from tunelab.report.checkpoints import checkpoint_curves
 from tunelab.report.curves import training_curves
 from tunelab.report.drawing import Picture
 from tunelab.report.evidence import Evidence
@@ -30,5 +31,6 @@ def draw(evidence: Evidence) -> list[Picture]:
         interaction(evidence.comparison["interactions"]),
         *[picture for picture in of_tasks(evidence) if picture.figure is not None],
         training_curves(trained),
+        *[picture for picture in [checkpoint_curves(evidence)] if picture.figure is not None],
         *([grpo_health(healths)] if healths else []),
     ]

@@ -13,7 +13,7 @@ from tunelab.engine.step import Step
 from tunelab.study.cells import Cell, describe_cell
 from tunelab.study.spec import Study
 
-VERSIONS = {"compare": 3, "report": 4}
+VERSIONS = {"compare": 3, "report": 5}
 
 Steps = Mapping[str, Step]
 

@@ -21,6 +21,7 @@ from tunelab.formats.format import Format
 from tunelab.models.spec import TINY
 from tunelab.study.cells import BASE, Cell, Variant
 from tunelab.study.compile import Compiled
+from tunelab.study.worked_examples import examples_file
 from tunelab.tasks.mixed import JOINT
 from tunelab.tasks.task import file_of, is_file
 
@@ -58,15 +59,17 @@ def portable(settings: Raw) -> Raw:
     entries = {part: {n: _renamed(e, names) for n, e in settings[part].items()} for part in ("train", "evaluate")}
     tree = _mapped(settings["tasks"], lambda task: _task_named(task, names))
     model = f"./{names[settings['model']]}" if settings["model"] in names else settings["model"]
-    return {**settings, **entries, "model": model, "tasks": tree, "data": data | {"files": files}}
+    formats = {n: {**f, "few_shots": _with_file(f["few_shots"], names)} for n, f in settings["formats"].items()}
+    return {**settings, **entries, "model": model, "tasks": tree, "formats": formats, "data": data | {"files": files}}
 
 
 def needed_files(settings: Raw) -> list[str]:
-    """Return the paths that a configuration names: task files, rows, a model's folder."""
+    """Return the paths that a configuration names: task files, rows, worked examples, a model's folder."""
     tasks = [t for part in ("train", "evaluate") for e in settings[part].values() for t in _texts(e["task"])]
     files = [file.rpartition(":")[0] for file in [*tasks, *_texts(settings["tasks"])] if is_file(file)]
     model = [settings["model"]] if settings["model"].startswith(("/", "./")) else []
-    return list(dict.fromkeys([*model, *files, *_texts(settings["data"]["files"])]))
+    examples = [f["few_shots"]["file"] for f in settings["formats"].values() if f["few_shots"]["file"]]
+    return list(dict.fromkeys([*model, *files, *_texts(settings["data"]["files"]), *examples]))
 
 
 def _study_name(study: str, variant: str) -> str:
@@ -107,7 +110,14 @@ def _formats(compiled: Compiled, found: Sequence[Cell]) -> Raw:
     used = {_format_name(compiled, variant.train.format, variant.format)}
     used |= {_format_name(compiled, c.evaluation.settings.format, c.evaluation.format) for c in found}
     formats = compiled.study.formats.items()
-    return {name: f.model_dump(mode="json") for name, f in formats if name in used or f.few_shots.k}
+    return {name: _format(f, compiled.folder) for name, f in formats if name in used or f.few_shots.k}
+
+
+def _format(fmt: Format, folder: Path) -> Raw:
+    """Write a format out, with the file of its worked examples by its absolute path."""
+    path = examples_file(fmt.few_shots, folder)
+    dumped = fmt.model_dump(mode="json")
+    return dumped | {"few_shots": dumped["few_shots"] | {"file": str(path.resolve()) if path else None}}
 
 
 def _format_name(compiled: Compiled, declared: str, fmt: Format) -> str:
@@ -171,6 +181,10 @@ def _names(paths: Sequence[str]) -> dict[str, str]:
 
 def _renamed(entry: Raw, names: Mapping[str, str]) -> Raw:
     return {**entry, "task": _mapped(entry["task"], lambda task: _task_named(task, names))}
+
+
+def _with_file(shots: Raw, names: Mapping[str, str]) -> Raw:
+    return shots if shots["file"] is None else {**shots, "file": names[shots["file"]]}
 
 
 def _task_named(task: str, names: Mapping[str, str]) -> str:

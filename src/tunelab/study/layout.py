@@ -4,11 +4,13 @@
     configs/<variant>.json        the variant as a study file of its own, every default written out
     eval/<variant>_eval_<name>/   results.json, summary.json, scores.jsonl, outputs.jsonl
     data/<variant>/               train.parquet and receipt.json, after ``tunelab data prepare``
+    checkpoint_scores_<variant>.csv   every checkpoint that a search chose among
+    few_shots/<task>-<format>.jsonl   worked examples to edit and give back as few_shots.file: a copy, no link
     comparison.json               the comparison as data
     report/                       index.html, comparison.csv, averages.csv, figures
 
-Deleting the folder loses nothing: the next run makes it again. Links to what a run no longer has are removed;
-configurations of earlier runs stay, as each is whole by itself.
+Deleting the folder loses nothing but worked examples that you edited: the next run makes it again. Links to what a
+run no longer has are removed; configurations of earlier runs stay, as each is whole by itself.
 """
 
 from __future__ import annotations
@@ -17,12 +19,16 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tunelab.engine.record import Artifact
 from tunelab.engine.runner import Outcome, artifact_of
 from tunelab.errors import StoreError
 from tunelab.files import write_json
+from tunelab.study.cells import file_name
 from tunelab.study.configurations import configuration
+from tunelab.study.examples_copy import copy_examples
 from tunelab.study.open import Opened, tokenised_sets
 from tunelab.study.steps.compare import COMPARISON
+from tunelab.study.steps.select import CHECKPOINT_SCORES
 from tunelab.study.tokenise_plan import RECEIPT, TOKENS
 
 
@@ -31,8 +37,7 @@ def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
     root = results / opened.name
     for variant, step in opened.compiled.train.items():
         if artifact := artifact_of(opened.store, outcome, step):
-            _link(root / "models" / file_name(variant), artifact.directory / "model")
-            _write(root / "configs" / f"{file_name(variant)}.json", configuration(opened.compiled, variant))
+            _link_variant(opened, variant, artifact, root)
     for cell in opened.compiled.cells:
         step = opened.compiled.scores[cell.name]
         if artifact := artifact_of(opened.store, outcome, step):
@@ -42,12 +47,24 @@ def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
             outputs = artifact_of(opened.store, outcome, step.inputs["outputs"])
             if outputs:
                 _link(folder / "outputs.jsonl", outputs.directory / "outputs.jsonl")
+    copy_examples(opened, outcome, root / "few_shots")
     _forget_others(root, opened)
     if compared := artifact_of(opened.store, outcome, opened.compiled.compare):
         _link(root / COMPARISON, compared.directory / COMPARISON)
     if report := artifact_of(opened.store, outcome, opened.compiled.report):
         _link(root / "report", report.directory)
     return root
+
+
+def _link_variant(opened: Opened, variant: str, artifact: Artifact, root: Path) -> None:
+    _link(root / "models" / file_name(variant), artifact.directory / "model")
+    _write(root / "configs" / f"{file_name(variant)}.json", configuration(opened.compiled, variant))
+    if CHECKPOINT_SCORES in artifact.record.files:
+        _link(_checkpoint_scores(root, variant), artifact.directory / CHECKPOINT_SCORES)
+
+
+def _checkpoint_scores(root: Path, variant: str) -> Path:
+    return root / f"checkpoint_scores_{file_name(variant)}.csv"
 
 
 def link_data(opened: Opened, outcome: Outcome, results: Path) -> dict[str, Path]:
@@ -68,7 +85,12 @@ def _forget_others(root: Path, opened: Opened) -> None:
         root / "eval" / f"{file_name(c.variant.name)}_eval_{file_name(c.evaluation.name)}"
         for c in opened.compiled.cells
     }
-    for path in (*root.glob("models/*"), *root.glob("eval/*/*")):
+    kept |= {
+        _checkpoint_scores(root, variant)
+        for variant, step in opened.compiled.train.items()
+        if step.settings.get("search") == "checkpoints"
+    }
+    for path in (*root.glob("models/*"), *root.glob("eval/*/*"), *root.glob(_checkpoint_scores(root, "*").name)):
         if path.is_symlink() and path not in kept and path.parent not in kept:
             path.unlink()
     for folder in root.glob("eval/*"):
@@ -90,8 +112,3 @@ def _link(path: Path, target: Path) -> None:
 def _write(path: Path, settings: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, settings)
-
-
-def file_name(name: str) -> str:
-    """Return what a variant or an evaluation is called as a file."""
-    return name.replace("/", "-")

@@ -35,7 +35,7 @@ def _is_path(key: Sequence[str], value: str) -> bool:
         return is_local(value, Path.cwd())
     if key[-1] == "task" or key[0] == "tasks":
         return is_file(value)
-    return "data" in key and "files" in key[:-1]
+    return ("data" in key and "files" in key[:-1]) or (key[-1] == "file" and "few_shots" in key)
 
 
 def _path(folder: Path, value: str) -> str:

@@ -6,15 +6,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tunelab.data.sample import Sample
+from tunelab.data.sources import Source
 from tunelab.data.subsets import few_shots
 from tunelab.errors import DataError
-from tunelab.formats.format import Format
+from tunelab.formats.format import FewShots, Format
 from tunelab.formats.renderer import Renderer
 from tunelab.models.spec import TINY, resolve
 from tunelab.study.read import bundled, read_file, read_study
 from tunelab.study.source import choose_source
 from tunelab.study.spec import Data
-from tunelab.tasks.task import find_task, load_samples
+from tunelab.study.worked_examples import examples_file, read_examples
+from tunelab.tasks.task import Task, find_task, load_samples
 from tunelab.training.rows import IGNORED, labels, runs
 
 
@@ -65,11 +68,10 @@ def preview_rows(subject: Subject, fmt: Format, loss: str, split: str | None, co
     if subject.data.files and where is None:
         raise DataError(f"task {task.name}: makes its own rows, got files for {', '.join(subject.data.files)}")
     samples = load_samples(task, split or task.train_split, where)
-    k, seed = fmt.few_shots.k, fmt.few_shots.seed
-    examples = few_shots(load_samples(task, task.train_split, where), k, seed) if k else []
+    examples = _examples(task, fmt.few_shots, subject.folder, where)
     shown = {s.id for s in examples}
     tokenizer = load_tokenizer(resolve(subject.model, subject.folder))
-    renderer = Renderer(tokenizer, fmt, [(task.messages(s), task.target(s)) for s in examples])
+    renderer = Renderer(tokenizer, fmt, [(task.messages(s), task.target(s)) for s in examples[: fmt.few_shots.k]])
     for sample in [s for s in samples if s.id not in shown][:count]:
         example = renderer.example(task.messages(sample), task.target(sample))
         learnt = labels(example, loss)
@@ -78,3 +80,12 @@ def preview_rows(subject: Subject, fmt: Format, loss: str, split: str | None, co
             for token, label in zip(example.ids, learnt, strict=True)
         ]
         yield Preview(sample.id, runs(example.ids, learnt, renderer), table)
+
+
+def _examples(task: Task, shots: FewShots, folder: Path, source: Source | None) -> list[Sample]:
+    """Return the worked examples that are left out of training."""
+    if shots.k == 0:
+        return []
+    if path := examples_file(shots, folder):
+        return read_examples(path, task, task.train_split)[0]
+    return few_shots(load_samples(task, task.train_split, source), shots.chosen, shots.seed)
