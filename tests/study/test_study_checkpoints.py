@@ -79,7 +79,7 @@ def test_checkpoints_answer_with_weights_of_their_own_and_a_tie_goes_to_the_earl
     assert chosen["files"][f"model/{weights}"] == training["files"][f"checkpoints/step-000001/{weights}"]
     assert chosen["files"][f"model/{weights}"] != training["files"][f"model/{weights}"]
     table = tmp_path / "results" / "templates" / "checkpoint_scores_sft.csv"
-    rows = list(csv.DictReader(table.open()))
+    rows = list(csv.DictReader(table.read_text().splitlines()))
     assert table.is_symlink()
     assert [(row["step"], row["chosen"], row["n"]) for row in rows] == [
         ("1", "yes", "6"),
@@ -99,7 +99,9 @@ def test_fewer_steps_than_checkpoints_give_fewer_candidates(tmp_path, monkeypatc
 def test_rows_that_choose_a_checkpoint_are_in_no_training_and_no_evaluation(tmp_path, monkeypatch):
     raw = put(searching(tmp_path, rows=None), "evaluate.chat.split", "train")
     ran(tmp_path, monkeypatch, put(raw, "data.leaks", "drop"))
-    rows = [{row["id"] for row in read_lines(path)} for path in tmp_path.glob(".tunelab/prepare/echo-train-*/rows.jsonl")]
+    rows = [
+        {row["id"] for row in read_lines(path)} for path in tmp_path.glob(".tunelab/prepare/echo-train-*/rows.jsonl")
+    ]
     scored, held, trained = sorted(rows, key=len)
     assert (len(scored), len(held), len(trained)) == (4, 6, 190)
     assert not (scored & held or scored & trained or held & trained)
@@ -114,7 +116,9 @@ def test_a_smoke_run_leaves_rows_to_train_on_where_few_could_be_held_out(tmp_pat
     [(_, study)] = read_study("study.yaml")
     small = smoke(study)
     assert (small.formats["raw"].few_shots.k, small.formats["raw"].few_shots.of) == (2, 4)
-    comparison = run(small.model_copy(update={"train": {"sft": small.train["sft"].model_copy(update={"max_steps": 1})}}))
+    comparison = run(
+        small.model_copy(update={"train": {"sft": small.train["sft"].model_copy(update={"max_steps": 1})}})
+    )
     assert comparison["holes"] == []
     receipts = [r["facts"]["receipt"] for r in records(tmp_path, "prepare") if r["slug"] == "gsm8k-train"]
     assert sorted((r["available"], r["rows"]) for r in receipts) == [(12, 4), (12, 4)]
@@ -178,7 +182,7 @@ def test_the_best_mean_of_the_tasks_is_kept_and_a_tie_goes_to_the_earlier(tmp_pa
     model = tmp_path / "out" / "model"
     assert (model / "model.safetensors").read_text() == f"weights {expected}"
     assert (model / "chat_template.jinja").read_text() == "template"
-    rows = list(csv.DictReader((tmp_path / "out" / "checkpoint_scores.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "out" / "checkpoint_scores.csv").read_text().splitlines()))
     assert [row["step"] for row in rows if row["chosen"] == "yes"] == [str(expected)] * len(scores[0])
     assert [float(row["epoch"]) for row in rows if row["task"] == "a"] == [0.25, 0.5, 0.75]
     assert [float(row["value"]) for row in rows if row["task"] == "b"] == [c["b"][0] / 100 for c in scores if "b" in c]

@@ -27,11 +27,10 @@ def examples_file(shots: FewShots, folder: Path) -> Path | None:
 
 def fits(path: Path, task: Task) -> bool:
     """Say whether a file's rows have the columns of a task. Raises DataError when it cannot be read."""
-    columns = OF_A_SAMPLE if task.dataset is None else task.dataset.columns
     rows = read_rows(path)
-    if all(set(OF_A_SAMPLE) <= set(row) for row in rows):
+    if _are_samples(rows):
         return all(row["task"] == task.name for row in rows)
-    return all(set(columns) <= set(row) for row in rows)
+    return all(set(_columns(task)) <= set(row) for row in rows)
 
 
 def require_examples(path: Path, task: Task, k: int) -> None:
@@ -39,16 +38,24 @@ def require_examples(path: Path, task: Task, k: int) -> None:
     rows, where = read_rows(path), f"few_shots.file {path}"
     if len(rows) < k:
         raise DataError(f"{where}: got {len(rows)} rows, expected at least k = {k}")
-    if not fits(path, task):
-        own = OF_A_SAMPLE if task.dataset is None else task.dataset.columns
-        require_columns(rows, own, where)
-        raise DataError(f"{where}: got examples of {rows[0]['task']}, expected those of {task.name}")
+    if not _are_samples(rows):
+        require_columns(rows, _columns(task), where)
+    elif others := sorted({row["task"] for row in rows} - {task.name}):
+        raise DataError(f"{where}: got examples of {', '.join(others)}, expected those of {task.name}")
+
+
+def _are_samples(rows: Sequence[Row]) -> bool:
+    return all(set(OF_A_SAMPLE) <= set(row) for row in rows)
+
+
+def _columns(task: Task) -> Sequence[str]:
+    return OF_A_SAMPLE if task.dataset is None else task.dataset.columns
 
 
 def read_examples(path: Path, task: Task, split: str) -> tuple[list[Sample], list[Row]]:
     """Return a file's worked examples with its rows. Raises DataError."""
     rows = read_rows(path)
-    if all(set(OF_A_SAMPLE) <= set(row) for row in rows):
+    if _are_samples(rows):
         found = [Sample("", row["fields"], tuple(row["targets"]), row.get("metadata", {})) for row in rows]
     else:
         found = load_samples(task, split, RowsSource(rows))
