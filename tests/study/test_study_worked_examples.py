@@ -112,7 +112,7 @@ def test_a_study_that_would_train_on_its_worked_examples_is_stopped(tmp_path, mo
     raw = study({"k": 2}, data__leaks=leaks, evaluate={"plain": {"format": "plain"}})
     comparison = ran(tmp_path, monkeypatch, raw)
     assert comparison["holes"] == ["sft/plain"]
-    [failure] = [path.read_text() for path in tmp_path.glob("store/check/*/error.txt")]
+    [failure] = [path.read_text() for path in tmp_path.glob("store/check/*/failed.json")]
     assert "a worked example is among the training rows" in failure
     assert not list(tmp_path.glob("store/train/*/record.json"))
 
@@ -159,7 +159,7 @@ def test_a_scored_question_in_a_file_of_worked_examples_is_refused(tmp_path, mon
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ('{"question": "One?", "answer": "#### 1"}\n', r"few_shots\.file .*mine\.jsonl: got 1 rows, expected at least k = 2"),
+        ('{"question": "One?", "answer": "#### 1"}\n', r"few_shots\.file .*: got 1 rows, expected at least k = 2"),
         ('{"question": "One?"}\n' * 2, r"few_shots\.file .*mine\.jsonl, row 1: no column 'answer'"),
         (None, r"mine\.jsonl: no such file"),
         ('{"task": "sst2", "fields": {}, "targets": []}\n' * 2, r"got examples of sst2, expected those of gsm8k"),
