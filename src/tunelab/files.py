@@ -6,12 +6,14 @@ exception: a kill can tear their last line, so ``read_lines`` drops a last line 
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
+import io
 import json
 import os
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,16 @@ def sha256_file(path: Path) -> str:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows of equal columns as CSV; missing values are empty fields."""
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue()
 
 
 def known_sha256(path: Path) -> str:

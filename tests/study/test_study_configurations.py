@@ -72,6 +72,13 @@ STUDIES = {
             "fixed": STUDY["train"]["sft_chat"],
         }
     ),
+    "searched checkpoints": changed(
+        train={
+            "searched": STUDY["train"]["sft_chat"] | {"checkpoints": {"search": 3, "on": "validation", "rows": 20}},
+            "fixed": STUDY["train"]["sft_chat"],
+        }
+    ),
+    "worked examples of a pool": put(STUDY, "formats.raw.few_shots", {"k": 3, "of": 8, "seed": 1}),
     "small numbers": changed(recipe=STUDY["recipe"] | {"lr": 1e-5, "weight_decay": 1e-7}),
     "a named baseline": changed(baseline="sft_chat", seeds=[1, 2]),
     "skipped cells": changed(mismatch="skip"),

@@ -99,9 +99,9 @@ def test_a_searched_learning_rate_is_chosen_on_rows_of_its_own(tmp_path, monkeyp
     raw = put(raw, "recipe.lr", {"search": [1e-7, 3e-4], "on": "validation", "rows": 40})
     comparison, records = ran(tmp_path, monkeypatch, raw)
     [select] = records["select"]
-    search = select["facts"]["lr_search"]
+    search = select["facts"]["search"]
     assert search["chosen"] == 3e-4
-    assert [c["lr"] for c in search["candidates"]] == [1e-7, 3e-4]
+    assert [c["candidate"] for c in search["candidates"]] == [1e-7, 3e-4]
     assert search["candidates"][1]["mean"] > search["candidates"][0]["mean"]
     assert {c["variant"] for c in comparison["cells"]} == {"base", "sft"}
     chosen = next(r for r in records["train"] if r["settings"]["recipe"]["lr"] == 3e-4)

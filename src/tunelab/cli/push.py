@@ -16,7 +16,7 @@ from tunelab.cli.options import RESULTS, STORE, ResultsDir, Smoke, StoreDir, Stu
 from tunelab.cli.tables import console
 from tunelab.publish.hub import connect, send
 from tunelab.publish.uploads import Upload, plan_data, plan_models, refuse_smoke
-from tunelab.study.layout import file_name
+from tunelab.study.cells import file_name
 from tunelab.study.open import open_study
 
 INTERRUPTED = 130

@@ -48,6 +48,12 @@ def find_leaks(train: Sequence[tuple[str, str]], evaluation: Sequence[tuple[str,
     return sorted(found, key=lambda leak: leak.kind != "exact")
 
 
+def repeats(rows: Sequence[tuple[str, str]], seen: Sequence[tuple[str, str]]) -> set[str]:
+    """Return the ids of the (id, question text) pairs whose words are those of one that was seen."""
+    known = {tuple(_words(text)) for _, text in seen}
+    return {row_id for row_id, text in rows if tuple(_words(text)) in known}
+
+
 def _leak(
     row_id: str, row: tuple[str, ...], exact: dict[tuple[str, ...], str], seen: dict[tuple[str, ...], str]
 ) -> Leak | None:

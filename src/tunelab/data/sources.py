@@ -5,14 +5,18 @@
 - ``file``: the user's own jsonl, csv, parquet or json, by path or URL.
 - ``builtin``: the dozen rows that each task ships.
 
+Rows that are in memory already have the same shape.
+
 A source has an identity for the fingerprint: the pinned revision, or the sha256 of the content. Paths never
 enter, so a moved file is the same data and an edited one is not.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -104,6 +108,19 @@ def _downloaded(url: str, key: str) -> Path:
         return downloaded(url)
     except DataError as error:
         raise DataError(f"{key}: {error}") from None
+
+
+@dataclass(frozen=True)
+class RowsSource:
+    """Rows in memory, the same for every split."""
+
+    content: Sequence[Row]
+
+    def identity(self, split: str) -> dict[str, Any]:
+        return {"sha256": hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()}
+
+    def rows(self, split: str) -> list[Row]:
+        return list(self.content)
 
 
 @dataclass(frozen=True)

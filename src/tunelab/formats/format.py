@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class FewShots(BaseModel):
-    """Worked examples before the question, drawn by seed from the training split and removed from training."""
+    """Worked examples before the question, kept out of training: drawn by seed from the training split, or a file's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -17,6 +17,31 @@ class FewShots(BaseModel):
         default="turns", description="turns: each example is a user and an assistant turn; text: all in one turn."
     )
     seed: int = Field(default=0, description="Chooses the examples.")
+    of: int | None = Field(
+        default=None,
+        gt=0,
+        description="So many are chosen by seed and left out of training; the first k are used. Default: k.",
+    )
+    file: str | None = Field(
+        default=None,
+        description="Examples from this jsonl, json or csv in the task's columns, in place of seed and of: the first k "
+        "are used, and none of them is trained on.",
+    )
+
+    @model_validator(mode="after")
+    def _enough_are_chosen(self) -> FewShots:
+        if self.of is not None and self.of < self.k and self.file is None:
+            raise ValueError(f"of: got {self.of} for k: {self.k}, expected at least k")
+        return self
+
+    @property
+    def chosen(self) -> int:
+        """How many are chosen by seed, and left out of training."""
+        return self.k if self.of is None else self.of
+
+    def identity(self) -> dict[str, Any]:
+        """Return how many are shown and how, as plain JSON; a file's content is identified by what reads it."""
+        return self.model_dump(mode="json", exclude={"of", "file"} if self.file is None else {"of", "file", "seed"})
 
 
 class Format(BaseModel):
@@ -47,6 +72,7 @@ class Format(BaseModel):
     def identity(self) -> dict[str, Any]:
         """Return every setting that can change a prompt or where an answer ends, defaults included, as plain JSON."""
         settings = self.model_dump(mode="json") | {"stop": list(self.stop_strings)}
+        settings["few_shots"] = self.few_shots.identity()
         text_shots = self.few_shots.k > 0 and self.few_shots.style == "text"
         if self.template == "raw":
             del settings["kwargs"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tunelab.engine.context import StepContext
-from tunelab.files import write_atomic
+from tunelab.files import to_csv, write_atomic
 from tunelab.report.answer import first_screen
-from tunelab.report.cells import csv_rows, to_csv, to_markdown
+from tunelab.report.cells import csv_rows, to_markdown
 from tunelab.report.drawing import save
 from tunelab.report.evidence import read_evidence
 from tunelab.report.figures import draw

@@ -6,8 +6,6 @@ the verdict ``missing``.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -56,16 +54,6 @@ def _csv_row(cell: Cell, against: Mapping[str, Mapping[str, Any]], metrics: Sequ
 def metric_names(cells: Sequence[Cell]) -> list[str]:
     """Return every metric that any of the cells has, in order."""
     return list(dict.fromkeys(name for cell in cells for name in cell["metrics"]))
-
-
-def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Write rows as CSV; missing values are empty fields."""
-    text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return text.getvalue()
 
 
 MARKDOWN = ("variant", "evaluation", "metric", "score", "95 %", "n", "Δ baseline", "95 % of Δ", "p (Holm)", "verdict")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tunelab.report import groups
 from tunelab.report.bars import accuracy_bar, accuracy_grouped
+from tunelab.report.checkpoints import checkpoint_curves
 from tunelab.report.curves import training_curves
 from tunelab.report.drawing import Picture
 from tunelab.report.evidence import Evidence
@@ -32,5 +33,6 @@ def draw(evidence: Evidence) -> list[Picture]:
         *groups.pictures(evidence.scored),
         *[picture for picture in of_tasks(evidence) if picture.figure is not None],
         training_curves(trained),
+        *[picture for picture in [checkpoint_curves(evidence)] if picture.figure is not None],
         *([grpo_health(healths)] if healths else []),
     ]

@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tunelab.report import groups, judging, provenance, several, tables
+from tunelab.report import checkpoints, groups, judging, provenance, several, tables
 from tunelab.report.crossed import is_matched_effect
 from tunelab.report.drawing import Picture
 from tunelab.report.evidence import Evidence
@@ -59,6 +59,9 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "health": health_table(health_of(evidence.of("train"))),
         "protocol": several.protocol(evidence),
         "searches": several.searches(evidence),
+        "checkpoints": checkpoints.checkpoints(evidence),
+        "few_steps": checkpoints.few_steps(evidence),
+        "optimistic": checkpoints.OPTIMISTIC,
         "averages": several.averages(evidence),
         "mixtures": several.mixtures(evidence),
         "settings": tables.settings(evidence),

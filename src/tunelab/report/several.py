@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunelab.report.cells import line, to_csv
+from tunelab.files import to_csv
+from tunelab.report.cells import line
 from tunelab.report.evidence import Evidence
 from tunelab.report.tables import Table
 from tunelab.report.wording import MARKS, interval, listing, number, p_value, signed, signed_range
@@ -79,12 +80,16 @@ def searches(evidence: Evidence) -> Table:
     columns = ("variant", "learning rate", "mean on held-out rows", "by task", "chosen")
     rows: list[Sequence[Any]] = []
     for name, artifact in evidence.of("train").items():
-        search: Mapping[str, Any] = artifact.record.facts.get("lr_search", {})
-        for found in search.get("candidates", []):
-            by_task = ", ".join(f"{task} {number(value)}" for task, value in found["scores"].items())
-            chosen = "✓" if found["lr"] == search["chosen"] else ""
-            edge = " at the edge: a wider search may find better" if chosen and search["at_the_edge"] else ""
-            rows.append([name, f"{found['lr']:g}", number(found["mean"]), by_task, chosen + edge])
+        search: Mapping[str, Any] = artifact.record.facts.get("search", {"by": None})
+        if search["by"] != "lr":
+            continue
+        rates = [found["candidate"] for found in search["candidates"]]
+        for found in search["candidates"]:
+            by_task = ", ".join(f"{task} {number(score['value'])}" for task, score in found["scores"].items())
+            chosen = "✓" if found["candidate"] == search["chosen"] else ""
+            at_the_edge = chosen and search["chosen"] in (min(rates), max(rates))
+            edge = " at the edge: a wider search may find better" if at_the_edge else ""
+            rows.append([name, f"{found['candidate']:g}", number(found["mean"]), by_task, chosen + edge])
     return Table("Learning rates that were tried", columns, rows)
 
 

@@ -38,6 +38,8 @@ class Variant:
     task: str
     """A task, or several that are mixed, joined by " + "."""
     seed: int
+    checkpoint: tuple[int, int] | None = None
+    """(i, n): its training's weights at i of n evenly spaced points, in place of those at the end."""
 
 
 @dataclass(frozen=True)
@@ -247,3 +249,8 @@ def _other_settings(cell: Cell) -> dict[str, Any]:
     named |= {"grpo", "dpo"} - {cell.variant.train.method}
     recipe = cell.variant.train.model_dump(mode="json", exclude=named)
     return {"evaluation": asked, "recipe": recipe}
+
+
+def file_name(name: str) -> str:
+    """Return what a variant, an evaluation or a format is called as a file."""
+    return name.replace("/", "-")

@@ -127,23 +127,21 @@ class _Compiler:
         return JudgesPlan(self.study, self.machine, self.folder)
 
     def train(self, variant: Variant) -> Step:
-        """The step that makes a variant: one training, or the choice among several."""
+        """The step that makes a variant: one training, or the choice among candidates."""
         assert variant.train is not None
-        return self.trained(variant) if variant.train.lr_search is None else self.searched(variant)
+        return self.trained(variant) if variant.train.searched is None else self.searched(variant)
 
     def searched(self, variant: Variant) -> Step:
         """Every candidate is trained and scored on held-out rows of each of its tasks."""
-        assert variant.train is not None
-        assert variant.train.lr_search is not None
-        trained: dict[float, Step] = {}
-        scores: dict[float, dict[str, Step]] = {}
-        for lr, candidate in candidates(variant).items():
-            trained[lr] = self.trained(candidate)
-            scores[lr] = {}
+        trained: dict[str, Step] = {}
+        scores: dict[str, dict[str, Step]] = {}
+        for label, candidate in candidates(variant).items():
+            trained[label] = self.trained(candidate)
+            scores[label] = {}
             for task, cell in validations(candidate).items():
                 rows = self.rows.held_out(variant)[task]
                 cell = replace(cell, by=way_of(cell, self.folder))
-                scores[lr][task] = self.score_outputs(cell, rows, self.outputs(cell, rows, ()))
+                scores[label][task] = self.score_outputs(cell, rows, self.outputs(cell, rows, ()))
         return select_step(variant, trained, scores, slug(variant.name))
 
     def trained(self, variant: Variant) -> Step:
@@ -218,6 +216,7 @@ class _Compiler:
                 "batch_size": self.machine.batch_that_matters(evaluation.settings),
                 "backend": "transformers",
                 "precision": self.machine.precision(evaluation.settings.precision),
+                **({"checkpoint": list(variant.checkpoint)} if variant.checkpoint else {}),
             },
             inputs={"rows": rows, **trained, **({"shots": shots} if shots else {})},
             circumstance={"model": model, "task": evaluation.task, **self.machine.hardware()},

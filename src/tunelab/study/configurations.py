@@ -26,6 +26,7 @@ from tunelab.study.cells import BASE, Cell, Variant
 from tunelab.study.closing_plan import verdict_steps
 from tunelab.study.compile import Compiled
 from tunelab.study.source import place
+from tunelab.study.worked_examples import examples_file
 from tunelab.tasks.mixed import JOINT
 from tunelab.tasks.task import file_of, is_file
 
@@ -64,20 +65,24 @@ def portable(settings: Raw) -> Raw:
     entries = {part: {n: _renamed(e, names) for n, e in settings[part].items()} for part in ("train", "evaluate")}
     tree = _mapped(settings["tasks"], lambda task: _task_named(task, names))
     judges = {name: _judge_named(judge, names) for name, judge in settings["judges"].items()}
+    formats = {n: {**f, "few_shots": _with_file(f["few_shots"], names)} for n, f in settings["formats"].items()}
     model = _model_named(settings["model"], names)
-    return {**settings, **entries, "model": model, "tasks": tree, "data": data | {"files": files}, "judges": judges}
+    named = {"model": model, "tasks": tree, "formats": formats, "data": data | {"files": files}, "judges": judges}
+    return {**settings, **entries, **named}
 
 
 def needed_files(settings: Raw) -> list[str]:
-    """Return the paths that a configuration names: task files, rows, models' folders, guidelines."""
+    """Return the paths that a configuration names: task files, rows, worked examples, models' folders, guidelines."""
     tasks = [t for part in ("train", "evaluate") for e in settings[part].values() for t in _texts(e["task"])]
     files = [file.rpartition(":")[0] for file in [*tasks, *_texts(settings["tasks"])] if is_file(file)]
     rows = [*_texts(settings["data"]["files"]), *(e["file"] for e in settings["train"].values() if e["file"])]
+    examples = [f["few_shots"]["file"] for f in settings["formats"].values() if f["few_shots"]["file"]]
     judges = settings["judges"].values()
     models = [settings["model"], *(judge["model"] or "" for judge in judges)]
     folders = [model for model in models if model.startswith(("/", "./"))]
     guidelines = [judge["guideline"] for judge in judges if judge["guideline"] not in BUNDLED]
-    return list(dict.fromkeys([*folders, *files, *(path for path in rows if not is_url(path)), *guidelines]))
+    own = [path for path in (*rows, *examples) if not is_url(path)]
+    return list(dict.fromkeys([*folders, *files, *own, *guidelines]))
 
 
 def _study_name(study: str, variant: str) -> str:
@@ -146,7 +151,14 @@ def _formats(compiled: Compiled, found: Sequence[Cell]) -> Raw:
     used = {_format_name(compiled, variant.train.format, variant.format)}
     used |= {_format_name(compiled, c.evaluation.settings.format, c.evaluation.format) for c in found}
     formats = compiled.study.formats.items()
-    return {name: f.model_dump(mode="json") for name, f in formats if name in used or f.few_shots.k}
+    return {name: _format(f, compiled.folder) for name, f in formats if name in used or f.few_shots.k}
+
+
+def _format(fmt: Format, folder: Path) -> Raw:
+    """Write a format out, with the file of its worked examples by its absolute path."""
+    path = examples_file(fmt.few_shots, folder)
+    dumped = fmt.model_dump(mode="json")
+    return dumped | {"few_shots": dumped["few_shots"] | {"file": str(path.resolve()) if path else None}}
 
 
 def _format_name(compiled: Compiled, declared: str, fmt: Format) -> str:
@@ -216,6 +228,10 @@ def _names(paths: Sequence[str]) -> dict[str, str]:
 def _renamed(entry: Raw, names: Mapping[str, str]) -> Raw:
     file = {"file": names.get(entry["file"], entry["file"])} if entry.get("file") else {}
     return {**entry, **file, "task": _mapped(entry["task"], lambda task: _task_named(task, names))}
+
+
+def _with_file(shots: Raw, names: Mapping[str, str]) -> Raw:
+    return shots if shots["file"] is None else {**shots, "file": names[shots["file"]]}
 
 
 def _task_named(task: str, names: Mapping[str, str]) -> str:

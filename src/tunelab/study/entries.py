@@ -105,6 +105,11 @@ class Train(Recipe):
             raise ValueError("checkpoints: got a search beside one of lr, expected one of the two")
         return self
 
+    @property
+    def searched(self) -> LrSearch | CheckpointSearch | None:
+        """What chooses among this entry's candidates; None where there is one."""
+        return self.lr_search or self.checkpoint_search
+
     @field_validator("task")
     @classmethod
     def _tasks_differ(cls, task: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:

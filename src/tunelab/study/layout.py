@@ -7,11 +7,13 @@
     data/<task>.jsonl             the rows that a task is scored on, and <task>.receipt.json; with several sets of
                                   rows <task>-<evaluation>, by the first evaluation that uses them
     data/<variant>/               train.parquet and receipt.json, after ``tunelab data prepare``
+    checkpoint_scores_<variant>.csv   every checkpoint that a search chose among
+    few_shots/<task>-<format>.jsonl   worked examples to edit and give back as few_shots.file: a copy, no link
     comparison.json               the comparison as data
     report/                       index.html, comparison.csv, averages.csv, figures
 
-Deleting the folder loses nothing: the next run makes it again. Links to what a run no longer has are removed;
-configurations of earlier runs stay, as each is whole by itself.
+Deleting the folder loses nothing but worked examples that you edited: the next run makes it again. Links to what a
+run no longer has are removed; configurations of earlier runs stay, as each is whole by itself.
 """
 
 from __future__ import annotations
@@ -20,16 +22,20 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tunelab.engine.record import Artifact
 from tunelab.engine.runner import Outcome, artifact_of
 from tunelab.engine.step import Step
 from tunelab.errors import StoreError
 from tunelab.files import write_json
+from tunelab.study.cells import file_name
 from tunelab.study.closing_plan import verdict_steps
 from tunelab.study.configurations import configuration
+from tunelab.study.examples_copy import copy_examples
 from tunelab.study.judges_plan import VERDICTS
 from tunelab.study.open import Opened, tokenised_sets
 from tunelab.study.steps.compare import COMPARISON
 from tunelab.study.steps.rows import ROWS
+from tunelab.study.steps.select import CHECKPOINT_SCORES
 from tunelab.study.tokenise_plan import RECEIPT, TOKENS
 from tunelab.tasks.task import find_task
 
@@ -39,8 +45,7 @@ def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
     root = results / opened.name
     for variant, step in opened.compiled.train.items():
         if artifact := artifact_of(opened.store, outcome, step):
-            _link(root / "models" / file_name(variant), artifact.directory / "model")
-            _write(root / "configs" / f"{file_name(variant)}.json", configuration(opened.compiled, variant))
+            _link_variant(opened, variant, artifact, root)
     for cell in opened.compiled.cells:
         step = opened.compiled.scores[cell.name]
         if artifact := artifact_of(opened.store, outcome, step):
@@ -50,6 +55,7 @@ def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
             for name, (behind, file) in _behind(step).items():
                 if found := artifact_of(opened.store, outcome, behind):
                     _link(folder / name, found.directory / file)
+    copy_examples(opened, outcome, root / "few_shots")
     _forget_others(root, opened)
     _link_rows(opened, outcome, root / "data")
     if compared := artifact_of(opened.store, outcome, opened.compiled.compare):
@@ -63,6 +69,17 @@ def _behind(score: Step) -> dict[str, tuple[Step, str]]:
     """The files that a score was made of, by what they are called beside it: step and name."""
     verdicts = {f"verdicts_{file_name(judge)}.jsonl": (step, VERDICTS) for judge, step in verdict_steps(score).items()}
     return {"outputs.jsonl": (score.inputs["outputs"], "outputs.jsonl"), **verdicts}
+
+
+def _link_variant(opened: Opened, variant: str, artifact: Artifact, root: Path) -> None:
+    _link(root / "models" / file_name(variant), artifact.directory / "model")
+    _write(root / "configs" / f"{file_name(variant)}.json", configuration(opened.compiled, variant))
+    if CHECKPOINT_SCORES in artifact.record.files:
+        _link(_checkpoint_scores(root, variant), artifact.directory / CHECKPOINT_SCORES)
+
+
+def _checkpoint_scores(root: Path, variant: str) -> Path:
+    return root / f"checkpoint_scores_{file_name(variant)}.csv"
 
 
 def link_data(opened: Opened, outcome: Outcome, results: Path) -> dict[str, Path]:
@@ -110,7 +127,12 @@ def _forget_others(root: Path, opened: Opened) -> None:
         root / "eval" / f"{file_name(c.variant.name)}_eval_{file_name(c.evaluation.name)}"
         for c in opened.compiled.cells
     }
-    for path in (*root.glob("models/*"), *root.glob("eval/*/*")):
+    kept |= {
+        _checkpoint_scores(root, variant)
+        for variant, step in opened.compiled.train.items()
+        if step.settings.get("search") == "checkpoints"
+    }
+    for path in (*root.glob("models/*"), *root.glob("eval/*/*"), *root.glob(_checkpoint_scores(root, "*").name)):
         if path.is_symlink() and path not in kept and path.parent not in kept:
             path.unlink()
     for folder in root.glob("eval/*"):
@@ -132,8 +154,3 @@ def _link(path: Path, target: Path) -> None:
 def _write(path: Path, settings: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, settings)
-
-
-def file_name(name: str) -> str:
-    """Return what a variant or an evaluation is called as a file."""
-    return name.replace("/", "-")

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunelab.data.sample import Message, Sample
+from tunelab.data.sources import Source
 from tunelab.data.subsets import few_shots
 from tunelab.errors import DataError
-from tunelab.formats.format import Format
+from tunelab.formats.format import FewShots, Format
 from tunelab.formats.renderer import Renderer
 from tunelab.models.spec import TINY, resolve
 from tunelab.study.read import bundled, read_file, read_study
 from tunelab.study.source import choose_source
 from tunelab.study.spec import Data
+from tunelab.study.worked_examples import examples_file, read_examples
 from tunelab.tasks.task import Task, find_task, is_sensitive, load_samples, training_split
 from tunelab.training.rows import IGNORED, labels, runs
 
@@ -77,11 +79,10 @@ def preview_rows(subject: Subject, fmt: Format, loss: str, split: str | None, co
     if subject.data.files and where is None:
         raise DataError(f"task {task.name}: makes its own rows, got files for {', '.join(subject.data.files)}")
     samples = load_samples(task, split or task.train_split or task.test_split, where)
-    k, seed = fmt.few_shots.k, fmt.few_shots.seed
-    examples = few_shots(load_samples(task, training_split(subject.task, subject.folder), where), k, seed) if k else []
+    examples = _examples(task, fmt.few_shots, subject, where)
     shown = {s.id for s in examples}
     tokenizer = load_tokenizer(resolve(subject.model, subject.folder))
-    renderer = Renderer(tokenizer, fmt, [(task.messages(s), task.target(s)) for s in examples])
+    renderer = Renderer(tokenizer, fmt, [(task.messages(s), task.target(s)) for s in examples[: fmt.few_shots.k]])
     for sample in [s for s in samples if s.id not in shown][:count]:
         example = renderer.example(_shown(task, sample), task.target(sample))
         learnt = labels(example, loss)
@@ -90,3 +91,13 @@ def preview_rows(subject: Subject, fmt: Format, loss: str, split: str | None, co
             for token, label in zip(example.ids, learnt, strict=True)
         ]
         yield Preview(sample.id, runs(example.ids, learnt, renderer), table)
+
+
+def _examples(task: Task, shots: FewShots, subject: Subject, source: Source | None) -> list[Sample]:
+    """Return the worked examples that are left out of training."""
+    if shots.k == 0:
+        return []
+    split = training_split(subject.task, subject.folder)
+    if path := examples_file(shots, subject.folder):
+        return read_examples(path, task, split)[0]
+    return few_shots(load_samples(task, split, source), shots.chosen, shots.seed)

@@ -9,18 +9,23 @@ from typing import Any
 
 from tunelab.engine.step import Step
 from tunelab.errors import DataError, StudyError
-from tunelab.formats.format import Format
+from tunelab.files import known_sha256
+from tunelab.formats.format import FewShots, Format
 from tunelab.study.cells import Cell, Evaluation, Variant
-from tunelab.study.entries import LrSearch, Size
+from tunelab.study.entries import HeldOut, Size
 from tunelab.study.smoke import QUESTION
 from tunelab.study.source import choose_source
 from tunelab.study.spec import Study
+from tunelab.study.steps.check import WORKED_EXAMPLES
 from tunelab.study.tree import weights
+from tunelab.study.worked_examples import examples_file, fits, require_examples
 from tunelab.tasks import task as tasks
 from tunelab.tasks.identity import rows_identity
 from tunelab.tasks.mixed import JOINT
 
-VERSIONS = {"prepare": 2, "mix": 1, "check": 1}
+VERSIONS = {"prepare": 3, "mix": 1, "check": 1}
+IN_SMOKE = 0.5
+"""Share of a small split that a smoke run may hold out: the rest is to train on."""
 
 
 @dataclass
@@ -36,36 +41,28 @@ class RowsPlan:
         task: str,
         split: str,
         select: Mapping[str, Any],
-        avoid: Sequence[Step] = (),
+        apart: Mapping[str, Step] | None = None,
+        examples: FewShots | None = None,
         file: str | None = None,
-        shots: Sequence[Step] = (),
     ) -> Step:
-        """Rows of a split: a subset, or the worked examples of a format.
-
-        Rows of a ``file`` have not the split's ids, so ``shots`` are the worked examples that none of them may ask.
-        """
+        """Rows of a split or of a ``file``, without those that ask what ``apart`` asks; or a format's worked examples."""
         found = tasks.find_task(task, self.folder)
         settings: dict[str, Any] = {"task": rows_identity(found, task, self.folder), "split": split, **select}
         if self.study.smoke:
             settings["longest"] = QUESTION
-        blocked = None
-        try:
-            source = choose_source(found, self.study.data, self.folder, self.study.smoke, file)
-            settings["source"] = None if source is None else source.identity(split)
-        except DataError as error:
-            settings["source"], blocked = None, str(error)
-        avoided = {f"avoid_{i}": step for i, step in enumerate(avoid)}
-        avoided |= {f"shots_{i}": step for i, step in enumerate(shots)}
+        path = examples_file(examples, self.folder) if examples else None
+        settings["source"], blocked = self.source(found, split, path, examples.k if examples else 0, file)
         return Step(
             kind="prepare",
             version=VERSIONS["prepare"],
             slug=f"{found.name}-{split}" + ("-shots" if "shots" in select else ""),
             entry="tunelab.study.steps.prepare:run",
             settings=settings,
-            inputs=avoided,
+            inputs=apart or {},
             circumstance={
                 "task": task,
-                "tasks": self.task_names(avoided),
+                "tasks": self.task_names(apart or {}),
+                **({"examples": str(path.resolve())} if path else {}),
                 "folder": str(self.folder),
                 "data": self.study.data.model_dump(mode="json"),
                 "smoke": self.study.smoke,
@@ -74,49 +71,68 @@ class RowsPlan:
             blocked=blocked,
         )
 
+    def source(
+        self, task: tasks.Task, split: str, examples: Path | None, k: int, file: str | None
+    ) -> tuple[Any, str | None]:
+        """What rows are identified by, or None and why they cannot be had."""
+        try:
+            if examples:
+                require_examples(examples, task, k)
+                return {"sha256": known_sha256(examples)}, None
+            source = choose_source(task, self.study.data, self.folder, self.study.smoke, file)
+            return None if source is None else source.identity(split), None
+        except DataError as error:
+            return None, str(error)
+
     def evaluation_rows(self, evaluation: Evaluation) -> Step:
         settings, task = evaluation.settings, tasks.find_task(evaluation.task, self.folder)
         split = settings.split or task.test_split
-        reserved = self.reserved() if split == task.train_split else {}
-        return self.prepare(evaluation.task, split, self.subset(settings.size, settings.rows_seed) | reserved)
+        reserved = self.reserved(evaluation.task) if split == task.train_split else {}
+        return self.prepare(evaluation.task, split, self.subset(settings.size, settings.rows_seed), reserved)
 
-    def reserved(self) -> dict[str, Any]:
-        """Leave the worked examples of every format out of the rows, so that no prompt holds its own question."""
-        shots = sorted({(f.few_shots.seed, f.few_shots.k) for f in self.study.formats.values() if f.few_shots.k})
-        return {"reserve": [{"seed": seed, "k": k} for seed, k in shots]}
+    def reserved(self, task: str) -> dict[str, Step]:
+        """The worked examples of every format, to leave out of a task's rows: no prompt may hold its own question."""
+        found = [self.shots(task, fmt) for fmt in self.study.formats.values() if self.is_of(fmt, task)]
+        steps = unique(step for step in found if step)
+        return numbered("reserved", sorted(steps, key=lambda step: step.fingerprint))
+
+    def is_of(self, fmt: Format, task: str) -> bool:
+        """Say whether a format's worked examples can be rows of a task; an unreadable file says so when it is used."""
+        path = examples_file(fmt.few_shots, self.folder)
+        if path is None or fmt.few_shots.k == 0:
+            return fmt.few_shots.k > 0
+        try:
+            return fits(path, tasks.find_task(task, self.folder))
+        except DataError:
+            return True
 
     def held_out(self, variant: Variant) -> dict[str, Step]:
-        """Rows of each task's training split on which a variant's learning rate is chosen; none without a search."""
+        """Rows of each task's training split on which a variant is chosen; none without a search."""
         search = self.search(variant)
         return {task: self.held_out_of(task, search, variant) for task in variant.task.split(JOINT)} if search else {}
 
-    def held_out_of(self, task: str, search: LrSearch, variant: Variant) -> Step:
+    def held_out_of(self, task: str, search: HeldOut, variant: Variant) -> Step:
         """What a variant is scored on may no more choose than train: it is dropped here too where the study says so."""
-        split = tasks.training_split(task, self.folder)
         avoid = self.scored_rows(variant) if self.study.data.leaks == "drop" else []
-        select = self.subset(search.rows, search.seed)
-        return self.training_split_rows(variant, task, split, select, avoid)
+        select = self.subset(search.rows, search.seed, IN_SMOKE)
+        return self.learnt(variant, task, select, {**numbered("avoid", avoid), **self.reserved(task)})
 
-    def training_split_rows(
-        self, variant: Variant, task: str, split: str, select: Mapping[str, Any], avoid: Sequence[Step]
-    ) -> Step:
-        """Rows that a variant learns from or is chosen by, without worked examples: the task's, or a file's."""
-        file = variant.train.file if variant.train else None
-        if file is None:
-            return self.prepare(task, split, {**select, **self.reserved()}, avoid)
-        shots = unique(s for f in self.study.formats.values() if (s := self.shots(task, f)) is not None)
-        return self.prepare(task, split, select, avoid, file, shots)
+    def learnt(self, variant: Variant, task: str, select: Mapping[str, Any], apart: Mapping[str, Step]) -> Step:
+        """Rows that a variant learns from or is chosen by: those of the task's training split, or of its own file."""
+        split = tasks.training_split(task, self.folder)
+        return self.prepare(task, split, select, apart, file=variant.train.file if variant.train else None)
 
-    def search(self, variant: Variant) -> LrSearch | None:
-        """How a variant's learning rate is chosen; its candidates have the variant's name."""
+    def search(self, variant: Variant) -> HeldOut | None:
+        """How a variant is chosen; its candidates have the variant's name."""
         named = [cell.variant.train for cell in self.cells if cell.variant.name == variant.name]
-        return next((train.lr_search for train in named if train and train.lr_search), None)
+        return next((train.searched for train in named if train and train.searched), None)
 
-    def subset(self, rows: Size, seed: int) -> dict[str, Any]:
-        return {"rows": rows, "seed": seed, **({"at_most": True} if self.study.smoke else {})}
+    def subset(self, rows: Size, seed: int, in_smoke: float = 1) -> dict[str, Any]:
+        """So many rows by seed; a smoke run is content with a share of what there is."""
+        return {"rows": rows, "seed": seed, **({"at_most": in_smoke} if self.study.smoke else {})}
 
     def shots(self, task: str, fmt: Format) -> Step | None:
-        """Worked examples of a format, drawn from the training split."""
+        """Worked examples of a format, of its file or drawn from the training split; the format shows the first k."""
         if fmt.few_shots.k == 0:
             return None
         if JOINT in task:
@@ -124,7 +140,9 @@ class RowsPlan:
                 f"few_shots: got {fmt.few_shots.k} for the mixture {task}, expected 0: tasks differ in them"
             )
         split = tasks.training_split(task, self.folder)
-        return self.prepare(task, split, {"shots": {"k": fmt.few_shots.k, "seed": fmt.few_shots.seed}})
+        shots = fmt.few_shots
+        chosen = {"k": shots.chosen, "seed": shots.seed} if shots.file is None else {}
+        return self.prepare(task, split, {"shots": chosen}, examples=shots)
 
     def training_rows(self, variant: Variant) -> Step:
         """The rows of a variant's task, or of several tasks, mixed."""
@@ -150,13 +168,13 @@ class RowsPlan:
     def training_source(self, variant: Variant, task: str) -> Step:
         assert variant.train is not None
         select = self.subset(variant.train.rows, variant.train.rows_seed)
-        if search := self.search(variant):
-            select["held_out"] = {"seed": search.seed, "rows": search.rows}
         avoid = self.evaluated_rows(variant) if self.study.data.leaks == "drop" else []
-        return self.training_split_rows(variant, task, tasks.training_split(task, self.folder), select, avoid)
+        held = [step for name, step in self.held_out(variant).items() if name == task]
+        apart = {**numbered("avoid", avoid), **self.reserved(task), **numbered("held", held)}
+        return self.learnt(variant, task, select, apart)
 
     def evaluated_rows(self, variant: Variant) -> list[Step]:
-        """The rows that a variant is scored on, or by which its learning rate is chosen."""
+        """The rows that a variant is scored on, or by which it is chosen."""
         return unique([*self.scored_rows(variant), *self.held_out(variant).values()])
 
     def scored_rows(self, variant: Variant) -> list[Step]:
@@ -164,35 +182,55 @@ class RowsPlan:
         return unique(self.evaluation_rows(c.evaluation) for c in self.cells if c.variant.name == variant.name)
 
     def checks(self, variant: Variant) -> list[Step]:
-        """The leak checks before a training: of its rows, of what chooses its learning rate, of its worked examples."""
+        """The leak checks before a training: of its rows, of what it is chosen by, of worked examples in both."""
         assert variant.format is not None
         evaluated, held = self.evaluated_rows(variant), [*self.held_out(variant).values()]
         shots = self.shots(variant.task, variant.format)
         found = [self.check([*self.training_sources(variant).values()], evaluated)]
         found += [self.check(held, self.scored_rows(variant))] if held else []
-        return found + ([self.check_shots(shots, evaluated)] if shots else [])
+        found += [self.check_shots(shots, evaluated)] if shots else []
+        return found + self.check_training(variant)
+
+    def check_training(self, variant: Variant) -> list[Step]:
+        """No worked example of any format is trained on, whatever the study says of leaks."""
+        reserved = {task: [*self.reserved(task).values()] for task in self.training_sources(variant)}
+        return [
+            self.check([source], reserved[task], "refuse", {"of": WORKED_EXAMPLES})
+            for task, source in self.training_sources(variant).items()
+            if reserved[task]
+        ]
 
     def check_shots(self, shots: Step, evaluated: Sequence[Step]) -> Step:
         """Worked examples are never dropped, so a scored one is refused unless the study only wants a report."""
         policy = "report" if self.study.data.leaks == "report" else "refuse"
         return self.check([shots], evaluated, policy)
 
-    def check(self, seen: Sequence[Step], evaluated: Sequence[Step], policy: str | None = None) -> Step:
+    def check(
+        self,
+        seen: Sequence[Step],
+        evaluated: Sequence[Step],
+        policy: str | None = None,
+        about: Mapping[str, str] | None = None,
+    ) -> Step:
         """The leak check between rows that a model sees (training, worked examples) and rows it is scored on."""
-        inputs = {f"seen_{i}": step for i, step in enumerate(seen)}
-        inputs |= {f"evaluation_{i}": step for i, step in enumerate(evaluated)}
+        inputs = {**numbered("seen", seen), **numbered("evaluation", evaluated)}
         return Step(
             kind="check",
             version=VERSIONS["check"],
             slug=f"leaks-{'-'.join(step.slug for step in seen)}"[:60],
             entry="tunelab.study.steps.check:run",
-            settings={"policy": policy or self.study.data.leaks},
+            settings={"policy": policy or self.study.data.leaks, **(about or {})},
             inputs=inputs,
             circumstance={"tasks": self.task_names(inputs), "folder": str(self.folder)},
         )
 
     def task_names(self, rows: Mapping[str, Step]) -> dict[str, str]:
         return {name: step.circumstance["task"] for name, step in rows.items()}
+
+
+def numbered(name: str, steps: Sequence[Step]) -> dict[str, Step]:
+    """Return steps as inputs: ``name_0``, ``name_1``."""
+    return {f"{name}_{i}": step for i, step in enumerate(steps)}
 
 
 def unique(steps: Iterable[Step]) -> list[Step]:

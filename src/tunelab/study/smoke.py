@@ -9,15 +9,17 @@ from __future__ import annotations
 from typing import Any
 
 from tunelab.data.downloads import is_url
+from tunelab.formats.format import Format
 from tunelab.models.spec import TINY
 from tunelab.scoring.judges.judge import Judge
-from tunelab.study.entries import Evaluate, LrSearch, Size, Train
+from tunelab.study.entries import CheckpointSearch, Evaluate, LrSearch, Size, Train
 from tunelab.study.spec import Data, Study
 from tunelab.training.recipe import Grpo
 
 TRAIN_ROWS = 96
 EVALUATE_ROWS = 32
 STEPS = 12
+SHOTS, SHOTS_OF = 2, 4
 TOKENS = 64
 REFUSALS = "refusals"
 LENGTH = 4096
@@ -26,7 +28,7 @@ QUESTION = LENGTH * 3 // 4
 """Bytes that a row's words may have: never fewer than their tokens, so that prompt, template and answer fit."""
 CHANGES = (
     f"the bundled model everywhere; at most {TRAIN_ROWS} training and {EVALUATE_ROWS} evaluation rows; {STEPS} steps "
-    f"of 8 rows; at most {TOKENS} new tokens; rows of more than "
+    f"of 8 rows; at most {TOKENS} new tokens and {SHOTS} drawn worked examples, of {SHOTS_OF}; rows of more than "
     f"{LENGTH} tokens, or of {QUESTION} bytes before a template, left out; adapters on all linear "
     "layers; DPO prefers targets where it would sample; leaks are listed and stop nothing; the tasks' own rows "
     "in place of a variant's file and of files behind URLs; the bundled "
@@ -42,6 +44,7 @@ def smoke(study: Study) -> Study:
         "model": TINY,
         "smoke": True,
         "hardware": study.hardware.model_copy(update={"rollouts": "local"}),
+        "formats": {name: _small_format(fmt) for name, fmt in study.formats.items()},
         "train": {name: _small_train(entry) for name, entry in study.train.items()},
         "judges": judges,
         "evaluate": {name: _small_evaluate(entry, judges) for name, entry in study.evaluate.items()},
@@ -62,6 +65,15 @@ def _behind_urls(files: str | dict[str, str]) -> bool:
     return isinstance(files, dict) and any(map(is_url, files.values()))
 
 
+def _small_format(fmt: Format) -> Format:
+    """Draw fewer worked examples: the rows that a task ships are few. A file is used as it is."""
+    shots = fmt.few_shots
+    if shots.file is not None:
+        return fmt
+    cut = {"k": min(shots.k, SHOTS), "of": shots.of and min(shots.of, SHOTS_OF)}
+    return fmt.model_copy(update={"few_shots": shots.model_copy(update=cut)})
+
+
 def _small_train(entry: Train) -> Train:
     rows = _at_most(entry.rows, TRAIN_ROWS)
     dpo = entry.dpo.model_copy(update={"max_new_tokens": _budget(entry.dpo.max_new_tokens), **_target_pairs(entry)})
@@ -78,7 +90,7 @@ def _small_train(entry: Train) -> Train:
         "max_steps": STEPS,
     }
     lengths = {"max_length": min(entry.max_length, LENGTH), "max_too_long": 1.0}
-    several = {"mixture": mixture, "lr_search": _small_search(entry)}
+    several = {"mixture": mixture, **_small_search(entry)}
     return entry.model_copy(update=changes | lengths | several)
 
 
@@ -132,9 +144,11 @@ def _target_pairs(entry: Train) -> dict[str, str]:
     return {"pairs": "target"} if entry.dpo.pairs == "sampled" else {}
 
 
-def _small_search(entry: Train) -> LrSearch | None:
-    search = entry.lr_search
-    return search.model_copy(update={"rows": min(search.rows, EVALUATE_ROWS)}) if search else None
+def _small_search(entry: Train) -> dict[str, LrSearch | CheckpointSearch]:
+    """Cut the held-out rows of whatever chooses."""
+    found = {"lr_search": entry.lr_search, "checkpoint_search": entry.checkpoint_search}
+    cut = {"rows": EVALUATE_ROWS}
+    return {name: s.model_copy(update=cut) for name, s in found.items() if s and s.rows > EVALUATE_ROWS}
 
 
 def _budget(tokens: int | None) -> int:

@@ -19,7 +19,7 @@ DECIDE_ABOUT_IDS = ("loss", "max_length", "max_too_long")
 
 def tokenise_step(train: Step) -> Step:
     """Return the step that writes a variant's training rows as ids: whole rows for sft, else prompts."""
-    if train.kind == "select":  # its candidates differ in the learning rate alone
+    if train.kind == "select":  # its candidates were trained on the same rows
         return tokenise_step(next(iter(train.inputs.values())))
     recipe = train.settings["recipe"]
     rendering = {key: value for key, value in train.settings["format"].items() if key != "stop"}

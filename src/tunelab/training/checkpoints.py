@@ -7,12 +7,16 @@ saving leaves a folder without one, which the next attempt removes.
 from __future__ import annotations
 
 import math
+import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
+from tunelab.errors import ModelError
 from tunelab.files import sync_file
 
 MARKER = "complete"
+KEPT = re.compile(r"checkpoints/step-\d+")
 
 
 def save_steps(total: int, points: int) -> set[int]:
@@ -47,6 +51,22 @@ def keep_checkpoints(scratch: Path, directory: Path) -> None:
         for path in folder.iterdir():
             if path.suffix in (".safetensors", ".json") and path.name != "trainer_state.json":
                 _link_or_copy(path, target / path.name)
+
+
+def kept_checkpoint(files: Iterable[str], point: int, points: int) -> str:
+    """Return the folder of the checkpoint at ``point`` of ``points`` evenly spaced ones, among a training's files.
+
+    A training of fewer steps kept fewer: then neighbouring points share one. Raises ModelError where none was kept.
+    """
+    kept = sorted({name[: found.end()] for name in files if (found := KEPT.match(name))})
+    if not kept:
+        raise ModelError(f"checkpoint {point} of {points}: the training kept none, expected at least one")
+    return kept[math.ceil(point * len(kept) / points) - 1]
+
+
+def checkpoint_step(folder: str) -> int:
+    """Return the optimiser step after which a kept checkpoint was made."""
+    return int(folder.rpartition("-")[2])
 
 
 def _link_or_copy(path: Path, target: Path) -> None:

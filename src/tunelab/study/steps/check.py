@@ -1,4 +1,7 @@
-"""Check: evaluation rows that a model has seen, in training or as worked examples. Runs before either is used."""
+"""Check: evaluation rows that a model has seen, in training or as worked examples. Runs before either is used.
+
+The same check finds worked examples among training rows, which nothing excuses.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from tunelab.engine.context import StepContext
 from tunelab.errors import DataError
 from tunelab.files import write_json
 from tunelab.study.steps.rows import questions_of
+
+WORKED_EXAMPLES = "worked examples"
 
 
 def run(context: StepContext) -> None:
@@ -19,8 +24,13 @@ def run(context: StepContext) -> None:
     write_json(context.directory / "leaks.json", {**context.facts["leaks"], "rows": [leak.to_json() for leak in leaks]})
     if exact and context.settings["policy"] == "refuse":
         listed = ", ".join(f"{leak.evaluation_id} = {leak.train_id}" for leak in exact[:10])
+        if context.settings.get("of") == WORKED_EXAMPLES:
+            raise DataError(
+                f"leak: a worked example is among the training rows ({listed}), expected none: they are taken out "
+                "before training; report this with the study"
+            )
         raise DataError(
             f"leak: {len(exact)} evaluation rows are among the training rows ({listed}); "
-            "write data.leaks: drop to leave them out of training (another few_shots.seed for worked examples), "
-            "or data.leaks: report to use them knowingly"
+            "write data.leaks: drop to leave them out of training (for worked examples another few_shots.seed or "
+            "few_shots.file), or data.leaks: report to use them knowingly"
         )

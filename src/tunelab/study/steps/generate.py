@@ -26,6 +26,7 @@ from tunelab.models.load import load_config, load_model, load_tokenizer
 from tunelab.models.spec import ModelRef
 from tunelab.study.steps.rows import read_samples, read_shots
 from tunelab.tasks.task import ChoiceTask, Task, find_task, has_choices
+from tunelab.training.checkpoints import kept_checkpoint
 
 OUTPUTS = "outputs.jsonl"
 
@@ -35,7 +36,8 @@ def run(context: StepContext) -> None:
     settings, circumstance = context.settings, context.circumstance
     task = find_task(circumstance["task"], Path(circumstance["folder"]))
     ref = ModelRef(**circumstance["model"])
-    renderer = Renderer(load_tokenizer(ref), Format(**settings["format"]), read_shots(task, context.inputs))
+    fmt = Format(**settings["format"])
+    renderer = Renderer(load_tokenizer(ref), fmt, read_shots(task, context.inputs, fmt.few_shots.k))
     requests = requests_for(settings, read_samples(context.inputs["rows"]), task, renderer)
     refuse_long_prompts({r.id: len(r.ids) for r in requests}, budget(settings), load_config(ref))
     batches = plan_batches(requests, circumstance["hardware"]["generation_batch_size"])
@@ -110,7 +112,7 @@ def load_classifying(ref: ModelRef, context: StepContext) -> Any:
     trained = context.inputs["trained"]
     lora = trained.record.settings["recipe"]["adaptation"] == "lora"
     device, precision = context.circumstance["hardware"]["device"], context.settings["precision"]
-    return load_classifier(ref, device, precision, model_folder(trained), lora)
+    return load_classifier(ref, device, precision, model_folder(trained, context.settings), lora)
 
 
 def load_trained(ref: ModelRef, context: StepContext) -> Any:
@@ -119,15 +121,17 @@ def load_trained(ref: ModelRef, context: StepContext) -> Any:
     trained = context.inputs.get("trained")
     if trained is None:
         return load_model(ref, device, precision)
-    folder = model_folder(trained)
+    folder = model_folder(trained, context.settings)
     if trained.record.settings["recipe"]["adaptation"] == "lora":
         return load_model(ref, device, precision, adapter=folder)
     return load_model(ModelRef(ref.name, str(folder), None, ref.identity), device, precision)
 
 
-def model_folder(trained: Artifact) -> Path:
-    """Return where a train step put its weights."""
-    return trained.path("model")
+def model_folder(trained: Artifact, settings: Mapping[str, Any]) -> Path:
+    """Return where a train step put its weights: those at its end, or at the checkpoint that the settings name."""
+    if "checkpoint" not in settings:
+        return trained.path("model")
+    return trained.path(kept_checkpoint(trained.record.files, *settings["checkpoint"]))
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -5,40 +5,59 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tunelab.data.leaks import find_leaks
+from tunelab.data.leaks import find_leaks, repeats
 from tunelab.data.sample import Sample
-from tunelab.data.subsets import few_shots, subset, without
+from tunelab.data.sources import Source
+from tunelab.data.subsets import subset, without
 from tunelab.engine.context import StepContext
 from tunelab.errors import DataError
-from tunelab.files import write_json
+from tunelab.files import write_json, write_lines
+from tunelab.formats.format import FewShots
 from tunelab.study.source import choose_source
 from tunelab.study.spec import Data
 from tunelab.study.steps.rows import questions, questions_of, write_samples
+from tunelab.study.worked_examples import drawn_examples, read_examples
 from tunelab.tasks.task import HasReceipt, Task, find_task, load_samples
+
+EXAMPLES = "examples.jsonl"
 
 
 def run(context: StepContext) -> None:
-    """Write ``rows.jsonl`` and ``receipt.json``."""
+    """Write ``rows.jsonl`` and ``receipt.json``; for worked examples their rows in columns that can be edited too."""
     settings, circumstance = context.settings, context.circumstance
     folder = Path(circumstance["folder"])
     task = find_task(circumstance["task"], folder)
-    source = choose_source(task, Data(**circumstance["data"]), folder, circumstance["smoke"], circumstance.get("file"))
-    found = load_samples(task, settings["split"], source)
-    receipt: dict[str, Any] = {"available": len(found), "source": settings["source"]}
-    if isinstance(task, HasReceipt):
-        receipt |= task.receipt(settings["split"], source)
-    found = _without_long(found, task, settings, receipt)
-    if "shots" in settings:
-        chosen = few_shots(found, settings["shots"]["k"], settings["shots"]["seed"])
+    if "examples" in circumstance:
+        chosen, rows = read_examples(Path(circumstance["examples"]), task, settings["split"])
+        receipt: dict[str, Any] = {"available": len(chosen), "source": settings["source"]}
+        write_lines(context.directory / EXAMPLES, rows)
     else:
-        kept = _without_shots(found, task, context, receipt)
-        kept = _without_reserved(kept, settings, receipt)
-        kept = _without_leaks(kept, task, context, receipt)
-        chosen = subset(kept, _size(settings, len(kept)), settings["seed"])
+        data, file = Data(**circumstance["data"]), circumstance.get("file")
+        source = choose_source(task, data, folder, circumstance["smoke"], file)
+        found = load_samples(task, settings["split"], source)
+        receipt = {"available": len(found), "source": settings["source"]}
+        if isinstance(task, HasReceipt):
+            receipt |= task.receipt(settings["split"], source)
+        chosen = _chosen(found, task, source, context, receipt)
     receipt["rows"] = len(chosen)
     write_samples(context.directory, chosen)
     write_json(context.directory / "receipt.json", receipt)
     context.facts["receipt"] = receipt
+
+
+def _chosen(
+    found: list[Sample], task: Task, source: Source | None, context: StepContext, receipt: dict[str, Any]
+) -> list[Sample]:
+    """Return a subset of a split's rows, or the worked examples that are drawn from them."""
+    settings = context.settings
+    fitting = _without_long(found, task, settings, receipt)
+    if "shots" not in settings:
+        kept = _without_leaks(_without_reserved(fitting, task, context, receipt), task, context, receipt)
+        return subset(kept, _size(settings, len(kept)), settings["seed"])
+    shots = FewShots(**settings["shots"])
+    chosen, rows = drawn_examples(fitting, shots, task, settings["split"], source)
+    write_lines(context.directory / EXAMPLES, rows)
+    return chosen
 
 
 def _without_long(samples: list[Sample], task: Task, settings: Any, receipt: dict[str, Any]) -> list[Sample]:
@@ -58,31 +77,20 @@ def _bytes(task: Task, sample: Sample) -> int:
 
 
 def _size(settings: Any, available: int) -> int | float | None:
-    """The declared size; a smoke run takes what there is when there is less."""
-    size = settings["rows"]
-    return min(size, available) if settings.get("at_most") and isinstance(size, int) else size
+    """The declared size; a smoke run takes at most a share of what there is."""
+    size, share = settings["rows"], settings.get("at_most")
+    return min(size, max(1, int(share * available))) if share and isinstance(size, int) else size
 
 
-def _without_shots(samples: list[Sample], task: Task, context: StepContext, receipt: dict[str, Any]) -> list[Sample]:
-    """Leave out the rows of a file that ask what a worked example asks: their ids are not those of the examples."""
-    found = find_leaks(questions_of(context, "shots_"), questions(task, samples))
-    repeats = {leak.evaluation_id for leak in found if leak.kind == "exact"}
-    receipt["reserved_for_few_shots"] = len(repeats)
-    return without(samples, repeats)
-
-
-def _without_reserved(samples: list[Sample], settings: Any, receipt: dict[str, Any]) -> list[Sample]:
-    """Leave out the rows that serve as worked examples in some format, or choose the variant's learning rate."""
-    reserve: list[dict[str, int]] = settings.get("reserve") or []
-    reserved = {s.id for part in reserve for s in few_shots(samples, part["k"], part["seed"])}
-    receipt["reserved_for_few_shots"] = receipt.get("reserved_for_few_shots", 0) + len(reserved)
-    rest = without(samples, reserved)
-    if "held_out" not in settings:
-        return rest
-    held: dict[str, int] = settings["held_out"]
-    held_out = {s.id for s in subset(rest, _size({**settings, **held}, len(rest)), held["seed"])}
-    receipt["held_out"] = len(held_out)
-    return without(rest, held_out)
+def _without_reserved(samples: list[Sample], task: Task, context: StepContext, receipt: dict[str, Any]) -> list[Sample]:
+    """Leave out the rows that ask what a worked example of some format asks, or what chooses among candidates asks."""
+    kept = samples
+    for prefix, name in (("reserved_", "reserved_for_few_shots"), ("held_", "held_out")):
+        apart = repeats(questions(task, kept), questions_of(context, prefix))
+        if apart or any(given.startswith(prefix) for given in context.inputs):
+            receipt[name] = len(apart)
+        kept = without(kept, apart)
+    return kept
 
 
 def _without_leaks(samples: list[Sample], task: Task, context: StepContext, receipt: dict[str, Any]) -> list[Sample]:

@@ -40,8 +40,8 @@ def questions_of(context: StepContext, prefix: str) -> list[tuple[str, str]]:
     return found
 
 
-def read_shots(task: Task, inputs: Mapping[str, Artifact]) -> list[Shot]:
-    """Read the worked examples among a step's inputs; none when the format has none."""
+def read_shots(task: Task, inputs: Mapping[str, Artifact], k: int) -> list[Shot]:
+    """Read the first ``k`` worked examples among a step's inputs; none when the format has none."""
     if "shots" not in inputs:
         return []
-    return [(task.messages(s), task.target(s)) for s in read_samples(inputs["shots"])]
+    return [(task.messages(s), task.target(s)) for s in read_samples(inputs["shots"])[:k]]

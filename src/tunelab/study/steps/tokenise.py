@@ -35,7 +35,8 @@ def run(context: StepContext) -> None:
     settings, circumstance = context.settings, context.circumstance
     task = find_task(circumstance["task"], Path(circumstance["folder"]))
     tokenizer = load_tokenizer(ModelRef(**circumstance["model"]))
-    renderer = Renderer(tokenizer, Format(**settings["format"]), read_shots(task, context.inputs))
+    fmt = Format(**settings["format"])
+    renderer = Renderer(tokenizer, fmt, read_shots(task, context.inputs, fmt.few_shots.k))
     samples = read_samples(context.inputs["rows"])
     make = _supervised if settings["content"] == "supervised" else _prompts
     columns, tokenised = make(samples, task, renderer, settings)

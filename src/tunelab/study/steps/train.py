@@ -36,7 +36,7 @@ def run(context: StepContext) -> None:
     task = find_task(circumstance["task"], Path(circumstance["folder"]))
     ref = ModelRef(**circumstance["model"])
     tokenizer = load_tokenizer(ref)
-    renderer = Renderer(tokenizer, fmt, read_shots(task, context.inputs))
+    renderer = Renderer(tokenizer, fmt, read_shots(task, context.inputs, fmt.few_shots.k))
     samples = read_samples(context.inputs["rows"])
     hardware = circumstance["hardware"]
     job = Job(
