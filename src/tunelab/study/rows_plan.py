@@ -45,7 +45,7 @@ class RowsPlan:
         examples: FewShots | None = None,
         file: str | None = None,
     ) -> Step:
-        """Rows of a split or of a ``file``, without those that ask what ``apart`` asks; or a format's worked examples."""
+        """Rows of a split or ``file``, without those that ask what ``apart`` asks; or a format's worked examples."""
         found = tasks.find_task(task, self.folder)
         settings: dict[str, Any] = {"task": rows_identity(found, task, self.folder), "split": split, **select}
         if self.study.smoke:
