@@ -12,7 +12,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from tunelab.report.cells import metric_names, to_csv
+from tunelab.files import to_csv
+from tunelab.report.cells import metric_names
 from tunelab.report.drawing import COLOURS, GRID, MARKERS, Picture, errors, label, legend, new_figure
 from tunelab.report.evidence import Cell, Evidence
 from tunelab.report.tables import Table
