@@ -240,6 +240,7 @@ def test_prompts_appear_with_their_receipt_and_unjudged_answers_are_missing_not_
     summary = read_json(root / "eval" / "base_eval_safety" / "summary.json")
     assert (summary["n"], summary["scored"], summary["outcomes"]["unscored"]) == (3, 0, 3)
     assert summary["metrics"]["safe"]["value"] is None
+    assert not list((root / "report").glob("by_hazard*"))
     assert sum(group["n"] for group in summary["groups"]["hazard"].values()) == 3
     del raw["evaluate"]["more"], raw["evaluate"]["safety"]
     run(Study.model_validate(raw), store=tmp_path / "store", results=tmp_path / "results")

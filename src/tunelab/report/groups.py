@@ -84,8 +84,9 @@ def _bounds(found: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
 
 
 def pictures(cells: Sequence[Cell]) -> list[Picture]:
-    """Draw each grouping: a line per group, a dot with its interval per cell."""
-    return [_picture(task, name, found) for (task, name), found in groupings(cells).items()]
+    """Draw each grouping that has a score: a line per group, a dot with its interval per cell."""
+    scored = [cell for cell in cells if cell["metrics"][cell["headline"]]["value"] is not None]
+    return [_picture(task, name, found) for (task, name), found in groupings(scored).items()]
 
 
 def _picture(task: str, name: str, cells: Sequence[Cell]) -> Picture:
