@@ -35,6 +35,9 @@ def print_comparison(out: Console, comparison: Mapping[str, Any], question: str)
         out.print(escape(f"threshold: {row['cell']} {row['metric']} at least {row['at_least']}: {row['verdict']}"))
     for cell in comparison["holes"]:
         out.print(f"[red]hole:[/] {escape(cell)} has no result")
+    for cell in comparison["cells"]:
+        for judge, why in cell.get("no_verdicts", {}).items():
+            out.print(f"[red]missing:[/] {escape(cell['cell'])} has no verdicts of {escape(judge)}: {escape(why)}")
     for row in comparison["comparisons"]:
         if "refused" in row:
             out.print(f"[red]not compared:[/] {escape(row['cell'])}: {escape(row['refused'])}")
@@ -66,6 +69,8 @@ def _cell_row(cell: Mapping[str, Any], against: Mapping[str, Any] | None) -> tup
     found = cell["metrics"][cell["headline"]]
     label = escape(cell["evaluation"]) + (" ≠" if cell["matched"] is False else "")
     row = (escape(cell["variant"]), label, f"{number(found['value'])} ({span(found)})")
+    if found["value"] is None:
+        return (*row, "", "", MARKS["missing"], str(cell["scored"]))
     if against is None:
         return (*row, "", "", "baseline" if cell["baseline"] is None else "", str(cell["scored"]))
     verdict = MARKS[against["verdict"]]

@@ -109,7 +109,8 @@ def _agreement_row(cell: str, one: str, two: str, first: Values, second: Values)
     both = sorted(k for k in first if first[k] is not None and second.get(k) is not None)
     row: Row = {"row": "agreement", "cell": cell, "judge": one, "other": two, "n": len(both)}
     if not both:
-        return {**row, "note": "no output has a verdict of both"}
+        empty = dict.fromkeys(("agreement", "low", "high", "kappa", "kappa_low", "kappa_high"))
+        return {**row, **empty, "note": "no output has a verdict of both"}
     found = agreement([first[k] or 0.0 for k in both], [second[k] or 0.0 for k in both])
     kappa = {"kappa": found.kappa, "kappa_low": found.low, "kappa_high": found.high, "note": found.reason}
     return {**row, "agreement": found.share.value, "low": found.share.low, "high": found.share.high, **kappa}
@@ -123,7 +124,7 @@ def _shown(row: Row) -> list[Any]:
 
 def _shown_pair(row: Row) -> list[Any]:
     start = [row["cell"], row["judge"], row["other"], row["n"]]
-    if "agreement" not in row:
+    if row["agreement"] is None:
         return [*start, None, "", None, "", row["note"]]
     span = interval({"low": row["kappa_low"], "high": row["kappa_high"]})
     return [*start, row["agreement"], interval(row), number(row["kappa"]), span, row["note"] or "none"]

@@ -20,7 +20,7 @@ from tunelab.errors import StudyError, nearest
 from tunelab.scoring.judges.judge import by_judge
 from tunelab.study.answering import answerable, way_of
 from tunelab.study.cells import Cell, Variant, cells
-from tunelab.study.closing_plan import VERDICTS_OF, compare_step, report_step, slug
+from tunelab.study.closing_plan import compare_step, report_step, slug
 from tunelab.study.judges_plan import JudgesPlan
 from tunelab.study.machine import Machine
 from tunelab.study.pairs_plan import draws, pairs_step
@@ -241,9 +241,7 @@ class _Compiler:
         task = cell.evaluation.task
         found = tasks.find_task(task, self.folder)
         self.refuse_unknown_metrics(cell)
-        verdicts = self.judges.verdicts(cell, rows, outputs)
-        judged = {f"{VERDICTS_OF}{name}": step for name, step in verdicts.items()}
-        return Step(
+        score = Step(
             kind="score",
             version=VERSIONS["score"],
             slug=slug(f"{cell.variant.name}-{cell.evaluation.name}"),
@@ -251,12 +249,11 @@ class _Compiler:
             settings={
                 "scorer": scorer_identity(found, task, self.folder),
                 **({"by": cell.by} if cell.by != "generate" else {}),
-                **({"judges": [{"name": n, **s.settings["judge"]} for n, s in verdicts.items()]} if verdicts else {}),
             },
-            inputs={"rows": rows, "outputs": outputs, **judged},
+            inputs={"rows": rows, "outputs": outputs},
             circumstance={"task": task, "folder": str(self.folder)},
-            optional=frozenset(judged),
         )
+        return self.judges.over_verdicts(score, cell)
 
     def refuse_unknown_metrics(self, cell: Cell) -> None:
         """Raise StudyError for a threshold on a metric that the task does not have: before anything runs."""

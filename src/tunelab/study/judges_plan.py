@@ -7,7 +7,7 @@ value: a headline whose judge is missing is missing, and the rates of the other 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from tunelab.scoring.judges import prompts, refusals
 from tunelab.scoring.judges.guidelines import read_guideline
 from tunelab.scoring.judges.judge import Judge
 from tunelab.study.cells import Cell
-from tunelab.study.closing_plan import slug
+from tunelab.study.closing_plan import VERDICTS_OF, slug
 from tunelab.study.machine import Machine
 from tunelab.study.spec import Study
 from tunelab.tasks.identity import scorer_identity
@@ -35,10 +35,21 @@ class JudgesPlan:
     machine: Machine
     folder: Path
 
-    def verdicts(self, cell: Cell, rows: Step, outputs: Step) -> dict[str, Step]:
-        """Return the step of each of an evaluation's judges, the first one first. Raises StudyError."""
+    def over_verdicts(self, score: Step, cell: Cell) -> Step:
+        """Return a score step with the verdicts of its evaluation's judges, if it has any. Raises StudyError."""
         self.refuse_misplaced(cell)
-        return {name: self.judge(name, cell, rows, outputs) for name in cell.evaluation.settings.judges}
+        names = cell.evaluation.settings.judges
+        verdicts = {name: self.judge(name, cell, score.inputs["rows"], score.inputs["outputs"]) for name in names}
+        if not verdicts:
+            return score
+        judges = [{"name": name, **step.settings["judge"]} for name, step in verdicts.items()]
+        inputs = {f"{VERDICTS_OF}{name}": step for name, step in verdicts.items()}
+        return replace(
+            score,
+            settings={**score.settings, "judges": judges},
+            inputs={**score.inputs, **inputs},
+            optional=frozenset(inputs),
+        )
 
     def refuse_misplaced(self, cell: Cell) -> None:
         """Raise StudyError for judges of a task that needs none, and for names that no judge has."""
