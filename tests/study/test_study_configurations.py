@@ -121,8 +121,11 @@ def users_study(folder, monkeypatch, model):
     files = {"train": "my/train.jsonl", "test": "my/test.jsonl"}
     echo = STUDY["train"]["sft_raw"] | {"task": "my/echo.py:Echo"}
     train = STUDY["train"] | {"sft_echo": echo}
-    evaluate = STUDY["evaluate"] | {"echo": {"format": "raw", "task": "my/echo.py:Echo"}}
-    return changed(task="gsm8k", model="./model", data={"files": files}, train=train, evaluate=evaluate)
+    evaluate = STUDY["evaluate"] | {"echo": {"format": "raw", "task": "my/echo.py:Echo"}, "shots": {"format": "shots"}}
+    (folder / "my" / "shots.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:3]))
+    shots = {"template": "raw", "few_shots": {"k": 2, "file": "my/shots.jsonl"}}
+    raw = changed(task="gsm8k", model="./model", data={"files": files}, train=train, evaluate=evaluate)
+    return put(raw, "formats.shots", shots)
 
 
 @pytest.fixture

@@ -69,6 +69,16 @@ def test_data_files_are_looked_for_where_their_names_were_written(here, override
     assert None not in sources
 
 
+@pytest.mark.parametrize(
+    "override", ["formats.raw.few_shots.file=rows.jsonl", "formats.raw.few_shots={k: 1, file: rows.jsonl}"]
+)
+def test_worked_examples_are_looked_for_where_their_file_was_written(here, override):
+    raw = put(changed(task="gsm8k", data={"files": FILES}), "formats.raw.few_shots", {"k": 1, "file": "rows.jsonl"})
+    written, typed = found(here, raw).inputs["shots"], found(here, raw, override).inputs["shots"]
+    assert written.settings["source"] != typed.settings["source"]
+    assert None not in (written.settings["source"], typed.settings["source"])
+
+
 def test_names_that_are_no_paths_stay_as_they_are(here):
     step = found(here, changed(), "model=tiny", "task=gsm8k", "question=./models/mine", "data.source=builtin")
     assert (step.circumstance["model"]["name"], step.circumstance["task"]) == ("tiny", "gsm8k")

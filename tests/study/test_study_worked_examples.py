@@ -92,21 +92,11 @@ def test_rows_that_repeat_a_worked_example_are_kept_out_with_it(tmp_path, monkey
     assert not shown & set(rows)
 
 
-def forgetful(planned):
-    """Prepare rows as planned, but with the worked examples left in."""
-
-    def prepared(self, task, split, select, apart=None, examples=None):
-        kept = {name: step for name, step in (apart or {}).items() if not name.startswith("reserved")}
-        return planned(self, task, split, select, kept, examples)
-
-    return prepared
-
-
 @pytest.mark.parametrize("leaks", ["refuse", "drop", "report"])
 @pytest.mark.parametrize("off", ["the plan", "the step"])
 def test_a_study_that_would_train_on_its_worked_examples_is_stopped(tmp_path, monkeypatch, off, leaks):
     if off == "the plan":
-        monkeypatch.setattr(RowsPlan, "prepare", forgetful(RowsPlan.prepare))
+        monkeypatch.setattr(RowsPlan, "reserved", lambda *_: {})
     else:
         monkeypatch.setattr(prepare, "_without_reserved", lambda samples, *_: samples)
     raw = study({"k": 2}, data__leaks=leaks, evaluate={"plain": {"format": "plain"}})

@@ -91,10 +91,13 @@ class RowsPlan:
         return self.prepare(evaluation.task, split, self.subset(settings.size, settings.rows_seed), reserved)
 
     def reserved(self, task: str) -> dict[str, Step]:
-        """The worked examples of every format, to leave out of a task's rows: no prompt may hold its own question."""
+        """What to leave out of a task's rows as worked examples: no prompt may hold its own question."""
+        return numbered("reserved", self.worked_examples(task))
+
+    def worked_examples(self, task: str) -> list[Step]:
+        """The worked examples of every format, in an order that does not depend on the formats' names."""
         found = [self.shots(task, fmt) for fmt in self.study.formats.values() if self.is_of(fmt, task)]
-        steps = unique(step for step in found if step)
-        return numbered("reserved", sorted(steps, key=lambda step: step.fingerprint))
+        return sorted(unique(step for step in found if step), key=lambda step: step.fingerprint)
 
     def is_of(self, fmt: Format, task: str) -> bool:
         """Say whether a format's worked examples can be rows of a task; an unreadable file says so when it is used."""
@@ -193,11 +196,10 @@ class RowsPlan:
 
     def check_training(self, variant: Variant) -> list[Step]:
         """No worked example of any format is trained on, whatever the study says of leaks."""
-        reserved = {task: [*self.reserved(task).values()] for task in self.training_sources(variant)}
         return [
-            self.check([source], reserved[task], "refuse", {"of": WORKED_EXAMPLES})
+            self.check([source], examples, "refuse", {"of": WORKED_EXAMPLES})
             for task, source in self.training_sources(variant).items()
-            if reserved[task]
+            if (examples := self.worked_examples(task))
         ]
 
     def check_shots(self, shots: Step, evaluated: Sequence[Step]) -> Step:
