@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -76,7 +76,7 @@ class Endpoint:
     address: Address
     model: str
     slots: int = 4
-    patience: Patience = Patience()
+    patience: Patience = field(default_factory=Patience)
 
     @classmethod
     def find(cls, model: str, url: str | None = None, slots: int = 4) -> Endpoint:
@@ -159,7 +159,7 @@ class EndpointClient:
             )
 
     @asynccontextmanager
-    async def connected(self) -> AsyncIterator[AsyncOpenAI]:
+    async def connected(self) -> AsyncGenerator[AsyncOpenAI]:
         """Give the library's client for the running event loop; its connections end with the block."""
         address = self.endpoint.address
         # A proxy that the environment names cannot reach the servers of this machine.
@@ -198,3 +198,16 @@ def _reply(completion: Completion, attempts: int) -> Reply:
     choice, usage = completion.choices[0], completion.usage or Usage()
     text = choice.message.content if choice.message.content is not None else choice.message.refusal
     return Reply(text or "", choice.finish_reason or "", usage.prompt_tokens, usage.completion_tokens, attempts)
+
+
+def tally(ended: Iterable[Reply | Unanswered]) -> dict[str, int]:
+    """Return what a run took, for the facts of a record; a token that the server did not count is not in the sums."""
+    several = list(ended)
+    replies = [one for one in several if isinstance(one, Reply)]
+    return {
+        "answered": len(replies),
+        "unanswered": len(several) - len(replies),
+        "attempts": sum(one.attempts for one in several),
+        "prompt_tokens": sum(one.prompt_tokens or 0 for one in replies),
+        "output_tokens": sum(one.output_tokens or 0 for one in replies),
+    }
