@@ -3,7 +3,7 @@
 A key belongs to one server: the one that the environment names beside it. A study file may name another address, and
 then no key goes there, so a study that somebody sends cannot carry a key away. ``LMSTUDIO_ENDPOINT`` with
 ``LMSTUDIO_API_KEY`` is looked at before ``OPENAI_BASE_URL`` with ``OPENAI_API_KEY``. A server on this machine needs no
-key. The key never leaves this module as text except for the request itself.
+key. The key leaves this module as text only for the request itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ from pydantic import SecretStr
 
 from tunelab.errors import StudyError
 
-_PAIRS = (("LMSTUDIO_ENDPOINT", "LMSTUDIO_API_KEY"), ("OPENAI_BASE_URL", "OPENAI_API_KEY"))
+_SERVERS = (
+    ("LMSTUDIO_ENDPOINT", "LMSTUDIO_API_KEY", "http://localhost:1234/v1"),
+    ("OPENAI_BASE_URL", "OPENAI_API_KEY", "https://api.openai.com/v1"),
+)
+"""Variable of the address, of its key, and the address that the key belongs to where the first is not set."""
 _ROUTE = "/chat/completions"
 _NO_KEY = "none"
 """Sent where a server asks for no key: the client library insists on some text."""
@@ -51,13 +55,14 @@ def find_address(url: str | None = None, environment: Mapping[str, str] = os.env
 
     Raises StudyError where neither names one, where it cannot be an address, or where a server elsewhere has no key.
     """
-    named = [(variable, key, environment[variable]) for variable, key in _PAIRS if environment.get(variable)]
+    named = [(variable, environment[variable]) for variable, _, _ in _SERVERS if environment.get(variable)]
     if url is None and not named:
         raise StudyError("endpoint: missing, expected an address in the study, LMSTUDIO_ENDPOINT or OPENAI_BASE_URL")
-    base = base_url(url, "endpoint") if url is not None else base_url(named[0][2], named[0][0])
-    for variable, key, value in named:
-        if _origin(base_url(value, variable)) == _origin(base) and environment.get(key):
-            return Address(base, SecretStr(environment[key]))
+    base = base_url(url, "endpoint") if url is not None else base_url(named[0][1], named[0][0])
+    for variable, key, usual in _SERVERS:
+        owner = base_url(environment.get(variable) or usual, variable)
+        if _origin(owner) == _origin(base) and environment.get(key, "").strip():
+            return Address(base, SecretStr(environment[key].strip()))
     address = Address(base)
     if not address.is_loopback:
         raise StudyError(
@@ -73,13 +78,22 @@ def base_url(text: str, source: str) -> str:
     Raises StudyError where ``text`` has no scheme, or carries a user name, a password or a query: these would be
     written to records.
     """
-    parts = urlsplit(text.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    parts = _split(text.strip())
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         raise StudyError(f"{source}: got {_bare(text)!r}, expected a URL like http://localhost:1234/v1")
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise StudyError(f"{source}: got a user name, a query or a fragment, expected a bare URL; put the key in a key")
     path = parts.path.rstrip("/").removesuffix(_ROUTE)
     return SplitResult(parts.scheme, parts.netloc, path or "/v1", "", "").geturl()
+
+
+def _split(text: str) -> SplitResult | None:
+    """Return the parts of a URL; None where its brackets or its port are wrong."""
+    try:
+        parts = urlsplit(text)
+        return parts if parts.port != 0 else None
+    except ValueError:
+        return None
 
 
 def _bare(text: str) -> str:

@@ -176,12 +176,18 @@ def run(function: Callable[[], Awaitable[T]]) -> T:
     async def main() -> T:
         return await function()
 
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _loop_is_running():
         return asyncio.run(main())
     with start_blocking_portal() as portal:
         return portal.call(main)
+
+
+def _loop_is_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def _all_of(awaited: Iterable[Coroutine[Any, Any, None]]) -> None:

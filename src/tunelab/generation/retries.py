@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+_DOUBLINGS = 30
+"""More of them are years, and in the end more than a float holds."""
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -29,7 +32,7 @@ class Patience:
 
     def wait(self, attempts: int, asked: float | None, chance: float) -> float:
         """Return the seconds to wait after this many attempts; ``chance`` is drawn from [0, 1)."""
-        backoff = self.first_wait * 2.0 ** (attempts - 1) * (1 - chance / 2)
+        backoff = self.first_wait * 2.0 ** min(attempts - 1, _DOUBLINGS) * (1 - chance / 2)
         return min(self.longest_wait, max(backoff, asked or 0.0))
 
 
