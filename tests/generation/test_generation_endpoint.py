@@ -214,6 +214,7 @@ def test_the_key_is_shown_to_the_server_and_in_no_text(refusing, caplog):
 
 def test_a_key_of_the_environment_does_not_reach_a_server_that_was_given_none(proxy, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", f"Authorization: Bearer {KEY}")
     EndpointClient(Endpoint(Address(proxy.url), MODEL, patience=PATIENCE)).ask_all([request()])
     assert proxy.keys == {"Bearer none"}
 

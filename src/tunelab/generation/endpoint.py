@@ -165,7 +165,13 @@ class EndpointClient:
         # A proxy that the environment names cannot reach the servers of this machine.
         transport = DefaultAsyncHttpxClient(trust_env=not address.is_loopback, timeout=None)
         async with AsyncOpenAI(
-            base_url=address.url, api_key=address.bearer, max_retries=0, timeout=None, http_client=transport
+            base_url=address.url,
+            api_key=address.bearer,
+            # OPENAI_CUSTOM_HEADERS would go before the key.
+            default_headers={"Authorization": f"Bearer {address.bearer}"},
+            max_retries=0,
+            timeout=None,
+            http_client=transport,
         ) as client:
             yield client
 
