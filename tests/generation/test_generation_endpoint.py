@@ -219,6 +219,12 @@ def test_a_key_of_the_environment_does_not_reach_a_server_that_was_given_none(pr
     assert proxy.keys == {"Bearer none"}
 
 
+def test_a_server_of_this_machine_is_not_looked_for_behind_the_environments_proxy(proxy, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    (reply,) = client(proxy, attempts=1).ask_all([request()])
+    assert isinstance(reply, Reply)
+
+
 @pytest.mark.parametrize(
     ("message", "finish", "expected"),
     [

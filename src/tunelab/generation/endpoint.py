@@ -139,7 +139,7 @@ class EndpointClient:
         endpoint, clock = self.endpoint, asyncio.get_running_loop().time
         patience, attempts, end = endpoint.patience, 0, clock() + endpoint.patience.deadline
         while True:
-            outcome = await attempt(client, endpoint.address, body, min(patience.timeout, end - clock()))
+            outcome = await attempt(client, endpoint.address, body, min(patience.timeout, max(0.0, end - clock())))
             attempts += 1
             if isinstance(outcome, Completion) or not outcome.may_pass:
                 return outcome, attempts
