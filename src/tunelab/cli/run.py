@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tunelab.cli.options import RESULTS, STORE, Json, Overrides, Quiet, ResultsDir, Smoke, StoreDir, StudyName
+from tunelab.cli.options import RESULTS, STORE, Gate, Json, Overrides, Quiet, ResultsDir, Smoke, StoreDir, StudyName
 from tunelab.cli.progress import reporter
 from tunelab.cli.tables import console, print_comparison
 from tunelab.engine.runner import Outcome, Runner, State, artifact_of
@@ -36,7 +36,7 @@ def command(
     only: Annotated[
         Only | None, typer.Option("--only", help="evaluate: only variants that are already trained.")
     ] = None,
-    gate: Annotated[bool, typer.Option("--gate", help="Exit with 3 when a threshold (at_least) is not met.")] = False,
+    gate: Gate = False,
     quiet: Quiet = False,
     as_json: Json = False,
     store: StoreDir = STORE,
@@ -47,6 +47,13 @@ def command(
     if only is Only.EVALUATE:
         whole, opened = opened, only_trained(opened)
         _tell_left_out(whole, opened)
+    sys.exit(run_opened(opened, gate=gate, quiet=quiet, as_json=as_json, results=results))
+
+
+def run_opened(opened: Opened, *, gate: bool, quiet: bool, as_json: bool, results: Path) -> int:
+    """Do what is not done yet, link the results, tell how it ended and return the exit code."""
+    for variant, what in opened.compiled.settled.notices.items():
+        print(f"tunelab: {variant}: {what}", file=sys.stderr)
     opened.refuse_blocked()
     outcome = _run(opened, quiet, as_json)
     folder = link_results(opened, outcome, results)
@@ -56,7 +63,7 @@ def command(
         _print_end_event(outcome, folder, code)
     else:
         _print_end(opened, outcome, comparison, folder)
-    sys.exit(code)
+    return code
 
 
 def _tell_left_out(whole: Opened, kept: Opened) -> None:

@@ -6,9 +6,10 @@ beyond its context are left out. ``CHANGES`` says so where the results are read.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from tunelab.models.spec import TINY
+from tunelab.models.spec import TINY, is_local
 from tunelab.study.entries import Evaluate, LrSearch, Size, Train
 from tunelab.study.spec import Study
 from tunelab.training.recipe import Grpo
@@ -25,31 +26,38 @@ CHANGES = (
     f"the bundled model everywhere; at most {TRAIN_ROWS} training and {EVALUATE_ROWS} evaluation rows; {STEPS} steps "
     f"of 8 rows; at most {TOKENS} new tokens; rows of more than "
     f"{LENGTH} tokens, or of {QUESTION} bytes before a template, left out; adapters on all linear "
-    "layers; DPO prefers targets where it would sample; leaks are listed and stop nothing"
+    "layers; entries with a checkpoint on the hub are trained; DPO prefers targets where it would sample; leaks are "
+    "listed and stop nothing"
 )
 
 
-def smoke(study: Study) -> Study:
-    """Return the study with the tiny model in place of every model, few rows and few steps. Its name says so."""
+def smoke(study: Study, folder: Path | None = None) -> Study:
+    """Return the study with the tiny model in place of every model, few rows and few steps. Its name says so.
+
+    ``folder`` is where its paths start: checkpoints in a folder are adopted, and have to fit the tiny model.
+    """
+    start = folder or Path.cwd()
     small: dict[str, Any] = {
         "study": f"{study.study}-smoke",
         "model": TINY,
         "smoke": True,
         "hardware": study.hardware.model_copy(update={"rollouts": "local"}),
-        "train": {name: _small_train(entry) for name, entry in study.train.items()},
+        "train": {name: _small_train(entry, start) for name, entry in study.train.items()},
         "evaluate": {name: _small_evaluate(entry) for name, entry in study.evaluate.items()},
         "data": study.data.model_copy(update={"leaks": "report" if study.data.leaks == "refuse" else study.data.leaks}),
     }
     return study.model_copy(update=small)
 
 
-def _small_train(entry: Train) -> Train:
+def _small_train(entry: Train, folder: Path) -> Train:
+    there = entry.from_checkpoint is not None and is_local(entry.from_checkpoint, folder)
     rows = _at_most(entry.rows, TRAIN_ROWS)
     dpo = entry.dpo.model_copy(update={"max_new_tokens": _budget(entry.dpo.max_new_tokens), **_target_pairs(entry)})
     lora = entry.lora.model_copy(update={"targets": "all-linear"})
     mixture = entry.mixture.model_copy(update={"size": "smallest"})
     changes = {
         "dpo": dpo,
+        "from_checkpoint": entry.from_checkpoint if there else None,
         "grpo": _small_grpo(entry.grpo),
         "lora": lora,
         "model": None,

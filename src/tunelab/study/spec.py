@@ -7,7 +7,7 @@ dropout or a normaliser, and where another engine draws GRPO's completions.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 
@@ -117,6 +117,25 @@ class Study(Strict):
         """The study's task, or the first that an entry names."""
         named = [task for entry in self.train.values() for task in entry.tasks]
         return self.task or [*named, *(entry.task for entry in self.evaluate.values() if entry.task)][0]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _the_only_entry_is_adopted(cls, raw: Any) -> Any:
+        """Give a checkpoint that the study names to the entry that it can only mean."""
+        if not isinstance(raw, dict) or cast(dict[str, Any], raw).get("from_checkpoint") is None:
+            return raw
+        given = cast(dict[str, Any], raw)
+        entries: dict[str, Any] = given.get("train") or {}
+        if len(entries) != 1:
+            named = " or ".join(f"train.{name}.from_checkpoint" for name in entries)
+            raise ValueError(
+                f"from_checkpoint: got it beside {len(entries)} entries of train, expected one entry"
+                + (f"; write {named}" if named else "")
+            )
+        [(name, entry)] = entries.items()
+        own = {"from_checkpoint": given["from_checkpoint"]}
+        adopted: Any = {**own, **entry} if isinstance(entry, dict) else entry.model_copy(update=own)
+        return {**given, "from_checkpoint": None, "train": {name: adopted}}
 
     @field_validator("tasks")
     @classmethod
