@@ -1,4 +1,4 @@
-"""A machine without bitsandbytes, for real: a Python that sees every installed package but that one."""
+"""A machine without bitsandbytes, for real: a Python whose imports find every installed package but that one."""
 
 import json
 import os
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+import tunelab
 
 STUDY = {
     "study": "four",
@@ -32,30 +34,40 @@ STUDY = {
 }
 
 
-@pytest.fixture(scope="session")
-def packages(tmp_path_factory):
-    """A folder with a link to every installed package but bitsandbytes."""
-    folder = tmp_path_factory.mktemp("packages")
-    for place in (Path(p) for p in sys.path if p.endswith("site-packages")):
-        for path in place.iterdir():
-            if not path.name.startswith("bitsandbytes") and not (folder / path.name).exists():
-                (folder / path.name).symlink_to(path)
-    return folder
+FINDER = """
+import sys
+from importlib.machinery import PathFinder
+
+
+class AllButOne(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] == "bitsandbytes" else PathFinder.find_spec(name, path, target)
+
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = AllButOne
+"""
+"""What Python runs at its start: the search of sys.path passes over one package."""
 
 
 @pytest.fixture
-def without(tmp_path, packages):
+def lacking(tmp_path):
+    """The environment of such a Python."""
+    (tmp_path / "start").mkdir()
+    (tmp_path / "start" / "sitecustomize.py").write_text(FINDER)
+    source = Path(tunelab.__file__).parents[1]
+    variables = {"PYTHONPATH": f"{tmp_path / 'start'}:{source}", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **variables, "COLUMNS": "200"}
+
+
+@pytest.fixture
+def without(tmp_path, lacking):
     """Run the command line there, on the study with some changes."""
 
     def run(verb, *arguments, **fields):
         (tmp_path / "four.yaml").write_text(yaml.safe_dump(STUDY | fields, sort_keys=False))
-        import tunelab
-
-        source = Path(tunelab.__file__).parents[1]
-        variables = {"PYTHONPATH": f"{source}:{packages}", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-S", "-c", "from tunelab.cli import main; main()", verb, "four.yaml", *arguments]
-        environment = {**os.environ, **variables, "COLUMNS": "200"}
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        command = [sys.executable, "-c", "from tunelab.cli import main; main()", verb, "four.yaml", *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=lacking, capture_output=True, text=True, check=False)
 
     return run
 
@@ -65,11 +77,9 @@ def allowing(**fields):
     return {"recipe": recipe, **fields}
 
 
-def test_the_library_is_really_missing(packages):
+def test_the_library_is_really_missing(lacking):
     code = "import peft, transformers\ntry:\n import bitsandbytes\nexcept ImportError:\n print('missing')"
-    command = [sys.executable, "-S", "-c", code]
-    variables = {**os.environ, "PYTHONPATH": str(packages)}
-    result = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    result = subprocess.run([sys.executable, "-c", code], env=lacking, capture_output=True, text=True, check=False)
     assert result.stdout == "missing\n", result.stderr
 
 
