@@ -64,7 +64,7 @@ def test_selections_and_other_overrides_stay(study):
 
 
 def test_without_any_weights_there_is_nothing_to_reproduce(study, tmp_path):
-    with pytest.raises(StudyError, match="no weights are known of lost, kept|no weights are known of kept, lost"):
+    with pytest.raises(StudyError, match=r"no weights are known of lost, kept|no weights are known of kept, lost"):
         reproduction(study(), ["train=kept,lost"], None)
-    with pytest.raises(StudyError, match="--adapters: got .*nowhere, expected a folder"):
+    with pytest.raises(StudyError, match=r"--adapters: got .*nowhere, expected a folder"):
         reproduction(study(), [], tmp_path / "nowhere")
