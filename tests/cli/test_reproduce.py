@@ -1,4 +1,22 @@
-"""``tunelab reproduce`` over a study that is finished."""
+"""``tunelab reproduce`` over a study that is finished, and over what the hub's cache holds."""
+
+import json
+import shutil
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+PUBLISHED = """
+study: published
+question: Is it there?
+model: tiny
+task: arithmetic
+formats: {chat: {template: chat}}
+recipe: {method: sft, adaptation: full, loss: all, lr: 1.0e-4, epochs: 1, batch_size: 8, format: chat}
+train:
+  there: {published: me/mine}
+evaluation: {rows: 4, max_new_tokens: 4, format: chat}
+evaluate: {chat: {}}
+hardware: {device: cpu}
+"""
 
 
 def test_the_models_of_a_finished_study_give_its_scores_again_without_training(tunelab, finished, tmp_path):
@@ -26,3 +44,20 @@ def test_a_study_without_weights_is_a_mistake(tunelab):
     assert result.returncode == 2
     assert "no weights are known of" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_published_weights_are_taken_from_the_hub_at_their_commit(tunelab, finished, tmp_path):
+    repo = tmp_path / "hf" / "hub" / "models--me--mine"
+    shutil.copytree(finished / "results" / "quickstart-smoke" / "models" / "sft_chat", repo / "snapshots" / COMMIT)
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text(COMMIT)
+    (tmp_path / "published.yaml").write_text(PUBLISHED)
+    result = tunelab("reproduce", "published.yaml", HF_HOME=str(tmp_path / "hf"))
+    assert result.returncode == 0, result.stderr
+    [record] = (tmp_path / ".tunelab" / "adopt").glob("*/record.json")
+    found = json.loads(record.read_text())
+    assert found["settings"]["checkpoint"] == {"hub": "me/mine", "revision": COMMIT}
+    assert (found["facts"]["adopted"]["holds"], found["facts"]["adopted"]["warnings"]) == ("model", [])
+    page = (tmp_path / "results" / "published-reproduced" / "report" / "index.html").read_text()
+    assert f"me/mine at {COMMIT}" in page
+    assert "tunelab reproduce published" in page

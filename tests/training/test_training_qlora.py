@@ -86,3 +86,25 @@ def test_generating_leaves_4_bit_weights_fit_for_more_training():
     model.train()
     assert distance(model(IDS).logits.detach(), before) < 1e-4
     assert all(torch.equal(stored[n], w) for n, w in model.named_parameters() if n in stored)
+
+
+class Killed(Exception):
+    """The process is gone."""
+
+
+def kill_at(step):
+    def progress(done, *_):
+        if done == step:
+            raise Killed
+
+    return progress
+
+
+def test_killed_and_resumed_over_4_bit_weights_equals_uninterrupted(bench, same):
+    recipe = {"epochs": 3, "batch_size": 4, "schedule": "linear", "warmup": 0.2}
+    _, whole, _ = qlora(bench, "whole", in_four_bit(), **recipe)
+    with pytest.raises(Killed):
+        qlora(bench, "torn", in_four_bit(), progress=kill_at(8), **recipe)
+    _, again, _ = qlora(bench, "torn", in_four_bit(), **recipe)
+    assert again["steps"] == whole["steps"] == 18
+    assert same(bench.weights("whole", adapter=True), bench.weights("torn", adapter=True)) == 0

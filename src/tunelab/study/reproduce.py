@@ -15,6 +15,9 @@ from tunelab.errors import StudyError
 from tunelab.study.entries import Train
 from tunelab.study.read import read_study
 
+REPRODUCED = "-reproduced"
+"""What is added to the study's name, so that its own results stay."""
+
 
 @dataclass(frozen=True)
 class Reproduction:
@@ -42,7 +45,7 @@ def reproduction(name: str, overrides: Sequence[str], adapters: Path | None) -> 
         )
     new = {entry: place for entry, place in adopted.items() if place != entries[entry].from_checkpoint}
     told = [f"train.{entry}.from_checkpoint={json.dumps(place)}" for entry, place in new.items()]
-    own = [f"study={points[0].study}-reproduced", f"train={','.join(adopted)}"]
+    own = [f"study={points[0].study}{REPRODUCED}", f"train={','.join(adopted)}"]
     return Reproduction([*overrides, *told, *own], [entry for entry in entries if entry not in adopted])
 
 
