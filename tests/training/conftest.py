@@ -29,8 +29,11 @@ class Bench:
         limits = {"max_length": 512, "max_too_long": 0.0, **limits}
         return supervised_rows(self.samples[:n], find_task("arithmetic"), self.renderer, loss, **limits)
 
-    def train(self, name, *, n=24, micro=8, seed=0, progress=lambda *_: None, **recipe):
-        """Train in the folder ``name``, which may hold an interrupted attempt; return the facts."""
+    def train(self, name, *, n=24, micro=8, seed=0, progress=lambda *_: None, model=None, **recipe):
+        """Train in the folder ``name``, which may hold an interrupted attempt; return the facts.
+
+        ``model`` is what is trained, the tiny one in full weights where none is given.
+        """
         settings = {
             "method": "sft",
             "adaptation": "full",
@@ -52,7 +55,7 @@ class Bench:
             progress=progress,
         )
         job.scratch.mkdir(parents=True, exist_ok=True)
-        model = load_model(resolve("tiny"), "cpu", "fp32")
+        model = model or load_model(resolve("tiny"), "cpu", "fp32")
         return train_sft(job, self.rows(settings["loss"], n), model, self.renderer.tokenizer)
 
     def weights(self, name, adapter=False):

@@ -41,6 +41,7 @@ Force = Annotated[
 ]
 Smoke = Annotated[bool, typer.Option("--smoke", help="The bundled tiny model, few rows, few steps, no network.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+Gate = Annotated[bool, typer.Option("--gate", help="Exit with 3 when a threshold (at_least) is not met.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and the end.")]
 
 STORE = Path(".tunelab")

@@ -30,14 +30,18 @@ def command(
 ) -> None:
     """Example: tunelab plan chat-template train=sft_*"""
     opened = open_study(study, overrides or [], store, smoke, skip or [])
-    planned = opened.plan()
+    planned, notices = opened.plan(), dict(opened.compiled.settled.notices)
     again = forced(planned, force or [], opened.store)
     planned = with_forced(planned, again)
     if as_json:
-        print(json.dumps({**as_data(planned), "left_out": dict(opened.compiled.left_out)}, indent=1))
+        print(
+            json.dumps({**as_data(planned), "left_out": dict(opened.compiled.left_out), "notices": notices}, indent=1)
+        )
         return
     out = console()
     out.print(_steps(planned))
+    for variant, what in notices.items():
+        out.print(escape(f"{variant}: {what}"))
     for cell, reason in opened.compiled.left_out.items():
         out.print(escape(f"{cell} is left out: {reason}"))
     for line in detectable(opened):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from tunelab.cli.options import (
     RESULTS,
     STORE,
     Force,
+    Gate,
     Json,
     Overrides,
     Quiet,
@@ -53,7 +55,7 @@ def command(
     only: Annotated[
         Only | None, typer.Option("--only", help="evaluate: only variants that are already trained.")
     ] = None,
-    gate: Annotated[bool, typer.Option("--gate", help="Exit with 3 when a threshold (at_least) is not met.")] = False,
+    gate: Gate = False,
     quiet: Quiet = False,
     as_json: Json = False,
     store: StoreDir = STORE,
@@ -64,10 +66,19 @@ def command(
     if only is Only.EVALUATE:
         whole, opened = opened, only_trained(opened)
         _tell_left_out(whole, opened)
+    sys.exit(run_opened(opened, gate=gate, quiet=quiet, as_json=as_json, results=results, force=force or []))
+
+
+def run_opened(
+    opened: Opened, *, gate: bool, quiet: bool, as_json: bool, results: Path, force: Sequence[str] = ()
+) -> int:
+    """Do what is not done yet, link the results, tell how it ended and return the exit code."""
+    for variant, what in opened.compiled.settled.notices.items():
+        print(f"tunelab: {variant}: {what}", file=sys.stderr)
     opened.refuse_blocked()
     for reason in opened.silent_judges():
         print(f"tunelab: no verdicts: {reason}", file=sys.stderr)
-    again = forced(opened.plan(), force or [], opened.store)
+    again = forced(opened.plan(), force, opened.store)
     set_aside(again, opened.store)
     outcome = _run(opened, quiet, as_json)
     folder = link_results(opened, outcome, results)
@@ -78,8 +89,8 @@ def command(
     else:
         _print_end(opened, outcome, comparison, folder)
         if again:
-            print(f"Forced: {len(again)} steps; what they had made is in {store / REPLACED}")
-    sys.exit(code)
+            print(f"Forced: {len(again)} steps; what they had made is in {opened.store.root / REPLACED}")
+    return code
 
 
 def _tell_left_out(whole: Opened, kept: Opened) -> None:

@@ -37,6 +37,24 @@ def without_vllm(device: Device) -> str | None:
     return None
 
 
+def without_four_bits(device: Device) -> str | None:
+    """Return why weights of 4 bits cannot be had here, or None where they can."""
+    if device == "mps":
+        return "bitsandbytes has no 4-bit weights for device mps"
+    if importlib.util.find_spec("bitsandbytes") is None:
+        return "bitsandbytes is not installed; pip install 'tunelab[qlora]'"
+    return None
+
+
+def default_compute(device: Device) -> Precision:
+    """Return what weights of 4 bits are multiplied in: bf16 on a GPU that has it, else fp32."""
+    if device != "cuda":
+        return "fp32"
+    import torch
+
+    return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+
+
 def default_precision(device: Device) -> Precision:
     """Return bf16 on a GPU and fp32 elsewhere."""
     return "bf16" if device == "cuda" else "fp32"

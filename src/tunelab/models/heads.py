@@ -21,6 +21,7 @@ from torch import nn
 from tunelab.errors import ModelError
 from tunelab.files import read_json, write_json
 from tunelab.models.device import Device, Precision
+from tunelab.models.four_bit import FourBit
 from tunelab.models.load import load_backbone
 from tunelab.models.spec import ModelRef
 
@@ -96,11 +97,11 @@ def save_classifier(model: ClassifierModel, folder: Path) -> None:
 
 
 def load_classifier(
-    ref: ModelRef, device: Device, precision: Precision, folder: Path, adapter: bool
+    ref: ModelRef, device: Device, precision: Precision, folder: Path, adapter: bool, four_bit: FourBit | None = None
 ) -> ClassifierModel:
     """Load what ``save_classifier`` wrote; an adapter goes onto the base model ``ref``. Raises ModelError."""
     if adapter:
-        backbone = load_backbone(ref, device, precision, folder)
+        backbone = load_backbone(ref, device, precision, folder, four_bit)
     else:
         backbone = load_backbone(replace(ref, location=str(folder), revision=None), device, precision)
     labels: Labels = read_json(folder / LABELS)

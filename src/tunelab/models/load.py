@@ -15,13 +15,13 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokeni
 
 from tunelab.errors import ModelError
 from tunelab.models.device import Device, Precision
+from tunelab.models.four_bit import TYPES, FourBit, settle
 from tunelab.models.memory import keep_freed_memory
 from tunelab.models.spec import TINY, ModelRef
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 ENDS_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|endoftext|>", "</s>")
 
 
@@ -50,27 +50,45 @@ def load_config(ref: ModelRef) -> Any:
     return _loading(ref, AutoConfig.from_pretrained, ref.location, revision=ref.revision)
 
 
-def load_model(ref: ModelRef, device: Device, precision: Precision, adapter: Path | None = None) -> Any:
-    """Load a causal model onto a device, with the LoRA adapter in ``adapter`` when given. Raises ModelError."""
-    return _load(AutoModelForCausalLM, ref, device, precision, adapter)
+def load_model(
+    ref: ModelRef, device: Device, precision: Precision, adapter: Path | None = None, four_bit: FourBit | None = None
+) -> Any:
+    """Load a causal model onto a device, in 4 bit and with the LoRA adapter in a folder where given. Raises ModelError.
+
+    ``precision`` is that of the weights; of those that are not in 4 bit, where ``four_bit`` says so.
+    """
+    return _load(AutoModelForCausalLM, ref, device, precision, adapter, four_bit)
 
 
-def load_backbone(ref: ModelRef, device: Device, precision: Precision, adapter: Path | None = None) -> Any:
+def load_backbone(
+    ref: ModelRef, device: Device, precision: Precision, adapter: Path | None = None, four_bit: FourBit | None = None
+) -> Any:
     """Load the same without its language-model head. Raises ModelError."""
-    return _load(AutoModel, ref, device, precision, adapter)
+    return _load(AutoModel, ref, device, precision, adapter, four_bit)
 
 
-def _load(kind: Any, ref: ModelRef, device: Device, precision: Precision, adapter: Path | None) -> Any:
+def _load(
+    kind: Any, ref: ModelRef, device: Device, precision: Precision, adapter: Path | None, four_bit: FourBit | None
+) -> Any:
     quiet()
     limit_threads(ref)
     if device == "cpu":
         keep_freed_memory()
-    model = _loading(ref, kind.from_pretrained, ref.location, revision=ref.revision, dtype=DTYPES[precision])
-    if adapter is not None:
-        from peft import PeftModel
+    how = four_bit.loading(device) if four_bit else {"dtype": TYPES[precision]}
+    model = _loading(ref, kind.from_pretrained, ref.location, revision=ref.revision, **how)
+    model = settle(model, TYPES[precision]) if four_bit else model.to(device)
+    return (_adapted(ref, model, adapter).to(device) if adapter else model).eval()
 
-        model = PeftModel.from_pretrained(model, str(adapter))
-    return model.to(device).eval()
+
+def _adapted(ref: ModelRef, model: Any, adapter: Path) -> Any:
+    """Put an adapter onto its base. Raises ModelError where it was made for another."""
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(model, str(adapter))
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"adapter {adapter}: does not fit the model {ref.name!r} ({reason})") from error
 
 
 @dataclass
@@ -103,6 +121,7 @@ def quiet() -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     logging.getLogger("trl").setLevel(logging.ERROR)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 

@@ -72,7 +72,12 @@ def _tiny() -> ModelRef:
 def _local(name: str, path: Path) -> ModelRef:
     if not (path / "config.json").is_file():
         raise ModelError(f"model {name!r}: {path} has no config.json, expected a folder made by save_pretrained")
+    return ModelRef(name, str(path.resolve()), None, {"folder": content_of(path)})
+
+
+def content_of(path: Path) -> str:
+    """Return a hash of the files of a folder that loading reads, 64 hex digits."""
     digest = hashlib.sha256()
     for file in sorted({p for pattern in LOADED for p in path.glob(pattern) if p.name not in NOT_LOADED}):
         digest.update(f"{file.relative_to(path)} {known_sha256(file)}\n".encode())
-    return ModelRef(name, str(path.resolve()), None, {"folder": digest.hexdigest()})
+    return digest.hexdigest()

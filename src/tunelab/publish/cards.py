@@ -56,7 +56,7 @@ def dataset_card(found: Published, repo: str, tokenised: Mapping[str, Any]) -> s
 
 def model_metadata(found: Published, repo: str) -> ModelCardData:
     """Return the metadata block of a model's card."""
-    adapter = found.recipe["adaptation"] == "lora"
+    adapter = found.recipe["adaptation"] != "full"
     results = [] if found.study.smoke else eval_results(found)
     return ModelCardData(
         base_model=found.hub_base,

@@ -16,6 +16,7 @@ from tunelab.engine.runner import Runner, artifact_of
 from tunelab.engine.step import Step
 from tunelab.errors import StepError, StudyError, nearest
 from tunelab.files import read_json
+from tunelab.study.adopt_plan import KIND as ADOPT
 from tunelab.study.api import SilentReporter
 from tunelab.study.cells import BASE
 from tunelab.study.configurations import configuration, portable
@@ -107,7 +108,11 @@ def _trained(opened: Opened, names: Sequence[str]) -> list[str]:
             raise StudyError("variant: got 'base', expected a trained one: base is the untouched model")
         if name not in known:
             raise StudyError(f"variant: got {name!r}, expected one of {opened.name}{nearest(name, known)}")
-    chosen = list(dict.fromkeys(names)) or list(known)
+        if known[name].kind == ADOPT:
+            raise StudyError(
+                f"variant: {name} was adopted, expected one that was trained here; it is published already"
+            )
+    chosen = list(dict.fromkeys(names)) or [name for name in known if known[name].kind != ADOPT]
     if not chosen:
         raise StudyError(f"{opened.name}: trains no variant, expected at least one entry under train")
     if owed := [name for name in chosen if opened.store.find(known[name]) is None]:

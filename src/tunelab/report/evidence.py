@@ -7,7 +7,7 @@ Whatever failed is a hole, under the same name. Without a comparison the report 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +30,8 @@ class Evidence:
     comparison: Mapping[str, Any]
     left_out: Mapping[str, str]
     """Names of the cells that their variant cannot answer, with the reason."""
+    notices: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Names of the variants that ran otherwise than asked, with what was asked, what ran and why."""
 
     def of(self, kind: str) -> dict[str, Artifact]:
         """Return the inputs of a kind by their name without it, in the study's order."""
@@ -66,7 +68,10 @@ def read_evidence(context: StepContext) -> Evidence:
     if "compare" in context.inputs:
         comparison = read_json(context.inputs["compare"].path("comparison.json"))
     holes = {name: why or "was not run" for name, why in sorted(context.holes.items())}
-    return Evidence(context.settings["study"], context.inputs, holes, comparison, context.settings["left_out"])
+    settings = context.settings
+    return Evidence(
+        settings["study"], context.inputs, holes, comparison, settings["left_out"], settings.get("notices", {})
+    )
 
 
 def verdict_of(cell: Cell, against: Mapping[str, Mapping[str, Any]]) -> str:

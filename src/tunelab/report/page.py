@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tunelab.report import checkpoints, groups, judging, provenance, several, tables
+from tunelab.report.adopted import adopted
 from tunelab.report.crossed import is_matched_effect
 from tunelab.report.drawing import Picture
 from tunelab.report.evidence import Evidence
@@ -55,6 +56,8 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "definitions": tables.definitions(evidence),
         "effects": tables.effects(evidence),
         "thresholds": tables.thresholds(evidence),
+        "adopted": adopted(evidence),
+        "notices": evidence.notices,
         "training": tables.training(evidence),
         "health": health_table(health_of(evidence.of("train"))),
         "protocol": several.protocol(evidence),

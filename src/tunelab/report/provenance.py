@@ -13,6 +13,7 @@ from tunelab.report.cells import OUTCOMES
 from tunelab.report.evidence import Evidence
 from tunelab.report.tables import Table
 from tunelab.report.wording import short
+from tunelab.study.reproduce import REPRODUCED
 
 LEAKS_LISTED = 20
 TEXT_LIMIT = 1500
@@ -183,8 +184,9 @@ def fingerprints(evidence: Evidence) -> Table:
 
 def command(evidence: Evidence) -> str:
     """Return the command that runs the study again."""
-    name = str(evidence.study["study"])
-    return f"tunelab run {name.removesuffix('-smoke')} --smoke" if evidence.study["smoke"] else f"tunelab run {name}"
+    name = str(evidence.study["study"]).removesuffix("-smoke" if evidence.study["smoke"] else "")
+    verb = "reproduce" if name.endswith(REPRODUCED) else "run"
+    return f"tunelab {verb} {name.removesuffix(REPRODUCED)}" + (" --smoke" if evidence.study["smoke"] else "")
 
 
 def _records(evidence: Evidence) -> list[Record]:

@@ -93,9 +93,13 @@ def searches(evidence: Evidence) -> Table:
     return Table("Learning rates that were tried", columns, rows)
 
 
+def _entries(evidence: Evidence) -> Mapping[str, Any]:
+    return evidence.study["train"]
+
+
 def protocol(evidence: Evidence) -> str:
     """Say whether learning rates were fixed or chosen, and on what; empty when nothing was trained."""
-    declared: Mapping[str, Any] = evidence.study["train"]
+    declared = {n: e for n, e in _entries(evidence).items() if not e.get("from_checkpoint")}
     searched = [name for name, entry in declared.items() if entry["lr_search"]]
     if not declared:
         return ""

@@ -135,8 +135,9 @@ def _variants(study: Study) -> list[Variant]:
         for model in models
     ]
     for name, train in study.train.items():
-        for seed in study.seeds:
-            label = name if len(study.seeds) == 1 else f"{name}#{seed}"
+        seeds = study.seeds[:1] if train.from_checkpoint else study.seeds  # weights from elsewhere are what they are
+        for seed in seeds:
+            label = name if len(seeds) == 1 else f"{name}#{seed}"
             fmt = study.formats[train.format]
             task = JOINT.join(train.tasks) or study.task or ""
             found.append(Variant(label, train.model or study.model, train, fmt, task, seed))
@@ -237,7 +238,7 @@ def _trained_on(task: str, train: Train) -> str:
 
 def _size(train: Train) -> int | str:
     """Return the rank of a variant's adapter, or that all weights were trained."""
-    return train.lora.rank if train.adaptation != "full" else "full"
+    return train.lora.rank if train.adapter else "full"
 
 
 def _other_settings(cell: Cell) -> dict[str, Any]:
@@ -245,7 +246,8 @@ def _other_settings(cell: Cell) -> dict[str, Any]:
     asked = cell.evaluation.settings.model_dump(mode="json", exclude={"format", "at_least", "by", "of"})
     if cell.variant.train is None:
         return {"evaluation": asked}
-    named = {"method", "adaptation", "lora", "loss", "format", "model", "task", "mixture", "file", "published"}
+    named = {"method", "adaptation", "lora", "qlora", "loss", "format", "model", "task", "mixture", "file"}
+    named |= {"from_checkpoint", "published", "on_request"}
     named |= {"grpo", "dpo"} - {cell.variant.train.method}
     recipe = cell.variant.train.model_dump(mode="json", exclude=named)
     return {"evaluation": asked, "recipe": recipe}

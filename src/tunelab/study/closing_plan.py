@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tunelab.engine.plan import topological
 from tunelab.engine.step import Step
+from tunelab.study.adopt_plan import KIND as ADOPT
 from tunelab.study.cells import Cell, describe_cell
 from tunelab.study.spec import Study
 
@@ -36,7 +37,13 @@ def compare_step(study: Study, cells: Sequence[Cell], scores: Steps, folder: Pat
 
 
 def report_step(
-    study: Study, left_out: Mapping[str, str], compare: Step, scores: Steps, train: Steps, checks: Sequence[Step]
+    study: Study,
+    left_out: Mapping[str, str],
+    notices: Mapping[str, str],
+    compare: Step,
+    scores: Steps,
+    train: Steps,
+    checks: Sequence[Step],
 ) -> Step:
     """Report from the records and files of everything that was done."""
     return Step(
@@ -44,13 +51,17 @@ def report_step(
         version=VERSIONS["report"],
         slug=slug(study.study),
         entry="tunelab.report.build:run",
-        settings={"study": study.model_dump(mode="json", exclude={"hardware"}), "left_out": dict(left_out)},
+        settings={
+            "study": study.model_dump(mode="json", exclude={"hardware"}),
+            "left_out": dict(left_out),
+            "notices": dict(notices),
+        },
         inputs={
             "compare": compare,
             **{f"score/{name}": step for name, step in scores.items()},
             **{f"generate/{name}": step.inputs["outputs"] for name, step in scores.items()},
             **_verdicts(scores),
-            **{f"train/{name}": step for name, step in train.items()},
+            **{f"{ADOPT if step.kind == ADOPT else 'train'}/{name}": step for name, step in train.items()},
             **{f"check/{i}": step for i, step in enumerate(checks)},
             **_prepared(scores, train),
         },

@@ -18,6 +18,7 @@ from tunelab.engine.plan import topological
 from tunelab.engine.step import Step
 from tunelab.errors import StudyError, nearest
 from tunelab.scoring.judges.judge import by_judge
+from tunelab.study.adopt_plan import adopt_step
 from tunelab.study.answering import answerable, way_of
 from tunelab.study.cells import Cell, Variant, cells
 from tunelab.study.closing_plan import compare_step, report_step, slug
@@ -26,6 +27,7 @@ from tunelab.study.machine import Machine
 from tunelab.study.pairs_plan import draws, pairs_step
 from tunelab.study.rows_plan import RowsPlan
 from tunelab.study.search_plan import candidates, select_step, validations
+from tunelab.study.settling import Settled, settle
 from tunelab.study.spec import Study
 from tunelab.study.tree import leaves
 from tunelab.tasks import task as tasks
@@ -51,10 +53,11 @@ class Compiled:
     folder: Path
     left_out: Mapping[str, str]
     """Cells that their variant cannot answer, with the reason."""
+    settled: Settled
 
     def restricted(self, kept: Sequence[Cell]) -> Compiled:
         """Return the plan of some of the cells."""
-        return _Compiler(self.study, list(kept), self.folder, self.left_out).compile()
+        return _Compiler(self.study, list(kept), self.folder, self.left_out, self.settled).compile()
 
     def without_work(self, held: Mapping[str, Step], reasons: Mapping[str, str]) -> Compiled:
         """Return the plan in which only what is ``held`` feeds comparison and report; the rest are holes.
@@ -69,8 +72,10 @@ class Compiled:
 def compile_study(points: Sequence[tuple[str, Study]], folder: Path | None = None) -> Compiled:
     """Return the plan of a study. ``folder`` is where relative paths in it start. Raises UserError."""
     start = folder or Path.cwd()
-    kept, left_out = answerable(cells(points), start)
-    return _Compiler(_whole(points), kept, start, left_out | _unevaluated(points, kept)).compile()
+    study, (kept, left_out) = _whole(points), answerable(cells(points), start)
+    left_out |= _unevaluated(points, kept)
+    kept, settled = settle(kept, Machine(study.hardware, start), study.base_weights)
+    return _Compiler(study, kept, start, left_out, settled).compile()
 
 
 def _unevaluated(points: Sequence[tuple[str, Study]], kept: Sequence[Cell]) -> dict[str, str]:
@@ -85,7 +90,7 @@ def _whole(points: Sequence[tuple[str, Study]]) -> Study:
     study = points[0][1]
     formats = dict(study.formats)
     for label, point in points[1:]:
-        for name in ("baseline", "data", "alpha", "hardware", "judges"):
+        for name in ("baseline", "data", "alpha", "hardware", "judges", "base_weights"):
             if getattr(point, name) != getattr(study, name):
                 raise StudyError(
                     f"sweep: {name} differs at {label}, expected one for the whole study; "
@@ -101,6 +106,7 @@ class _Compiler:
     cells: list[Cell]
     folder: Path
     left_out: Mapping[str, str]
+    settled: Settled
 
     def compile(self) -> Compiled:
         for task in leaves(self.study.tasks):
@@ -111,8 +117,9 @@ class _Compiler:
         work = topological([*scores.values(), *train.values()])
         checks = [step for step in work if step.kind == "check"]
         compare = compare_step(self.study, self.cells, scores, self.folder)
-        report = report_step(self.study, self.left_out, compare, scores, train, checks)
-        return Compiled(self.study, self.cells, train, scores, checks, compare, report, self.folder, self.left_out)
+        report = report_step(self.study, self.left_out, self.settled.notices, compare, scores, train, checks)
+        found = (train, scores, checks, compare, report)
+        return Compiled(self.study, self.cells, *found, self.folder, self.left_out, self.settled)
 
     @cached_property
     def rows(self) -> RowsPlan:
@@ -127,8 +134,10 @@ class _Compiler:
         return JudgesPlan(self.study, self.machine, self.folder)
 
     def train(self, variant: Variant) -> Step:
-        """The step that makes a variant: one training, or the choice among candidates."""
+        """The step that makes a variant: one training, the choice among candidates, or weights from elsewhere."""
         assert variant.train is not None
+        if variant.train.from_checkpoint:
+            return adopt_step(variant, self.machine, slug(variant.name))
         return self.trained(variant) if variant.train.searched is None else self.searched(variant)
 
     def searched(self, variant: Variant) -> Step:
@@ -168,10 +177,14 @@ class _Compiler:
                 **self.machine.rollouts(train),
             },
             inputs={"rows": rows, **pairs, **({"shots": shots} if shots else {})},
-            circumstance={"model": model, "task": variant.task, **self.machine.hardware()},
+            circumstance={"model": model, "task": variant.task, **self.fallback(variant), **self.machine.hardware()},
             after=checks,
-            blocked=blocked,
+            blocked=blocked or self.machine.without_qlora(train),
         )
+
+    def fallback(self, variant: Variant) -> dict[str, str]:
+        why = self.settled.notices.get(variant.name)
+        return {"fallback": why} if why else {}
 
     def reward(self, variant: Variant) -> dict[str, Any]:
         """What rollouts earn and where they end, for the method that learns from it."""
@@ -205,6 +218,7 @@ class _Compiler:
         model, blocked = self.machine.model(variant.model)
         shots = self.rows.shots(evaluation.task, evaluation.format)
         trained = {"trained": self.train(variant)} if variant.train else {}
+        weights, unloadable = self.four_bits(variant)
         return Step(
             kind="generate",
             version=VERSIONS["generate"],
@@ -213,16 +227,25 @@ class _Compiler:
             settings={
                 "model": model["identity"],
                 **self.answering(cell),
-                "batch_size": self.machine.batch_that_matters(evaluation.settings),
+                "batch_size": self.machine.batch_that_matters(evaluation.settings, weights),
                 "backend": "transformers",
                 "precision": self.machine.precision(evaluation.settings.precision),
                 **({"checkpoint": list(variant.checkpoint)} if variant.checkpoint else {}),
+                **({"weights": weights} if weights and variant.train is None else {}),
             },
             inputs={"rows": rows, **trained, **({"shots": shots} if shots else {})},
             circumstance={"model": model, "task": evaluation.task, **self.machine.hardware()},
             after=after,
-            blocked=blocked,
+            blocked=blocked or unloadable,
         )
+
+    def four_bits(self, variant: Variant) -> tuple[dict[str, Any] | None, str | None]:
+        """The 4-bit weights that a variant is loaded in, if it is, and why it cannot be loaded here."""
+        train, untouched = variant.train, self.settled.untouched
+        if train is None:
+            return untouched.weights, untouched.blocked
+        weights = train.qlora.identity() if train.adaptation == "qlora" else None
+        return weights, self.machine.without_qlora(train)
 
     def answering(self, cell: Cell) -> dict[str, Any]:
         """The prompt's format and how an answer comes about: what only ends or draws text does not touch a choice."""

@@ -31,6 +31,7 @@ from tunelab.tasks.mixed import JOINT
 from tunelab.tasks.task import file_of, is_file
 
 Raw = dict[str, Any]
+SHARED = ("question", "alpha", "mismatch", "data", "hardware", "smoke")
 NOT_IN_NAMES = re.compile(r"[^\w.-]+", re.ASCII)
 
 
@@ -40,10 +41,11 @@ def configuration(compiled: Compiled, name: str) -> Raw:
     if name not in compiled.train or not found:
         raise StudyError(f"configuration: got {name!r}, expected one of {', '.join(compiled.train)}")
     study, variant = compiled.study, found[0].variant
-    shared = study.model_dump(mode="json", include={"question", "alpha", "mismatch", "data", "hardware", "smoke"})
+    shared = study.model_dump(mode="json", include={*SHARED})
     return {
         "study": _study_name(study.study, name),
         **shared,
+        "base_weights": "nf4" if compiled.settled.untouched.weights else "full",
         "data": shared["data"] | {"files": _absolute(study.data.files, compiled.folder)},
         "model": _model(compiled.train[name]),
         "task": None,
@@ -95,13 +97,22 @@ def _train(compiled: Compiled, variant: Variant) -> Raw:
     assert variant.train is not None
     assert variant.format is not None
     step = compiled.train[variant.name]
+    recipe, adopted = step.settings["recipe"], _adopted(step)
     return variant.train.model_dump(mode="json") | {
         "format": _format_name(compiled, variant.train.format, variant.format),
         "model": None,
         "task": [_task(task, compiled.folder) for task in variant.task.split(JOINT)],
-        "precision": step.settings["recipe"]["precision"],
+        "precision": recipe.get("precision", variant.train.precision),
         "file": variant.train.file and _whole_path(variant.train.file, compiled.folder),
+        "from_checkpoint": adopted,
+        "published": None,
     }
+
+
+def _adopted(step: Step) -> str | None:
+    """Name a checkpoint that was adopted: a folder by its absolute path, or a hub id at its commit."""
+    checkpoint = step.circumstance.get("checkpoint")
+    return _named(checkpoint) if checkpoint else None
 
 
 def _evaluate(compiled: Compiled, cell: Cell) -> Raw:
@@ -174,7 +185,11 @@ def _model(step: Step) -> str:
     model = step.circumstance["model"]
     if model["name"] == TINY:
         return TINY
-    return model["location"] if model["revision"] is None else f"{model['location']}@{model['revision']}"
+    return _named(model)
+
+
+def _named(found: Mapping[str, Any]) -> str:
+    return found["location"] if found["revision"] is None else f"{found['location']}@{found['revision']}"
 
 
 def _task(name: str, folder: Path) -> str:

@@ -15,7 +15,7 @@ from tunelab.engine.record import Artifact
 from tunelab.engine.store import Store
 from tunelab.errors import StoreError
 from tunelab.files import read_json, sha256_file
-from tunelab.models.device import detect
+from tunelab.models.device import detect, without_four_bits
 from tunelab.models.spec import TINY, resolve
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "scipy", "statsmodels")
@@ -35,6 +35,7 @@ def diagnose(store: Path) -> Iterator[Finding]:
     yield Finding("python", f"{platform.python_version()} on {platform.platform()}", True)
     yield from _libraries()
     yield Finding("device", f"{detect()}, {os.cpu_count()} CPU cores", None)
+    yield Finding("4-bit weights", without_four_bits(detect()) or "bitsandbytes is installed", None)
     yield Finding("hub", "reachable" if online() else "not reachable: only local data and models can be used", None)
     yield _mirror()
     yield _tiny()

@@ -1,11 +1,12 @@
 """The machine under a study: its device, its models, and the few hardware settings that can change a result.
 
 Batch sizes and engines are circumstance until rounding, dropout or another engine's draws make them count; where
-they do is decided here, once, for all kinds of steps.
+they do is decided here, once, for all kinds of steps. So is what happens where weights of 4 bits cannot be had.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +14,20 @@ from typing import Any
 
 from tunelab.errors import ModelError, StudyError
 from tunelab.models import device as devices
+from tunelab.models.checkpoint import resolve_checkpoint
 from tunelab.models.spec import ModelRef, resolve
 from tunelab.study.entries import Evaluate, Train
 from tunelab.study.spec import Hardware
+from tunelab.training.recipe import Qlora
+
+
+@dataclass(frozen=True)
+class Untouched:
+    """How untouched models are loaded: in 4-bit ``weights``, or in full where there are none."""
+
+    weights: dict[str, Any] | None = None
+    blocked: str | None = None
+    notice: str | None = None
 
 
 @dataclass
@@ -38,22 +50,58 @@ class Machine:
 
         Dropout draws by it, bf16 rounds by it, and bnpo takes the mean over the tokens of each.
         """
-        dropout = train.adaptation == "lora" and train.lora.dropout > 0
+        dropout = train.adapter and train.lora.dropout > 0
         normalised = train.method == "grpo" and train.grpo.loss_type == "bnpo"
-        return self.declared.micro_batch_size if dropout or normalised or precision != "fp32" else None
+        rounds = precision != "fp32" or (train.adaptation == "qlora" and train.qlora.compute != "fp32")
+        return self.declared.micro_batch_size if dropout or normalised or rounds else None
+
+    def settled(self, train: Train) -> tuple[Train, str | None]:
+        """Return an entry as it runs here, and why it runs otherwise than asked, where it does."""
+        if train.adaptation != "qlora":
+            return train, None
+        lacking = devices.without_four_bits(self.device)
+        if lacking and train.qlora.fallback == "lora":
+            return train.model_copy(update={"adaptation": "lora"}), f"asked qlora, plain lora runs: {lacking}"
+        return train.model_copy(update={"qlora": self._computing(train.qlora)}), None
+
+    def without_qlora(self, train: Train) -> str | None:
+        """Return why a settled entry can be neither trained nor loaded here, where it cannot."""
+        lacking = devices.without_four_bits(self.device) if train.adaptation == "qlora" else None
+        return lacking and f"recipe.adaptation: got qlora, but {lacking}, or set qlora.fallback: lora"
+
+    def untouched(self, declared: str, trained: Iterable[Train]) -> Untouched:
+        """How untouched models are loaded; in full where all that is trained by qlora may fall back to lora."""
+        if declared == "full":
+            return Untouched()
+        weights = self._computing(Qlora()).identity()
+        if (lacking := devices.without_four_bits(self.device)) is None:
+            return Untouched(weights)
+        if {train.qlora.fallback for train in trained if train.adaptation == "qlora"} == {"lora"}:
+            return Untouched(notice=f"asked base_weights: nf4, full weights are loaded: {lacking}")
+        return Untouched(weights, f"base_weights: got nf4, but {lacking}, or set base_weights: full")
+
+    def _computing(self, qlora: Qlora) -> Qlora:
+        compute = devices.default_compute(self.device) if qlora.compute == "auto" else qlora.compute
+        return qlora.model_copy(update={"compute": compute})
 
     def rollouts(self, train: Train) -> dict[str, str]:
         """What draws the completions of GRPO: another engine draws other text. Raises StudyError without vLLM."""
         if train.method != "grpo":
             return {}
         chosen = self.declared.rollouts
+        if chosen == "vllm" and train.adaptation == "qlora":
+            raise StudyError("hardware.rollouts: got 'vllm' with adaptation qlora, expected local")
         if chosen == "vllm" and (reason := devices.without_vllm(self.device)):
             raise StudyError(f"hardware.rollouts: got 'vllm', but {reason}")
         return {"backend": "transformers" if chosen == "local" else chosen}
 
-    def batch_that_matters(self, settings: Evaluate) -> int | None:
-        """The generation batch where rounding by it can change an answer: sampled text, and everything but fp32."""
-        return self.batch_that_matters_to(settings.temperature, settings.precision)
+    def batch_that_matters(self, settings: Evaluate, weights: Mapping[str, Any] | None = None) -> int | None:
+        """The generation batch where rounding by it can change an answer: sampled text, and everything but fp32.
+
+        ``weights`` are those of 4 bits, which are multiplied in a type of their own.
+        """
+        rounded = weights is not None and weights["compute"] != "fp32"
+        return self.batch_that_matters_to(settings.temperature, "bf16" if rounded else settings.precision)
 
     def batch_that_matters_to(self, temperature: float, precision: str) -> int | None:
         """The same for any text that a model writes."""
@@ -66,12 +114,20 @@ class Machine:
 
     def model(self, name: str) -> tuple[dict[str, Any], str | None]:
         """Return a model's circumstance, and why it cannot be used, if it cannot."""
-        if name not in self._models:
+        return self._found(name, resolve)
+
+    def checkpoint(self, name: str) -> tuple[dict[str, Any], str | None]:
+        """Return the same of a checkpoint to adopt."""
+        return self._found(name, resolve_checkpoint)
+
+    def _found(self, name: str, find: Callable[[str, Path], ModelRef]) -> tuple[dict[str, Any], str | None]:
+        key = f"{find.__name__} {name}"
+        if key not in self._models:
             try:
-                self._models[name] = resolve(name, self.folder)
+                self._models[key] = find(name, self.folder)
             except ModelError as error:
-                self._models[name] = str(error)
-        ref = self._models[name]
+                self._models[key] = str(error)
+        ref = self._models[key]
         if isinstance(ref, str):
             return {"name": name, "location": name, "revision": None, "identity": {"unresolved": name}}, ref
         return {"name": name, "location": ref.location, "revision": ref.revision, "identity": ref.identity}, None

@@ -10,6 +10,7 @@ from tunelab.engine.plan import Plan, Status, plan, settled
 from tunelab.engine.step import Step
 from tunelab.engine.store import Store
 from tunelab.errors import StudyError
+from tunelab.study.adopt_plan import KIND as ADOPT
 from tunelab.study.compile import Compiled, compile_study
 from tunelab.study.read import read_file, read_study
 from tunelab.study.smoke import smoke as shrink
@@ -68,14 +69,14 @@ def open_study(
 
 def open_points(points: Sequence[tuple[str, Study]], folder: Path, store: Path, smoke: bool = False) -> Opened:
     """Open studies that are already objects: the labelled points of a sweep, or one under an empty label."""
-    chosen = [(label, shrink(study) if smoke else study) for label, study in points]
+    chosen = [(label, shrink(study, folder) if smoke else study) for label, study in points]
     return Opened(compile_study(chosen, folder), Store(store))
 
 
 def only_trained(opened: Opened) -> Opened:
-    """Keep the variants whose training is in the store, and the base: ``--only evaluate``."""
+    """Keep the variants whose training is in the store or that are adopted, and the base: ``--only evaluate``."""
     store, compiled = opened.store, opened.compiled
-    ready = {name for name, step in compiled.train.items() if store.find(step) is not None}
+    ready = {name for name, s in compiled.train.items() if s.kind == ADOPT or store.find(s) is not None}
     cells = [c for c in compiled.cells if c.variant.train is None or c.variant.name in ready]
     return Opened(compiled.restricted(cells), store)
 
@@ -95,8 +96,8 @@ def only_finished(opened: Opened) -> Opened:
 
 
 def tokenised_sets(opened: Opened) -> dict[str, Step]:
-    """Return the step that writes each trained variant's rows as ids."""
-    return {name: tokenise_step(step) for name, step in opened.compiled.train.items()}
+    """Return the step that writes each trained variant's rows as ids; those of adopted ones are unknown."""
+    return {name: tokenise_step(step) for name, step in opened.compiled.train.items() if step.kind != ADOPT}
 
 
 def only_data(opened: Opened) -> Opened:
@@ -104,6 +105,6 @@ def only_data(opened: Opened) -> Opened:
 
     Raises StudyError for a study that trains nothing.
     """
-    if not opened.compiled.train:
+    if not tokenised_sets(opened):
         raise StudyError(f"{opened.name}: trains no variant, expected at least one entry under train")
     return replace(opened, asked=tuple(tokenised_sets(opened).values()))

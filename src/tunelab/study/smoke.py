@@ -6,11 +6,12 @@ beyond its context are left out. ``CHANGES`` says so where the results are read.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tunelab.data.downloads import is_url
 from tunelab.formats.format import Format
-from tunelab.models.spec import TINY
+from tunelab.models.spec import TINY, is_local
 from tunelab.scoring.judges.judge import Judge
 from tunelab.study.entries import CheckpointSearch, Evaluate, LrSearch, Size, Train
 from tunelab.study.spec import Data, Study
@@ -30,14 +31,18 @@ CHANGES = (
     f"the bundled model everywhere; at most {TRAIN_ROWS} training and {EVALUATE_ROWS} evaluation rows; {STEPS} steps "
     f"of 8 rows; at most {TOKENS} new tokens and {SHOTS} drawn worked examples, of {SHOTS_OF}; rows of more than "
     f"{LENGTH} tokens, or of {QUESTION} bytes before a template, left out; adapters on all linear "
-    "layers; DPO prefers targets where it would sample; leaks are listed and stop nothing; the tasks' own rows "
-    "in place of a variant's file and of files behind URLs; the bundled "
+    "layers; entries with a checkpoint on the hub are trained; DPO prefers targets where it would sample; leaks are "
+    "listed and stop nothing; the tasks' own rows in place of a variant's file and of files behind URLs; the bundled "
     "model in place of every judge's, behind patterns of refusing, which give the headline"
 )
 
 
-def smoke(study: Study) -> Study:
-    """Return the study with the tiny model in place of every model, few rows and few steps. Its name says so."""
+def smoke(study: Study, folder: Path | None = None) -> Study:
+    """Return the study with the tiny model in place of every model, few rows and few steps. Its name says so.
+
+    ``folder`` is where its paths start: checkpoints in a folder are adopted, and have to fit the tiny model.
+    """
+    start = folder or Path.cwd()
     judges = _small_judges(study.judges) if any(entry.judges for entry in study.evaluate.values()) else study.judges
     small: dict[str, Any] = {
         "study": f"{study.study}-smoke",
@@ -45,7 +50,7 @@ def smoke(study: Study) -> Study:
         "smoke": True,
         "hardware": study.hardware.model_copy(update={"rollouts": "local"}),
         "formats": {name: _small_format(fmt) for name, fmt in study.formats.items()},
-        "train": {name: _small_train(entry) for name, entry in study.train.items()},
+        "train": {name: _small_train(entry, start) for name, entry in study.train.items()},
         "judges": judges,
         "evaluate": {name: _small_evaluate(entry, judges) for name, entry in study.evaluate.items()},
         "data": _small_data(study.data),
@@ -74,7 +79,8 @@ def _small_format(fmt: Format) -> Format:
     return fmt.model_copy(update={"few_shots": shots.model_copy(update=cut)})
 
 
-def _small_train(entry: Train) -> Train:
+def _small_train(entry: Train, folder: Path) -> Train:
+    there = entry.from_checkpoint is not None and is_local(entry.from_checkpoint, folder)
     rows = _at_most(entry.rows, TRAIN_ROWS)
     dpo = entry.dpo.model_copy(update={"max_new_tokens": _budget(entry.dpo.max_new_tokens), **_target_pairs(entry)})
     lora = entry.lora.model_copy(update={"targets": "all-linear"})
@@ -82,6 +88,7 @@ def _small_train(entry: Train) -> Train:
     changes = {
         "dpo": dpo,
         "file": None,
+        "from_checkpoint": entry.from_checkpoint if there else None,
         "grpo": _small_grpo(entry.grpo),
         "lora": lora,
         "model": None,

@@ -7,7 +7,7 @@ dropout or a normaliser, and where another engine draws GRPO's completions.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 
@@ -123,8 +123,8 @@ class Study(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _unselected_is_left_out(cls, raw: Any) -> Any:
-        return settled(raw)
+    def _selections_are_settled(cls, raw: Any) -> Any:
+        return _adopted(settled(raw))
 
     @field_validator("tasks")
     @classmethod
@@ -159,3 +159,21 @@ class Study(Strict):
         if empty := [place for place, variants in named if not variants]:
             raise ValueError(f"{empty[0]}: got none, expected at least one variant; leave it out for all of them")
         return self
+
+
+def _adopted(raw: Any) -> Any:
+    """Give a checkpoint that the study names to the entry that it can only mean."""
+    if not isinstance(raw, dict) or cast(dict[str, Any], raw).get("from_checkpoint") is None:
+        return raw
+    given = cast(dict[str, Any], raw)
+    entries: dict[str, Any] = given.get("train") or {}
+    if len(entries) != 1:
+        named = " or ".join(f"train.{name}.from_checkpoint" for name in entries)
+        raise ValueError(
+            f"from_checkpoint: got it beside {len(entries)} entries of train, expected one entry"
+            + (f"; write {named}" if named else "")
+        )
+    [(name, entry)] = entries.items()
+    own = {"from_checkpoint": given["from_checkpoint"]}
+    adopted: Any = {**own, **entry} if isinstance(entry, dict) else entry.model_copy(update=own)
+    return {**given, "from_checkpoint": None, "train": {name: adopted}}

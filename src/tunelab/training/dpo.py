@@ -80,7 +80,7 @@ def train_dpo(
     """Prefer what was chosen to what was rejected; write ``model/`` and return the facts for the record."""
     total = total_steps(job.recipe, len(rows.rows))
     disable_dropout_in_model(model)
-    reference = copy.deepcopy(model) if job.recipe.adaptation == "full" else None
+    reference = None if job.recipe.adapter else copy.deepcopy(model)
 
     def build(trainable: Any) -> DPOTrainer:
         datasets.disable_progress_bars()

@@ -73,7 +73,7 @@ def train_grpo(
         )
 
     facts = carry_out(job, model, total, build)
-    if job.recipe.adaptation == "lora" and rollouts.sampled is not None:
+    if job.recipe.adapter and rollouts.sampled is not None:
         facts["adapter_effect"] = adapter_effect(rollouts.sampled, rollouts.questions[samples[0].id].ids)
     return {"receipt": receipt(job, len(samples)), **facts}
 

@@ -58,11 +58,11 @@ def carry_out(job: Job, model: PreTrainedModel, total: int, build: Callable[[Any
     facts: dict[str, Any] = {}
     set_seed(job.seed)
     trainable: Any = model
-    if job.recipe.adaptation == "lora":
+    if job.recipe.adapter:
         trainable, facts["initial_adapter_sha256"] = add_adapter(model, job.recipe)
     resume = last_checkpoint(job.scratch)
     with trackers(job.hardware.track, job.directory):
-        trainer = build(trainable)
+        trainer = _built(build, trainable)
         saves = job.recipe.checkpoints or RESUME_POINTS
         trainer.add_callback(Progress(job.directory, job.scratch, total, saves, job.progress))
         trainer.remove_callback(PrinterCallback)
@@ -75,6 +75,16 @@ def carry_out(job: Job, model: PreTrainedModel, total: int, build: Callable[[Any
     facts["final_loss"] = last_metrics(job.directory).get("loss")
     facts["resolved"] = plain(trainer.args.to_dict())
     return facts
+
+
+def _built(build: Callable[[Any], Any], trainable: Any) -> Any:
+    """Build a trainer and leave the trained weights as they were made: over 4-bit weights TRL rounds them to bf16."""
+    made = {name: weight.data for name, weight in trainable.named_parameters() if weight.requires_grad}
+    trainer = build(trainable)
+    for name, weight in trainable.named_parameters():
+        if name in made and weight.dtype != made[name].dtype:
+            weight.data = made[name]
+    return trainer
 
 
 def arguments(job: Job, total: int, batch: int) -> dict[str, Any]:

@@ -23,6 +23,27 @@ class Lora(BaseModel):
     )
 
 
+class Qlora(BaseModel):
+    """Low-rank adapters over a base whose linear weights are of 4 bits (Dettmers et al. 2023)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    quant_type: Literal["nf4", "fp4"] = Field(default="nf4", description="Data type of the 4-bit weights.")
+    double_quant: bool = Field(default=True, description="Quantise the scales of the blocks too.")
+    compute: Literal["auto", "bf16", "fp32"] = Field(
+        default="auto", description="What 4-bit weights are multiplied in; auto: bf16 on a GPU that has it, else fp32."
+    )
+    fallback: Literal["refuse", "lora"] = Field(
+        default="refuse",
+        description="Where 4-bit weights cannot be had. refuse: the training is blocked; lora: plain LoRA is trained, "
+        "and plan, run and report say so.",
+    )
+
+    def identity(self) -> dict[str, Any]:
+        """Return what can change the weights, as plain JSON; what would run elsewhere cannot."""
+        return self.model_dump(mode="json", exclude={"fallback"})
+
+
 class Rewards(BaseModel):
     """Weights of GRPO's rewards; a reward of weight 0 is not computed."""
 
@@ -100,7 +121,9 @@ class Recipe(BaseModel):
         description="sft: supervised fine-tuning on the task's targets; grpo: reward what the task's scorer accepts; "
         "dpo: prefer right completions to wrong ones."
     )
-    adaptation: Literal["full", "lora"] = Field(description="full: all weights; lora: adapters only.")
+    adaptation: Literal["full", "lora", "qlora"] = Field(
+        description="full: all weights; lora: adapters only; qlora: adapters over a base in 4 bit."
+    )
     head: Literal["lm", "classifier"] = Field(
         default="lm",
         description="lm: the answer is text; classifier: sft of a linear head per task on the last prompt token, for "
@@ -113,7 +136,8 @@ class Recipe(BaseModel):
     lr: float = Field(gt=0, description="Peak learning rate.")
     epochs: float = Field(gt=0, description="Passes over the training rows.")
     batch_size: int = Field(gt=0, description="Rows per optimiser step, over all devices.")
-    lora: Lora = Field(default_factory=Lora, description="Used when adaptation is lora.")
+    lora: Lora = Field(default_factory=Lora, description="Used when adaptation is lora or qlora.")
+    qlora: Qlora = Field(default_factory=Qlora, description="Used when adaptation is qlora.")
     grpo: Grpo = Field(default_factory=Grpo, description="Used when method is grpo.")
     dpo: Dpo = Field(default_factory=Dpo, description="Used when method is dpo.")
     weight_decay: float = Field(default=0.0, ge=0, description="AdamW weight decay.")
@@ -134,11 +158,19 @@ class Recipe(BaseModel):
             raise ValueError(f"head: got classifier with method {self.method}, expected method sft")
         return self
 
+    @property
+    def adapter(self) -> bool:
+        """Whether low-rank adapters are trained in place of all weights."""
+        return self.adaptation != "full"
+
     def identity(self, precision: str) -> dict[str, Any]:
         """Return every setting that can change the weights, defaults included, as plain JSON."""
         settings = Recipe.model_validate(self.model_dump(include=set(Recipe.model_fields))).model_dump(mode="json")
-        if self.adaptation == "full":
+        if not self.adapter:
             settings.pop("lora")
+        settings.pop("qlora")
+        if self.adaptation == "qlora":
+            settings["qlora"] = self.qlora.identity()
         settings["grpo"]["rewards"] = self.grpo.rewards.identity()
         for method, name in OF_METHOD.items():
             if method != self.method:

@@ -11,7 +11,6 @@ from typing import Any
 
 from tunelab.data.sample import Sample
 from tunelab.engine.context import StepContext
-from tunelab.engine.record import Artifact
 from tunelab.files import append_lines, resume_lines, write_lines
 from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
@@ -21,12 +20,13 @@ from tunelab.generation.classify import Classifier
 from tunelab.generation.decoding import ChoiceRequest, Decoding, Output, Request
 from tunelab.generation.local import LocalGenerator
 from tunelab.models.context import refuse_long_prompts
+from tunelab.models.four_bit import from_identity
 from tunelab.models.heads import load_classifier
 from tunelab.models.load import load_config, load_model, load_tokenizer
 from tunelab.models.spec import ModelRef
 from tunelab.study.steps.rows import read_samples, read_shots
+from tunelab.study.steps.trained import how_trained
 from tunelab.tasks.task import ChoiceTask, Task, find_task, has_choices
-from tunelab.training.checkpoints import kept_checkpoint
 
 OUTPUTS = "outputs.jsonl"
 
@@ -109,29 +109,22 @@ def unfinished(batches: Sequence[list[Asked]], path: Path) -> list[list[Asked]]:
 
 def load_classifying(ref: ModelRef, context: StepContext) -> Any:
     """Load a trained backbone with its heads."""
-    trained = context.inputs["trained"]
-    lora = trained.record.settings["recipe"]["adaptation"] == "lora"
+    trained = how_trained(context.inputs["trained"], context.settings.get("checkpoint"))
     device, precision = context.circumstance["hardware"]["device"], context.settings["precision"]
-    return load_classifier(ref, device, precision, model_folder(trained, context.settings), lora)
+    return load_classifier(ref, device, precision, trained.folder, trained.adapter, trained.four_bit)
 
 
 def load_trained(ref: ModelRef, context: StepContext) -> Any:
     """Load the model as it was trained: the base, the base with its adapter, or all new weights."""
     device, precision = context.circumstance["hardware"]["device"], context.settings["precision"]
-    trained = context.inputs.get("trained")
-    if trained is None:
-        return load_model(ref, device, precision)
-    folder = model_folder(trained, context.settings)
-    if trained.record.settings["recipe"]["adaptation"] == "lora":
-        return load_model(ref, device, precision, adapter=folder)
-    return load_model(ModelRef(ref.name, str(folder), None, ref.identity), device, precision)
-
-
-def model_folder(trained: Artifact, settings: Mapping[str, Any]) -> Path:
-    """Return where a train step put its weights: those at its end, or at the checkpoint that the settings name."""
-    if "checkpoint" not in settings:
-        return trained.path("model")
-    return trained.path(kept_checkpoint(trained.record.files, *settings["checkpoint"]))
+    artifact = context.inputs.get("trained")
+    if artifact is None:
+        weights = context.settings.get("weights")
+        return load_model(ref, device, precision, four_bit=from_identity(weights) if weights else None)
+    trained = how_trained(artifact, context.settings.get("checkpoint"))
+    if trained.adapter:
+        return load_model(ref, device, precision, trained.folder, trained.four_bit)
+    return load_model(ModelRef(ref.name, str(trained.folder), None, ref.identity), device, precision)
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from tunelab.models.load import load_backbone, load_model, load_tokenizer
 from tunelab.models.spec import ModelRef
 from tunelab.study.steps.pairs import PAIRS
 from tunelab.study.steps.rows import read_samples, read_shots
+from tunelab.study.steps.trained import four_bit
 from tunelab.tasks.task import Task, find_task
 from tunelab.training.classifier import classifier_rows, train_classifier
 from tunelab.training.dpo import preference_rows, train_dpo
@@ -54,10 +55,13 @@ def run(context: StepContext) -> None:
         scratch=context.scratch,
         progress=context.progress,
     )
+    if "fallback" in circumstance:
+        context.facts["fallback"] = circumstance["fallback"]
     if recipe.head == "classifier":
         _classifier(context, job, samples, renderer, ref)
         return
-    model = load_model(ref, hardware["device"], weights_precision(recipe, precision))
+    weights = weights_precision(recipe, precision)
+    model = load_model(ref, hardware["device"], weights, four_bit=four_bit(settings["recipe"]))
     if recipe.method == "grpo":
         context.facts.update(train_grpo(job, samples, task, renderer, model, tokenizer))
         return
@@ -79,7 +83,8 @@ def _classifier(context: StepContext, job: Job, samples: Sequence[Sample], rende
     rows = classifier_rows(samples, _tasks(samples, context.circumstance), main, renderer, job.recipe)
     (context.directory / EXAMPLE).write_text(rows.preview + "\n", encoding="utf-8")
     precision = weights_precision(job.recipe, job.precision)
-    backbone = load_backbone(ref, context.circumstance["hardware"]["device"], precision)
+    device = context.circumstance["hardware"]["device"]
+    backbone = load_backbone(ref, device, precision, four_bit=four_bit(context.settings["recipe"]))
     context.facts.update(train_classifier(job, rows, backbone, renderer.pad_id))
 
 
@@ -99,6 +104,7 @@ def read_settings(settings: Any) -> tuple[Format, Recipe, str]:
 def weights_precision(recipe: Recipe, precision: str) -> Precision:
     """Return the type of the loaded weights: bf16 below an adapter that keeps fp32 itself, fp32 where all are trained.
 
-    Full fine-tuning in bf16 computes under autocast over fp32 weights: bf16 would round small updates away.
+    Full fine-tuning in bf16 computes under autocast over fp32 weights: bf16 would round small updates away. What
+    stays beside 4-bit weights, norms and embeddings, is fp32 too, as QLoRA has it.
     """
     return "bf16" if precision == "bf16" and recipe.adaptation == "lora" else "fp32"

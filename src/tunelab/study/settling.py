@@ -1,0 +1,42 @@
+"""What a study asks for becomes what runs on this machine, before any step is planned.
+
+Identity follows what runs. What was asked, and why it is not what runs, is kept beside it for plan, run and report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tunelab.study.cells import BASE, Cell, Variant
+from tunelab.study.machine import Machine, Untouched
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How untouched models are loaded, and by variant why something else runs than was asked for."""
+
+    untouched: Untouched
+    notices: Mapping[str, str]
+
+
+def settle(cells: Sequence[Cell], machine: Machine, base_weights: str) -> tuple[list[Cell], Settled]:
+    """Return the cells with their variants as they run here."""
+    trained = {c.variant.name: c.variant.train for c in cells if c.variant.train}
+    untouched = machine.untouched(base_weights, trained.values())
+    notices = {name: why for name, train in trained.items() if (why := machine.settled(train)[1])}
+    if untouched.notice:
+        notices = {BASE: untouched.notice, **notices}
+    found = [
+        replace(
+            cell,
+            variant=_settled(cell.variant, machine),
+            baseline=cell.baseline and _settled(cell.baseline, machine),
+        )
+        for cell in cells
+    ]
+    return found, Settled(untouched, notices)
+
+
+def _settled(variant: Variant, machine: Machine) -> Variant:
+    return replace(variant, train=machine.settled(variant.train)[0]) if variant.train else variant
