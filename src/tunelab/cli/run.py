@@ -13,7 +13,7 @@ import typer
 
 from tunelab.cli.options import RESULTS, STORE, Json, Overrides, Quiet, ResultsDir, Smoke, StoreDir, StudyName
 from tunelab.cli.progress import reporter
-from tunelab.cli.tables import console, print_comparison
+from tunelab.cli.tables import console, print_comparison, wrong_denominators
 from tunelab.engine.runner import Outcome, Runner, State, artifact_of
 from tunelab.files import read_json
 from tunelab.study.layout import link_results
@@ -36,7 +36,9 @@ def command(
     only: Annotated[
         Only | None, typer.Option("--only", help="evaluate: only variants that are already trained.")
     ] = None,
-    gate: Annotated[bool, typer.Option("--gate", help="Exit with 3 when a threshold (at_least) is not met.")] = False,
+    gate: Annotated[
+        bool, typer.Option("--gate", help="Exit with 3 when a threshold (at_least, baselines) is not met.")
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
     store: StoreDir = STORE,
@@ -51,7 +53,10 @@ def command(
     outcome = _run(opened, quiet, as_json)
     folder = link_results(opened, outcome, results)
     comparison = _comparison(opened, outcome)
-    code = _exit_code(outcome, comparison, gate)
+    wrong = wrong_denominators(comparison)
+    for line in wrong:
+        print(f"tunelab: {line}", file=sys.stderr)
+    code = _exit_code(outcome, comparison, gate) if not wrong else FAILED
     if as_json:
         _print_end_event(outcome, folder, code)
     else:
@@ -91,7 +96,7 @@ def _interrupt(number: int, frame: Any) -> None:
 
 def _comparison(opened: Opened, outcome: Outcome) -> dict[str, Any]:
     found = artifact_of(opened.store, outcome, opened.compiled.compare)
-    return read_json(found.path("comparison.json")) if found else {"thresholds": [{"verdict": "missing"}]}
+    return read_json(found.path("comparison.json")) if found else {"cells": [], "thresholds": [{"verdict": "missing"}]}
 
 
 def _print_end_event(outcome: Outcome | None, folder: Path | None, code: int) -> None:
@@ -108,7 +113,7 @@ def _counts(outcome: Outcome) -> dict[State, int]:
 
 def _print_end(opened: Opened, outcome: Outcome, comparison: dict[str, Any], folder: Path) -> None:
     out = console()
-    if "cells" in comparison:
+    if comparison["cells"]:
         print_comparison(out, comparison, opened.compiled.study.question)
     parts = [f"{n} {state.value}" for state, n in _counts(outcome).items() if n]
     out.print(f"Steps: {', '.join(parts)}")

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tunelab.report.wording import judged
+
 MARKS = {"better": "[green]▲ better[/]", "worse": "[red]▼ worse[/]", "undecided": "[yellow]? undecided[/]"}
 LOG_WIDTH = 140
 WIDE = 110
@@ -32,12 +34,19 @@ def print_comparison(out: Console, comparison: Mapping[str, Any], question: str)
     if comparison["effects"]:
         out.print(_effects(comparison))
     for row in comparison["thresholds"]:
-        out.print(escape(f"threshold: {row['cell']} {row['metric']} at least {row['at_least']}: {row['verdict']}"))
+        out.print(escape(f"threshold: {row['cell']} {row['metric']} at least {row['at_least']}: {judged(row)}"))
+    for line in wrong_denominators(comparison):
+        out.print(f"[red]error:[/] {escape(line)}")
     for cell in comparison["holes"]:
         out.print(f"[red]hole:[/] {escape(cell)} has no result")
     for row in comparison["comparisons"]:
         if "refused" in row:
             out.print(f"[red]not compared:[/] {escape(row['cell'])}: {escape(row['refused'])}")
+
+
+def wrong_denominators(comparison: Mapping[str, Any]) -> list[str]:
+    """Return a line for each cell whose n is not what it had to be."""
+    return [f"{cell['cell']}: {cell['error']}" for cell in comparison["cells"] if "error" in cell]
 
 
 def _cells(comparison: Mapping[str, Any], narrow: bool) -> Table:

@@ -70,9 +70,11 @@ def read_evidence(context: StepContext) -> Evidence:
 
 
 def verdict_of(cell: Cell, against: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a cell's verdict, or why it has none: baseline, refused, missing; empty without a baseline's score."""
+    """Return a cell's verdict, or why it has none: baseline, refused, missing, error; empty without a baseline's score."""
     if "metrics" not in cell:
         return "missing"
+    if "error" in cell:
+        return "error"
     if cell["baseline"] is None:
         return "baseline"
     row = against.get(cell["cell"])

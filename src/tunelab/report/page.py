@@ -54,6 +54,8 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "definitions": tables.definitions(evidence),
         "effects": tables.effects(evidence),
         "thresholds": tables.thresholds(evidence),
+        "denominators": tables.denominators(evidence),
+        "wrong": [cell for cell in evidence.scored if "error" in cell],
         "training": tables.training(evidence),
         "health": health_table(health_of(evidence.of("train"))),
         "protocol": several.protocol(evidence),

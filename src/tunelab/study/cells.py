@@ -221,7 +221,7 @@ def _size(train: Train) -> int | str:
 
 def _other_settings(cell: Cell) -> dict[str, Any]:
     """Return the settings that are no factor: to be equal where all else is said to be equal."""
-    asked = cell.evaluation.settings.model_dump(mode="json", exclude={"format", "at_least", "by"})
+    asked = cell.evaluation.settings.model_dump(mode="json", exclude={"format", "at_least", "expected", "by"})
     if cell.variant.train is None:
         return {"evaluation": asked}
     named = {"method", "adaptation", "lora", "loss", "format", "model", "task", "mixture"}

@@ -16,7 +16,7 @@ from typing import Any
 
 from tunelab.engine.plan import topological
 from tunelab.engine.step import Step
-from tunelab.errors import StudyError, nearest
+from tunelab.errors import StudyError
 from tunelab.study.answering import answerable, way_of
 from tunelab.study.cells import Cell, Variant, cells
 from tunelab.study.closing_plan import compare_step, report_step, slug
@@ -25,6 +25,7 @@ from tunelab.study.pairs_plan import draws, pairs_step
 from tunelab.study.rows_plan import RowsPlan
 from tunelab.study.search_plan import candidates, select_step, validations
 from tunelab.study.spec import Study
+from tunelab.study.thresholds import refuse_unknown
 from tunelab.study.tree import leaves
 from tunelab.tasks import task as tasks
 from tunelab.tasks.identity import scorer_identity
@@ -68,7 +69,9 @@ def compile_study(points: Sequence[tuple[str, Study]], folder: Path | None = Non
     """Return the plan of a study. ``folder`` is where relative paths in it start. Raises UserError."""
     start = folder or Path.cwd()
     kept, left_out = answerable(cells(points), start)
-    return _Compiler(_whole(points), kept, start, left_out).compile()
+    whole = _whole(points)
+    refuse_unknown(whole, kept, start)
+    return _Compiler(whole, kept, start, left_out).compile()
 
 
 def _whole(points: Sequence[tuple[str, Study]]) -> Study:
@@ -76,7 +79,7 @@ def _whole(points: Sequence[tuple[str, Study]]) -> Study:
     study = points[0][1]
     formats = dict(study.formats)
     for label, point in points[1:]:
-        for name in ("baseline", "data", "alpha", "hardware"):
+        for name in ("baseline", "baselines", "data", "alpha", "hardware"):
             if getattr(point, name) != getattr(study, name):
                 raise StudyError(
                     f"sweep: {name} differs at {label}, expected one for the whole study; "
@@ -228,7 +231,6 @@ class _Compiler:
     def score_outputs(self, cell: Cell, rows: Step, outputs: Step) -> Step:
         task = cell.evaluation.task
         found = tasks.find_task(task, self.folder)
-        self.refuse_unknown_metrics(cell)
         return Step(
             kind="score",
             version=VERSIONS["score"],
@@ -241,12 +243,3 @@ class _Compiler:
             inputs={"rows": rows, "outputs": outputs},
             circumstance={"task": task, "folder": str(self.folder)},
         )
-
-    def refuse_unknown_metrics(self, cell: Cell) -> None:
-        """Raise StudyError for a threshold on a metric that the task does not have: before anything runs."""
-        known = [metric.name for metric in tasks.find_task(cell.evaluation.task, self.folder).metrics]
-        for name in cell.evaluation.settings.at_least:
-            if name not in known:
-                raise StudyError(
-                    f"evaluate.{cell.evaluation.name}.at_least: unknown metric {name!r}{nearest(name, known)}"
-                )

@@ -5,6 +5,7 @@
     eval/<variant>_eval_<name>/   results.json, summary.json, scores.jsonl, outputs.jsonl
     data/<variant>/               train.parquet and receipt.json, after ``tunelab data prepare``
     comparison.json               the comparison as data
+    final_metrics.json, .csv      every metric of every cell, with its n; summary.csv: a row a variant
     report/                       index.html, comparison.csv, averages.csv, figures
 
 Deleting the folder loses nothing: the next run makes it again. Links to what a run no longer has are removed;
@@ -19,8 +20,9 @@ from typing import Any
 
 from tunelab.engine.runner import Outcome, artifact_of
 from tunelab.errors import StoreError
-from tunelab.files import write_json
+from tunelab.files import read_json, write_json
 from tunelab.study.configurations import configuration
+from tunelab.study.exports import write_exports
 from tunelab.study.open import Opened, tokenised_sets
 from tunelab.study.steps.compare import COMPARISON
 from tunelab.study.tokenise_plan import RECEIPT, TOKENS
@@ -45,6 +47,7 @@ def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
     _forget_others(root, opened)
     if compared := artifact_of(opened.store, outcome, opened.compiled.compare):
         _link(root / COMPARISON, compared.directory / COMPARISON)
+        write_exports(read_json(compared.path(COMPARISON)), opened.name, root)
     if report := artifact_of(opened.store, outcome, opened.compiled.report):
         _link(root / "report", report.directory)
     return root

@@ -44,7 +44,19 @@ def set_field(raw: Raw, key: str, value: Any) -> Raw:
 def _select(raw: Raw, section: str, patterns: str) -> Raw:
     entries = raw.get(section) or {}
     kept = {name: entries[name] for name in _matching(list(entries), patterns, section)}
-    return {**raw, section: kept}
+    dropped = set(entries) - set(kept)
+    return {**raw, section: kept, **_baselines_without(raw, dropped, section)}
+
+
+def _baselines_without(raw: Raw, dropped: set[str], section: str) -> Raw:
+    """Ask nothing of a variant or an evaluation that a selection leaves out."""
+    asked = raw.get("baselines")
+    if not isinstance(asked, dict) or not all(isinstance(below, dict) for below in asked.values()):
+        return {}
+    rest = {v: below for v, below in cast(Raw, asked).items() if section != "train" or v not in dropped}
+    if section == "evaluate":
+        rest = {v: {e: minimum for e, minimum in below.items() if e not in dropped} for v, below in rest.items()}
+    return {"baselines": rest}
 
 
 def _matching(names: list[str], patterns: str, what: str) -> list[str]:
