@@ -70,7 +70,7 @@ def read_evidence(context: StepContext) -> Evidence:
 
 
 def verdict_of(cell: Cell, against: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a cell's verdict, or why it has none: baseline, refused, missing, error; empty without a baseline's score."""
+    """Return a cell's verdict, or why it has none (baseline, refused, missing, error); empty without a baseline's."""
     if "metrics" not in cell:
         return "missing"
     if "error" in cell:

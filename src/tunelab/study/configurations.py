@@ -52,7 +52,7 @@ def configuration(compiled: Compiled, name: str) -> Raw:
 
 def portable(settings: Raw) -> Raw:
     """Return a configuration in which a path is the name of a file or folder that lies beside it."""
-    names = _names(needed_files(settings))
+    names = unique_names(needed_files(settings))
     data = settings["data"]
     files = _mapped(data["files"], lambda path: names[path])
     entries = {part: {n: _renamed(e, names) for n, e in settings[part].items()} for part in ("train", "evaluate")}
@@ -157,7 +157,7 @@ def _texts(value: Any) -> list[str]:
     return found
 
 
-def _names(paths: Sequence[str]) -> dict[str, str]:
+def unique_names(paths: Sequence[str]) -> dict[str, str]:
     """Give every path its last part as a name; a name that is taken gets a number."""
     names: dict[str, str] = {}
     for path in map(Path, paths):
