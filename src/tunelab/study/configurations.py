@@ -21,6 +21,7 @@ from tunelab.formats.format import Format
 from tunelab.models.spec import TINY
 from tunelab.study.cells import BASE, Cell, Variant
 from tunelab.study.compile import Compiled
+from tunelab.study.thresholds import minimums
 from tunelab.tasks.mixed import JOINT
 from tunelab.tasks.task import file_of, is_file
 
@@ -46,8 +47,16 @@ def configuration(compiled: Compiled, name: str) -> Raw:
         "train": {name: _train(compiled, variant)},
         "evaluate": {cell.evaluation.name: _evaluate(compiled, cell) for cell in found},
         "baseline": BASE,
+        "baselines": _baselines(compiled, found),
         "seeds": [variant.seed],
     }
+
+
+def _baselines(compiled: Compiled, found: Sequence[Cell]) -> Raw:
+    """What the study asks of the variant, with every metric named."""
+    asked = {c.evaluation.name: minimums(compiled.study, c, compiled.folder) for c in found}
+    kept = {name: minimum for name, minimum in asked.items() if minimum}
+    return {found[0].variant.name: kept} if kept else {}
 
 
 def portable(settings: Raw) -> Raw:
