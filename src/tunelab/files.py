@@ -23,10 +23,15 @@ CHUNK = 1 << 20
 
 def write_atomic(path: Path, text: str) -> None:
     """Replace ``path`` by ``text``; after a crash it holds the old content or the new."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content`` as ``write_atomic`` does."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

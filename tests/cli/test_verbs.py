@@ -19,7 +19,21 @@ def test_help_names_every_verb_and_imports_nothing_heavy():
         " heavy = {'torch', 'transformers', 'pydantic', 'numpy', 'pandas', 'yaml'} & set(sys.modules)\n print(heavy)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for verb in ("run", "plan", "report", "show", "explain", "score", "data", "push", "studies", "schema", "doctor"):
+    for verb in (
+        "run",
+        "plan",
+        "report",
+        "show",
+        "explain",
+        "score",
+        "data",
+        "export",
+        "rescore",
+        "push",
+        "studies",
+        "schema",
+        "doctor",
+    ):
         assert f" {verb} " in result.stdout
     assert result.stdout.strip().endswith("set()")
 

@@ -21,6 +21,9 @@ from tunelab.study.steps.score import read_scores
 METRICS = (Metric("numeric"), Metric("strict"))
 FORMATS = {name: Format(template=name).identity() for name in ("raw", "chat")}
 N = 60
+NOBODY_SAID = {"declared": None, "place": "", "published": None, "size": None, "reserves": False}
+KNOWN = {"headline": "numeric", "rows": NOBODY_SAID}
+"""What a plan knows of a cell beside its factors."""
 CROSSED = {
     "base/raw": 20,
     "base/chat": 10,
@@ -116,11 +119,11 @@ def cell(name: str, at_least: dict[str, float]) -> dict:
     settings = Evaluate(format=evaluation, at_least=at_least)
     asked = Evaluation(evaluation, settings, Format(template=evaluation), "arithmetic")
     if variant == "base":
-        return describe_cell(Cell(base, asked, None, None))
+        return describe_cell(Cell(base, asked, None, None)) | KNOWN
     fmt = "chat" if "chat" in variant else "raw"
     recipe = Train(method=_method(variant), adaptation="lora", loss="all", lr=1e-3, epochs=1, batch_size=8, format=fmt)
     trained = Variant(variant, "tiny", recipe, Format(template=fmt), "arithmetic", 0)
-    return describe_cell(Cell(trained, asked, base, fmt == evaluation))
+    return describe_cell(Cell(trained, asked, base, fmt == evaluation)) | KNOWN
 
 
 def study(**changes) -> dict:

@@ -24,6 +24,8 @@ VERBS = {
     "explain": "Show field by field why two steps differ, or why a step would run again.",
     "score": "Score anybody's outputs with a task's scorer.",
     "data": "Show the rows of a task as a model sees them, or prepare those of a study.",
+    "export": "Write a study into one file that others can score again.",
+    "rescore": "Score a bundle's answers again, without a model: what differs from the record?",
     "push": "Upload trained models, and their data, to the Hugging Face hub with cards.",
     "studies": "List the bundled studies, or print one.",
     "schema": "Print the JSON Schema of study files, for editors.",

@@ -27,7 +27,7 @@ from tunelab.cli.options import (
     StudyName,
 )
 from tunelab.cli.progress import reporter
-from tunelab.cli.tables import console, print_comparison
+from tunelab.cli.tables import console, print_comparison, wrong_denominators
 from tunelab.engine.forced import forced, set_aside
 from tunelab.engine.record import describe_owed
 from tunelab.engine.runner import Outcome, Runner, State, artifact_of
@@ -83,7 +83,10 @@ def run_opened(
     outcome = _run(opened, quiet, as_json)
     folder = link_results(opened, outcome, results)
     comparison = _comparison(opened, outcome)
-    code = _exit_code(outcome, comparison, gate)
+    wrong = wrong_denominators(comparison)
+    for line in wrong:
+        print(f"tunelab: {line}", file=sys.stderr)
+    code = _exit_code(outcome, comparison, gate) if not wrong else FAILED
     if as_json:
         _print_end_event(outcome, folder, code, len(again))
     else:
@@ -125,7 +128,7 @@ def _interrupt(number: int, frame: Any) -> None:
 
 def _comparison(opened: Opened, outcome: Outcome) -> dict[str, Any]:
     found = artifact_of(opened.store, outcome, opened.compiled.compare)
-    return read_json(found.path("comparison.json")) if found else {"thresholds": [{"verdict": "missing"}]}
+    return read_json(found.path("comparison.json")) if found else {"cells": [], "thresholds": [{"verdict": "missing"}]}
 
 
 def _print_end_event(outcome: Outcome | None, folder: Path | None, code: int, forced: int | None = None) -> None:
@@ -144,7 +147,7 @@ def _counts(outcome: Outcome) -> dict[State, int]:
 
 def _print_end(opened: Opened, outcome: Outcome, comparison: dict[str, Any], folder: Path) -> None:
     out = console()
-    if "cells" in comparison:
+    if comparison["cells"]:
         print_comparison(out, comparison, opened.compiled.study.question)
     parts = [f"{n} {state.value}" for state, n in _counts(outcome).items() if n]
     out.print(f"Steps: {', '.join(parts)}")

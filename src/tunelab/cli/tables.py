@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from tunelab.report.wording import judged
 
 MARKS = {"better": "[green]▲ better[/]", "worse": "[red]▼ worse[/]", "undecided": "[yellow]? undecided[/]"}
 LOG_WIDTH = 140
@@ -32,15 +34,26 @@ def print_comparison(out: Console, comparison: Mapping[str, Any], question: str)
     if comparison["effects"]:
         out.print(_effects(comparison))
     for row in comparison["thresholds"]:
-        out.print(escape(f"threshold: {row['cell']} {row['metric']} at least {row['at_least']}: {row['verdict']}"))
-    for cell in comparison["holes"]:
-        out.print(f"[red]hole:[/] {escape(cell)} has no result")
+        out.print(escape(f"threshold: {row['cell']} {row['metric']} at least {row['at_least']}: {judged(row)}"))
+    for what, about in _not_there(comparison):
+        out.print(f"[red]{what}:[/] {escape(about)}")
+
+
+def _not_there(comparison: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong or missing: denominators, cells, verdicts of judges, comparisons."""
+    yield from (("error", line) for line in wrong_denominators(comparison))
+    yield from (("hole", f"{cell} has no result") for cell in comparison["holes"])
     for cell in comparison["cells"]:
         for judge, why in cell.get("no_verdicts", {}).items():
-            out.print(f"[red]missing:[/] {escape(cell['cell'])} has no verdicts of {escape(judge)}: {escape(why)}")
-    for row in comparison["comparisons"]:
-        if "refused" in row:
-            out.print(f"[red]not compared:[/] {escape(row['cell'])}: {escape(row['refused'])}")
+            yield "missing", f"{cell['cell']} has no verdicts of {judge}: {why}"
+    yield from (
+        ("not compared", f"{row['cell']}: {row['refused']}") for row in comparison["comparisons"] if "refused" in row
+    )
+
+
+def wrong_denominators(comparison: Mapping[str, Any]) -> list[str]:
+    """Return a line for each cell whose n is not what it had to be."""
+    return [f"{cell['cell']}: {cell['error']}" for cell in comparison["cells"] if "error" in cell]
 
 
 def _cells(comparison: Mapping[str, Any], narrow: bool) -> Table:

@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,6 +40,8 @@ class Dataset:
     revision: str
     splits: Mapping[str, str]
     columns: tuple[str, ...]
+    sizes: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Published rows of the task's splits, where they are certain: what n is checked against."""
 
     def split(self, name: str) -> str:
         """Return the hub's name of a split; raises DataError for a split that the task does not have."""

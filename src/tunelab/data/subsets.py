@@ -28,8 +28,8 @@ def subset(samples: Sequence[Sample], size: int | float | None, seed: int) -> li
     ``size`` is a number of rows (int), a share of them (float in (0, 1], rounded down), or None for all. More rows
     than there are is DataError: a smaller test than the study declares must not pass unnoticed.
     """
-    count = _count(len(samples), size)
-    chosen = {s.id for s in sorted(samples, key=lambda s: rank(s.id, seed))[:count]}
+    chosen_rows = count(len(samples), size)
+    chosen = {s.id for s in sorted(samples, key=lambda s: rank(s.id, seed))[:chosen_rows]}
     return [s for s in samples if s.id in chosen]
 
 
@@ -45,10 +45,11 @@ def without(samples: Sequence[Sample], ids: Collection[str]) -> list[Sample]:
     return [s for s in samples if s.id not in ids]
 
 
-def _count(available: int, size: int | float | None) -> int:
+def count(available: int, size: int | float | None) -> int:
+    """Return how many of the available rows a size stands for. Raises DataError for none, or more than there are."""
     if size is None:
         return available
-    count = math.floor(size * available + ROUNDING) if isinstance(size, float) else size
-    if not 0 < count <= available:
+    rows = math.floor(size * available + ROUNDING) if isinstance(size, float) else size
+    if not 0 < rows <= available:
         raise DataError(f"rows: got {size}, expected 1 to {available} rows or a share in (0, 1]")
-    return count
+    return rows

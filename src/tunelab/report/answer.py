@@ -116,7 +116,11 @@ def _matched(comparison: Mapping[str, Any]) -> list[str]:
 
 def _missing(comparison: Mapping[str, Any], total: int) -> list[str]:
     holes = total - len(comparison["cells"])
-    return [f"{holes} of {total} cells {'has' if holes == 1 else 'have'} no result"] if holes else []
+    wrong = sum("error" in cell for cell in comparison["cells"])
+    lines = [f"{holes} of {total} cells {'has' if holes == 1 else 'have'} no result"] if holes else []
+    return lines + (
+        [f"{wrong} of {total} cells {'has' if wrong == 1 else 'have'} another n than expected"] * bool(wrong)
+    )
 
 
 def _seeds(cells: Sequence[Row]) -> list[str]:

@@ -75,7 +75,9 @@ def read_evidence(context: StepContext) -> Evidence:
 
 
 def verdict_of(cell: Cell, against: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a cell's verdict, or why it has none: baseline, refused, missing; empty without a baseline's score."""
+    """Return a cell's verdict, or why it has none (baseline, refused, missing, error); empty without a baseline's."""
+    if "error" in cell:
+        return "error"
     if "metrics" not in cell or cell["metrics"][cell["headline"]]["value"] is None:
         return "missing"
     if cell["baseline"] is None:

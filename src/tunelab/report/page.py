@@ -58,6 +58,8 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "thresholds": tables.thresholds(evidence),
         "adopted": adopted(evidence),
         "notices": evidence.notices,
+        "denominators": tables.denominators(evidence),
+        "wrong": [cell for cell in evidence.scored if "error" in cell],
         "training": tables.training(evidence),
         "health": health_table(health_of(evidence.of("train"))),
         "protocol": several.protocol(evidence),

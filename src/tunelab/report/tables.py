@@ -51,6 +51,8 @@ def _tile(cell: Cell, evidence: Evidence) -> Tile:
     mark = MARKS.get(verdict, "")
     if verdict == "missing":
         return Tile(cell, verdict, mark, "", "", "", _why_missing(cell))
+    if verdict == "error":
+        return Tile(cell, verdict, mark, "", "", "", cell["error"])
     found = cell["metrics"][cell["headline"]]
     score, span = number(found["value"]), interval(found)
     row = evidence.against.get(cell["cell"])
@@ -159,12 +161,23 @@ def effects(evidence: Evidence) -> Table:
 
 def thresholds(evidence: Evidence) -> Table:
     """Declared minimums and whether they are met, surely or not."""
-    columns = ("cell", "metric", "at least", "value", "verdict")
+    columns = ("cell", "metric", "at least", "value", "95 %", "verdict")
     rows: list[list[Any]] = []
     for t in evidence.comparison["thresholds"]:
         mark = {"pass": "✓", "fail": "✗", "missing": "○"}[t["verdict"].split()[0]]
-        rows.append([t["cell"], t["metric"], t["at_least"], t.get("value"), f"{mark} {t['verdict']}"])
+        reach = interval(t) if "low" in t else None
+        rows.append([t["cell"], t["metric"], t["at_least"], t.get("value"), reach, f"{mark} {t['verdict']}"])
     return Table("Thresholds that the study declares", columns, rows)
+
+
+def denominators(evidence: Evidence) -> Table:
+    """How many rows each score is about, and how many it had to be about."""
+    columns = ("cell", "asked", "answered", "expected", "scored", "published rows", "what is wrong", "note")
+    rows: list[list[Any]] = []
+    for cell in evidence.scored:
+        counts = [cell.get(name) for name in ("asked", "n", "expected", "scored", "published")]
+        rows.append([cell["cell"], *counts, cell.get("error"), cell.get("note")])
+    return Table("Denominators: the n that was asked, answered and expected", columns, rows)
 
 
 def training(evidence: Evidence) -> Table:

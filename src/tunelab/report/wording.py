@@ -14,6 +14,7 @@ MARKS = {
     "undecided": "? undecided",
     "refused": "× not compared",
     "missing": "○ no result",
+    "error": "✗ wrong n",
     "baseline": "· baseline",
 }
 """A verdict is a word and a sign, so that it can be read without colour."""
@@ -37,6 +38,13 @@ def interval(row: Mapping[str, Any]) -> str:
 def signed_range(row: Mapping[str, Any]) -> str:
     """Write the interval of a difference."""
     return DASH if row["low"] is None else f"[{row['low']:+.3f}, {row['high']:+.3f}]"
+
+
+def judged(row: Mapping[str, Any]) -> str:
+    """Write a threshold's verdict with how far the interval reaches; without a value there is none."""
+    if "low" not in row:
+        return str(row["verdict"])
+    return f"{row['verdict']}: {number(row['value'])}, the interval reaches from {row['low']:.3f} to {row['high']:.3f}"
 
 
 def p_value(value: float) -> str:

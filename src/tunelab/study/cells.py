@@ -243,7 +243,8 @@ def _size(train: Train) -> int | str:
 
 def _other_settings(cell: Cell) -> dict[str, Any]:
     """Return the settings that are no factor: to be equal where all else is said to be equal."""
-    asked = cell.evaluation.settings.model_dump(mode="json", exclude={"format", "at_least", "by", "of"})
+    declared = {"format", "at_least", "expected", "by", "of"}
+    asked = cell.evaluation.settings.model_dump(mode="json", exclude=declared)
     if cell.variant.train is None:
         return {"evaluation": asked}
     named = {"method", "adaptation", "lora", "qlora", "loss", "format", "model", "task", "mixture", "file"}

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tunelab.engine.plan import topological
 from tunelab.engine.step import Step
 from tunelab.study.adopt_plan import KIND as ADOPT
 from tunelab.study.cells import Cell, describe_cell
+from tunelab.study.denominators import declared_rows
 from tunelab.study.spec import Study
+from tunelab.study.thresholds import headline, minimums
 
-VERSIONS = {"compare": 3, "report": 5}
+VERSIONS = {"compare": 4, "report": 6}
 
 Steps = Mapping[str, Step]
 
@@ -29,11 +32,21 @@ def compare_step(study: Study, cells: Sequence[Cell], scores: Steps, folder: Pat
         version=VERSIONS["compare"],
         slug=slug(study.study),
         entry="tunelab.study.steps.compare:run",
-        settings={"cells": [describe_cell(c) for c in cells], "alpha": study.alpha, "tree": study.tasks},
+        settings={"cells": [_described(study, c, folder) for c in cells], "alpha": study.alpha, "tree": study.tasks},
         inputs=dict(scores),
         circumstance={"folder": str(folder)},
         tolerant=True,
     )
+
+
+def _described(study: Study, cell: Cell, folder: Path) -> dict[str, Any]:
+    """What the comparison needs to know of a cell, with what the study asks of it."""
+    return {
+        **describe_cell(cell),
+        "headline": headline(cell, folder),
+        "at_least": minimums(study, cell, folder),
+        "rows": declared_rows(study, cell.evaluation, folder),
+    }
 
 
 def report_step(

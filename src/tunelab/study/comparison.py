@@ -42,14 +42,19 @@ def compare(
         _against_baseline(s, scored[s.cell["baseline"]], alpha) for s in scored.values() if s.cell["baseline"] in scored
     ]
     _adjust(comparisons, alpha)
+    sound = {name: s for name, s in scored.items() if not s.error}
+    without = [*holes, *(s.cell for s in scored.values() if s.error)]
     return {
         "alpha": alpha,
         "cells": [{**s.cell, "headline": s.headline, **s.summary} for s in scored.values()],
         "comparisons": comparisons,
-        "effects": factor_effects(scored.values(), alpha),
-        "interactions": interactions(scored.values()),
-        "tree": averages(scored, tree, alpha, holes) if tree else [],
-        "thresholds": [row for s in scored.values() for row in _thresholds(s)],
+        "effects": factor_effects(sound.values(), alpha),
+        "interactions": interactions(sound.values()),
+        "tree": averages(sound, tree, alpha, without) if tree else [],
+        "thresholds": [
+            *(row for s in scored.values() for row in _thresholds(s.cell, s.summary)),
+            *(row for cell in holes for row in _thresholds(cell, {"metrics": {}})),
+        ],
     }
 
 
@@ -92,6 +97,8 @@ def _corpus_difference(corpus: Corpus, clusters: IndexArray | None) -> Estimate:
 
 
 def _incomparable(one: Scored, other: Scored) -> str:
+    if error := one.error or other.error:
+        return error
     ways = [s.cell.get("by", "generate") for s in (one, other)]
     if ways[0] != ways[1]:
         return f"the two answer in different ways: by {ways[0]}, by {ways[1]}"
@@ -115,14 +122,16 @@ def _adjust(comparisons: list[dict[str, Any]], alpha: float) -> None:
             row["verdict"] = verdict(row["difference"], float(p), alpha).value
 
 
-def _thresholds(one: Scored) -> list[dict[str, Any]]:
+def _thresholds(cell: Cell, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Judge each minimum; without a value, as in a hole or where n is wrong, the verdict is ``missing``."""
     rows: list[dict[str, Any]] = []
-    for metric, at_least in one.cell["at_least"].items():
-        found = one.summary["metrics"].get(metric)
-        row: dict[str, Any] = {"cell": one.cell["cell"], "metric": metric, "at_least": at_least}
+    for metric, at_least in cell.get("at_least", {}).items():
+        found = summary["metrics"].get(metric)
+        row: dict[str, Any] = {"cell": cell["cell"], "metric": metric, "at_least": at_least}
         if found is None or found["value"] is None:
             rows.append({**row, "verdict": "missing"})
             continue
-        interval = Interval(found["value"], found["low"], found["high"], one.summary["scored"], found["method"])
-        rows.append({**row, "value": found["value"], "verdict": threshold(interval, at_least).value})
+        reach = {bound: found[bound] for bound in ("value", "low", "high")}
+        interval = Interval(**reach, n=found["n"], method=found["method"])
+        rows.append({**row, **reach, "verdict": threshold(interval, at_least).value})
     return rows

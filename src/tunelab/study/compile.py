@@ -16,8 +16,7 @@ from typing import Any
 
 from tunelab.engine.plan import topological
 from tunelab.engine.step import Step
-from tunelab.errors import StudyError, nearest
-from tunelab.scoring.judges.judge import by_judge
+from tunelab.errors import StudyError
 from tunelab.study.adopt_plan import adopt_step
 from tunelab.study.answering import answerable, way_of
 from tunelab.study.cells import Cell, Variant, cells
@@ -29,6 +28,7 @@ from tunelab.study.rows_plan import RowsPlan
 from tunelab.study.search_plan import candidates, select_step, validations
 from tunelab.study.settling import Settled, settle
 from tunelab.study.spec import Study
+from tunelab.study.thresholds import refuse_unknown
 from tunelab.study.tree import leaves
 from tunelab.tasks import task as tasks
 from tunelab.tasks.identity import scorer_identity
@@ -73,6 +73,7 @@ def compile_study(points: Sequence[tuple[str, Study]], folder: Path | None = Non
     """Return the plan of a study. ``folder`` is where relative paths in it start. Raises UserError."""
     start = folder or Path.cwd()
     study, (kept, left_out) = _whole(points), answerable(cells(points), start)
+    refuse_unknown(study, kept, start)
     left_out |= _unevaluated(points, kept)
     kept, settled = settle(kept, Machine(study.hardware, start), study.base_weights)
     return _Compiler(study, kept, start, left_out, settled).compile()
@@ -90,7 +91,7 @@ def _whole(points: Sequence[tuple[str, Study]]) -> Study:
     study = points[0][1]
     formats = dict(study.formats)
     for label, point in points[1:]:
-        for name in ("baseline", "data", "alpha", "hardware", "judges", "base_weights"):
+        for name in ("baseline", "baselines", "data", "alpha", "hardware", "judges", "base_weights"):
             if getattr(point, name) != getattr(study, name):
                 raise StudyError(
                     f"sweep: {name} differs at {label}, expected one for the whole study; "
@@ -263,7 +264,6 @@ class _Compiler:
     def score_outputs(self, cell: Cell, rows: Step, outputs: Step) -> Step:
         task = cell.evaluation.task
         found = tasks.find_task(task, self.folder)
-        self.refuse_unknown_metrics(cell)
         score = Step(
             kind="score",
             version=VERSIONS["score"],
@@ -277,13 +277,3 @@ class _Compiler:
             circumstance={"task": task, "folder": str(self.folder)},
         )
         return self.judges.over_verdicts(score, cell)
-
-    def refuse_unknown_metrics(self, cell: Cell) -> None:
-        """Raise StudyError for a threshold on a metric that the task does not have: before anything runs."""
-        known = [metric.name for metric in tasks.find_task(cell.evaluation.task, self.folder).metrics]
-        known += [by_judge(known[0], judge) for judge in cell.evaluation.settings.judges]
-        for name in cell.evaluation.settings.at_least:
-            if name not in known:
-                raise StudyError(
-                    f"evaluate.{cell.evaluation.name}.at_least: unknown metric {name!r}{nearest(name, known)}"
-                )

@@ -26,6 +26,7 @@ from tunelab.study.cells import BASE, Cell, Variant
 from tunelab.study.closing_plan import verdict_steps
 from tunelab.study.compile import Compiled
 from tunelab.study.source import place
+from tunelab.study.thresholds import minimums
 from tunelab.study.worked_examples import examples_file
 from tunelab.tasks.mixed import JOINT
 from tunelab.tasks.task import file_of, is_file
@@ -55,13 +56,21 @@ def configuration(compiled: Compiled, name: str) -> Raw:
         "evaluate": {cell.evaluation.name: _evaluate(compiled, cell) for cell in found},
         "judges": _judges(compiled, found),
         "baseline": BASE,
+        "baselines": _baselines(compiled, found),
         "seeds": [variant.seed],
     }
 
 
+def _baselines(compiled: Compiled, found: Sequence[Cell]) -> Raw:
+    """What the study asks of the variant, with every metric named."""
+    asked = {c.evaluation.name: minimums(compiled.study, c, compiled.folder) for c in found}
+    kept = {name: minimum for name, minimum in asked.items() if minimum}
+    return {found[0].variant.name: kept} if kept else {}
+
+
 def portable(settings: Raw) -> Raw:
     """Return a configuration in which a path is the name of a file or folder that lies beside it."""
-    names = _names(needed_files(settings))
+    names = unique_names(needed_files(settings))
     data = settings["data"]
     files = _mapped(data["files"], lambda path: names.get(path, path))
     entries = {part: {n: _renamed(e, names) for n, e in settings[part].items()} for part in ("train", "evaluate")}
@@ -228,7 +237,7 @@ def _texts(value: Any) -> list[str]:
     return found
 
 
-def _names(paths: Sequence[str]) -> dict[str, str]:
+def unique_names(paths: Sequence[str]) -> dict[str, str]:
     """Give every path its last part as a name; a name that is taken gets a number."""
     names: dict[str, str] = {}
     for path in map(Path, paths):

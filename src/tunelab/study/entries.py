@@ -159,6 +159,9 @@ class Evaluate(Strict):
     seed: int = Field(default=0, description="Of the draws.")
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 on a GPU, else fp32.")
     at_least: dict[str, float] = Field(default_factory=dict, description="Thresholds by metric, for --gate.")
+    expected: Annotated[int, Field(gt=0)] | None = Field(
+        default=None, description="Number of rows that must be asked and answered; another number is an error."
+    )
 
     def decoding(self) -> dict[str, Any]:
         """Return how text is drawn; what greedy decoding does not use is left at its default."""

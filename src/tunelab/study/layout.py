@@ -10,6 +10,7 @@
     checkpoint_scores_<variant>.csv   every checkpoint that a search chose among
     few_shots/<task>-<format>.jsonl   worked examples to edit and give back as few_shots.file: a copy, no link
     comparison.json               the comparison as data
+    final_metrics.json, .csv      every metric of every cell, with its n; summary.csv: a row a variant
     report/                       index.html, comparison.csv, averages.csv, figures
 
 Deleting the folder loses nothing but worked examples that you edited: the next run makes it again. Links to what a
@@ -26,11 +27,12 @@ from tunelab.engine.record import Artifact
 from tunelab.engine.runner import Outcome, artifact_of
 from tunelab.engine.step import Step
 from tunelab.errors import StoreError
-from tunelab.files import write_json
+from tunelab.files import read_json, write_json
 from tunelab.study.cells import file_name
 from tunelab.study.closing_plan import verdict_steps
 from tunelab.study.configurations import configuration
 from tunelab.study.examples_copy import copy_examples
+from tunelab.study.exports import write_exports
 from tunelab.study.judges_plan import VERDICTS
 from tunelab.study.open import Opened, tokenised_sets
 from tunelab.study.steps.compare import COMPARISON
@@ -60,6 +62,7 @@ def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
     _link_rows(opened, outcome, root / "data")
     if compared := artifact_of(opened.store, outcome, opened.compiled.compare):
         _link(root / COMPARISON, compared.directory / COMPARISON)
+        write_exports(read_json(compared.path(COMPARISON)), opened.name, root)
     if report := artifact_of(opened.store, outcome, opened.compiled.report):
         _link(root / "report", report.directory)
     return root

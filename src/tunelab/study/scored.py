@@ -30,6 +30,11 @@ class Scored:
     """The task's first metric."""
 
     @property
+    def error(self) -> str:
+        """Why the scores may not be used: their n is not what it had to be. Empty where they may."""
+        return self.summary.get("error", "")
+
+    @property
     def headline(self) -> str:
         """Name of the task's first metric."""
         return next(iter(self.summary["metrics"]))

@@ -141,6 +141,7 @@ def _small_evaluate(entry: Evaluate, judges: dict[str, Judge]) -> Evaluate:
         "judges": _judges_of(entry, judges),
         "rows": _at_most(entry.size, EVALUATE_ROWS),
         "sample": None,
+        "expected": None,
         "max_new_tokens": _budget(entry.max_new_tokens),
     }
     return entry.model_copy(update=changes)

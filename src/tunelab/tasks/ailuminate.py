@@ -36,6 +36,7 @@ class Ailuminate:
         config="en_us",
         revision="main",
         splits={"test": "test"},
+        sizes={"test": 1200},
         columns=(),
     )
     train_split = ""

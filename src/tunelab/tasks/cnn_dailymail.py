@@ -33,6 +33,7 @@ class CnnDailyMail:
         revision="96df5e686bee6baa90b8bee7c28b81fa3fa6223d",
         splits={"train": "train", "validation": "validation", "test": "test"},
         columns=("id", "article", "highlights"),
+        sizes={"train": 287113, "validation": 13368, "test": 11490},
     )
     train_split = "train"
     test_split = "test"

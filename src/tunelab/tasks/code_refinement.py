@@ -34,6 +34,7 @@ class CodeRefinement:
         revision="main",
         splits={"train": "train", "validation": "validation", "test": "test"},
         columns=("id", "buggy", "fixed"),
+        sizes={"train": 46680, "validation": 5835, "test": 5835},
     )
     train_split = "train"
     test_split = "test"

@@ -35,6 +35,7 @@ class CodeTextToCode:
         revision="main",
         splits={"train": "train", "validation": "validation"},
         columns=("id", "nl", "code"),
+        sizes={"train": 100000, "validation": 2000},
     )
     train_split = "train"
     test_split = "validation"

@@ -32,6 +32,7 @@ class CodeToCodeTrans:
         revision="main",
         splits={"train": "train", "validation": "validation", "test": "test"},
         columns=("id", "java", "cs"),
+        sizes={"train": 10295, "validation": 499, "test": 1000},
     )
     train_split = "train"
     test_split = "test"

@@ -38,6 +38,7 @@ class CodeToText:
         revision="main",
         splits={"train": "train", "validation": "validation", "test": "test"},
         columns=("id", "code_tokens", "docstring_tokens"),
+        sizes={"train": 251820, "validation": 13914, "test": 14918},
     )
     train_split = "train"
     test_split = "test"

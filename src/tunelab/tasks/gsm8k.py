@@ -28,6 +28,7 @@ class Gsm8k:
         revision="e53f048856ff4f594e959d75785d2c2d37b678ee",
         splits={"train": "train", "test": "test"},
         columns=("question", "answer"),
+        sizes={"train": 7473, "test": 1319},
     )
     train_split = "train"
     test_split = "test"

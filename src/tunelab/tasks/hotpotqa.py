@@ -37,6 +37,7 @@ class HotpotQa:
         revision="1908d6afbbead072334abe2965f91bd2709910ab",
         splits={"train": "train", "validation": "validation"},
         columns=("id", "question", "answer", "type", "level", "context"),
+        sizes={"train": 90447, "validation": 7405},
     )
     train_split = "train"
     test_split = "validation"

@@ -30,6 +30,7 @@ class Mnli:
         revision="bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c",
         splits={name: name for name in ("train", "validation_matched", "validation_mismatched")},
         columns=("premise", "hypothesis", "label"),
+        sizes={"train": 392702, "validation_matched": 9815, "validation_mismatched": 9832},
     )
     train_split = "train"
     test_split = "validation_matched"

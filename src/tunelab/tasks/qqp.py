@@ -32,6 +32,7 @@ class Qqp:
         revision="bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c",
         splits={"train": "train", "validation": "validation"},
         columns=("question1", "question2", "label"),
+        sizes={"train": 363846, "validation": 40430},
     )
     train_split = "train"
     test_split = "validation"

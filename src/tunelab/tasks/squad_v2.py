@@ -41,6 +41,7 @@ class SquadV2:
         revision="3ffb306f725f7d2ce8394bc1873b24868140c412",
         splits={"train": "train", "validation": "validation"},
         columns=("id", "title", "context", "question", "answers"),
+        sizes={"train": 130319, "validation": 11873},
     )
     train_split = "train"
     test_split = "validation"

@@ -29,6 +29,7 @@ class Sst2:
         revision="8d51e7e4887a4caaa95b3fbebbf53c0490b58bbb",
         splits={"train": "train", "validation": "validation"},
         columns=("sentence", "label"),
+        sizes={"train": 67349, "validation": 872},
     )
     train_split = "train"
     test_split = "validation"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from tunelab.canonical import canonical
 from tunelab.engine.context import StepContext
 from tunelab.files import read_json, read_lines, write_json
 from tunelab.study.comparison import compare
+from tunelab.study.denominators import with_denominator
 from tunelab.study.scored import Scored
 from tunelab.study.steps.score import SCORES, read_scores
 from tunelab.tasks.task import find_task
@@ -16,8 +18,9 @@ COMPARISON = "comparison.json"
 
 
 def run(context: StepContext) -> None:
-    """Write ``comparison.json``."""
+    """Write ``comparison.json``. ``task_names`` says by what names tasks are found where they lie elsewhere."""
     folder = Path(context.circumstance["folder"])
+    task_names: Mapping[str, str] = context.circumstance.get("task_names", {})
     scored: dict[str, Scored] = {}
     for cell in context.settings["cells"]:
         artifact = context.inputs.get(cell["cell"])
@@ -26,12 +29,17 @@ def run(context: StepContext) -> None:
             scored[cell["cell"]] = Scored(
                 cell=cell,
                 scores=read_scores(rows),
-                summary=read_json(artifact.path("summary.json")),
+                summary=with_denominator(cell["rows"], read_json(artifact.path("summary.json"))),
                 scorer=canonical({name: artifact.record.settings.get(name) for name in ("scorer", "by", "judges")}),
                 clusters={row["id"]: row["cluster"] for row in rows if "cluster" in row},
-                metric=find_task(cell["task"], folder).metrics[0],
+                metric=find_task(task_names.get(cell["task"], cell["task"]), folder).metrics[0],
             )
     holes = [cell for cell in context.settings["cells"] if cell["cell"] not in scored]
     result = compare(scored, context.settings["alpha"], context.settings["tree"], holes)
     result["holes"] = [cell["cell"] for cell in holes]
+    result["missing"] = [{**cell, "error": _reason(context.holes.get(cell["cell"]))} for cell in holes]
     write_json(context.directory / COMPARISON, result)
+
+
+def _reason(why: str | None) -> str:
+    return f"no result: {why}" if why else "no result"
