@@ -1,7 +1,8 @@
 """A server on loopback that stands in front of a real one and fails by script: real sockets, real half replies.
 
 A request is known by the text of its last message. Each request for it meets the next of its faults, and is passed on
-when none is left. What was asked and what was delivered whole is counted here, where the client cannot see.
+when none is left; replies are recorded, so that a slow server is no fault that the script does not have. What was
+asked and what was delivered whole is counted here, where the client cannot see.
 """
 
 import json
@@ -79,7 +80,7 @@ class FaultyProxy:
         self.upstream = upstream
         self.faults, self.always, self.listing = {}, None, None
         self.asked, self.bodies, self.keys = defaultdict(list), defaultdict(list), set()
-        self.delivered = Counter()
+        self.delivered, self.recorded = Counter(), {}
         self.most_at_once = self._at_once = 0
         self.lock = threading.Lock()
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
@@ -145,7 +146,13 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200 if listing else 500, listing or b"{}")
 
     def passed_on(self):
-        """Return the status and the body of the real server's reply."""
+        """Return the status and the body of the real server's reply; to the same request the same, without asking."""
+        recorded = self.server.proxy.recorded
+        if (self.path, self.sent) not in recorded:
+            recorded[self.path, self.sent] = self._ask_upstream()
+        return recorded[self.path, self.sent]
+
+    def _ask_upstream(self):
         upstream = urlsplit(self.server.proxy.upstream)
         connection = HTTPConnection(upstream.hostname, upstream.port, timeout=FOREVER)
         try:
