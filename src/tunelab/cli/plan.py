@@ -13,6 +13,7 @@ from tunelab.cli.options import STORE, Force, Json, Overrides, Skip, Smoke, Stor
 from tunelab.cli.tables import console
 from tunelab.engine.forced import forced, with_forced
 from tunelab.engine.plan import Plan, Status
+from tunelab.study.denominators import planned_rows
 from tunelab.study.open import Opened, open_study
 
 STYLES = {Status.CACHED: "dim", Status.TO_RUN: "", Status.BLOCKED: "red"}
@@ -62,13 +63,13 @@ def detectable(opened: Opened) -> list[str]:
     """Return a line per evaluation: the smallest difference it would see in 80 of 100 studies."""
     from tunelab.stats import minimum_detectable_effect
 
+    declared = {cell["cell"]: cell["rows"] for cell in opened.compiled.compare.settings["cells"]}
     lines: dict[str, str] = {}
     for cell in opened.compiled.cells:
-        rows = opened.compiled.scores[cell.name].inputs["rows"]
-        found = opened.store.find(rows)
-        n = found.record.facts["receipt"]["rows"] if found else rows.settings.get("rows")
+        found = opened.store.find(opened.compiled.scores[cell.name].inputs["rows"])
+        n = found.record.facts["receipt"]["rows"] if found else planned_rows(declared[cell.name])
         name = cell.evaluation.name
-        if isinstance(n, int):
+        if n is not None:
             effect = minimum_detectable_effect(n, DISCORDANCE, alpha=opened.compiled.study.alpha)
             lines[name] = (
                 f"evaluate.{name}: {n} items see a difference of {effect:.3f} if {DISCORDANCE:.0%} of them change"

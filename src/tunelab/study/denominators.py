@@ -47,6 +47,15 @@ def _place(source: Source | None) -> str:
     return "hub" if isinstance(source, HubSource) else "mirror" if isinstance(source, MirrorSource) else ""
 
 
+def planned_rows(rows: Plain) -> int | None:
+    """Return the n of an evaluation before its rows are there: what it declares, or what the published size gives."""
+    if rows["declared"] is not None:
+        return rows["declared"]
+    if isinstance(rows["size"], int):
+        return rows["size"]
+    return None if rows["published"] is None else count(rows["published"], rows["size"])
+
+
 def with_denominator(rows: Plain, summary: Plain) -> dict[str, Any]:
     """Return a summary with the n that it had to have; one that has another n keeps no value and says so."""
     asked = summary["n"] + summary.get("unanswered", 0)

@@ -1,7 +1,8 @@
 """Overrides from the command line: ``key=value`` on the plain data of a study.
 
 ``recipe.lr=1e-4`` sets a field, ``train.sft_*.lr=1e-4`` sets it in every entry that the glob matches, and
-``train=sft_*`` or ``evaluate=chat`` keeps only the named entries. Values are read as YAML.
+``train=sft_*`` or ``evaluate=chat`` keeps only the named entries. ``evaluate.gsm8k.rows=9`` sets it in every entry
+whose name begins with ``gsm8k_`` where none is called ``gsm8k``. Values are read as YAML.
 ``generation.batch_size`` is another word for ``hardware.generation_batch_size``.
 """
 
@@ -15,7 +16,7 @@ import yaml
 from tunelab.errors import StudyError
 from tunelab.study import yaml_text
 from tunelab.study.places import seen_from
-from tunelab.study.selection import SECTIONS, keep, matching
+from tunelab.study.selection import SECTIONS, family, keep, matching
 
 ELSEWHERE = {"generation.batch_size": "hardware.generation_batch_size"}
 """Keys that a field of another name answers."""
@@ -41,7 +42,15 @@ def set_field(raw: Raw, key: str, value: Any) -> Raw:
     """Return a copy of ``raw`` with ``value`` at a dotted ``key``; a text for a section selects among its entries."""
     if key in SECTIONS and isinstance(value, str):
         return keep(raw, key, value)
-    return cast(Raw, _set(raw, key.split("."), value, key))
+    path = key.split(".")
+    if path[0] in SECTIONS and len(path) > 2 and _is_family(raw.get(path[0]), path[1]):
+        path[1] += "_*"
+    return cast(Raw, _set(raw, path, value, key))
+
+
+def _is_family(entries: Any, name: str) -> bool:
+    """Say whether a name is no entry but the stem of some."""
+    return isinstance(entries, dict) and name not in entries and bool(family(list(cast(Raw, entries)), name))
 
 
 def _set(node: Any, path: list[str], value: Any, key: str) -> Any:

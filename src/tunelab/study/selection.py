@@ -22,14 +22,22 @@ Raw = dict[str, Any]
 
 
 def matching(names: Sequence[str], patterns: str, what: str) -> list[str]:
-    """Return the names that globs, parted by commas, match. Raises StudyError for a glob without a match."""
+    """Return the names that globs, parted by commas, match. Raises StudyError for a glob without a match.
+
+    A name that is none of them means its family: ``gsm8k`` means ``gsm8k_simple`` and ``gsm8k_strong``.
+    """
     chosen: set[str] = set()
     for pattern in patterns.split(","):
-        found = fnmatch.filter(names, pattern.strip())
+        found = fnmatch.filter(names, pattern.strip()) or family(names, pattern.strip())
         if not found:
             raise StudyError(f"{what}: {pattern!r} matches no entry{nearest(pattern, names)}")
         chosen.update(found)
     return [name for name in names if name in chosen]
+
+
+def family(names: Sequence[str], stem: str) -> list[str]:
+    """Return the names that begin with a stem and an underscore, as those that a matrix makes do."""
+    return [name for name in names if stem and name.startswith(f"{stem}_")]
 
 
 def keep(raw: Raw, section: str, patterns: str) -> Raw:
