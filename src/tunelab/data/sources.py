@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,21 +28,39 @@ MIRROR_VARIABLE = "TUNELAB_DATA"
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset as a task knows it. ``splits`` maps the task's split names to the hub's."""
+    """A dataset as a task knows it. ``splits`` maps the task's split names to the hub's.
+
+    A dataset with a config for each language has a split for each, whose config ``configs`` names, and a split that
+    ``joins`` several of them, one after the other. Every source gives the rows of the parts; joining them is the
+    task's, which knows what a part means.
+    """
 
     repo: str
     config: str
     revision: str
     splits: Mapping[str, str]
     columns: tuple[str, ...]
+    configs: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The config of a split, where it is not ``config``."""
+    joins: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Splits that are several others; a part that the hub does not have can only come from files."""
 
     def split(self, name: str) -> str:
         """Return the hub's name of a split; raises DataError for a split that the task does not have."""
         if name not in self.splits:
             raise DataError(
-                f"split of {self.repo}: got {name!r}, expected a declared split{nearest(name, self.splits)}"
+                f"split of {self.repo}: got {name!r}, expected a declared split{nearest(name, self.splits)}; "
+                f"or give rows of your own as data.files.{name}=FILE"
             )
         return self.splits[name]
+
+    def config_of(self, split: str) -> str:
+        """Return the hub's config that holds a split."""
+        return self.configs.get(split, self.config)
+
+    def parts(self, split: str) -> tuple[str, ...]:
+        """Return the splits that a split consists of: itself, unless it joins others."""
+        return self.joins.get(split, (split,))
 
 
 class Source(Protocol):
@@ -65,12 +83,12 @@ class HubSource:
 
     def identity(self, split: str) -> dict[str, Any]:
         d = self.dataset
-        hub.require(d.repo, d.config, d.split(split), d.revision)
-        return {"hub": d.repo, "config": d.config, "revision": d.revision, "split": d.split(split)}
+        hub.require(d.repo, d.config_of(split), d.split(split), d.revision)
+        return {"hub": d.repo, "config": d.config_of(split), "revision": d.revision, "split": d.split(split)}
 
     def rows(self, split: str) -> list[Row]:
         d = self.dataset
-        return hub.load_split(d.repo, d.config, d.split(split), d.revision)
+        return hub.load_split(d.repo, d.config_of(split), d.split(split), d.revision)
 
 
 @dataclass(frozen=True)
@@ -120,7 +138,7 @@ class BuiltinSource:
 
 @dataclass(frozen=True)
 class MirrorSource:
-    """A dataset's folder in the mirror. A split that it lacks is an error: another source may have other rows."""
+    """A dataset's folder in the mirror, with one for each config. A split that it lacks is an error: another source may have other rows."""
 
     dataset: Dataset
     folder: Path
@@ -133,7 +151,7 @@ class MirrorSource:
 
     def path(self, split: str) -> Path:
         """Return where the mirror keeps a split."""
-        return self.folder / f"{self.dataset.split(split)}.jsonl"
+        return self.folder / self.dataset.config_of(split) / f"{self.dataset.split(split)}.jsonl"
 
     def _present(self, split: str) -> Path:
         path = self.path(split)
@@ -145,10 +163,16 @@ class MirrorSource:
         return path
 
 
+def source_identity(dataset: Dataset, source: Source, split: str) -> dict[str, Any]:
+    """Return what a split's rows are identified by: of a split that joins others, each part's own identity."""
+    parts = dataset.parts(split)
+    return source.identity(split) if parts == (split,) else {part: source.identity(part) for part in parts}
+
+
 def mirror_source(dataset: Dataset) -> MirrorSource | None:
     """Return the mirror of a dataset, or None when ``TUNELAB_DATA`` is unset or holds no split of it."""
     root = os.environ.get(MIRROR_VARIABLE)
     if not root:
         return None
-    mirror = MirrorSource(dataset, Path(root) / dataset.repo / dataset.config)
+    mirror = MirrorSource(dataset, Path(root) / dataset.repo)
     return mirror if any(mirror.path(split).is_file() for split in dataset.splits) else None

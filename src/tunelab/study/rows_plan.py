@@ -40,7 +40,7 @@ class RowsPlan:
         blocked = None
         try:
             source = choose_source(found, self.study.data, self.folder, self.study.smoke)
-            settings["source"] = None if source is None else source.identity(split)
+            settings["source"] = None if source is None else rows_source(found, source, split)
         except DataError as error:
             settings["source"], blocked = None, str(error)
         avoided = {f"avoid_{i}": step for i, step in enumerate(avoid)}
