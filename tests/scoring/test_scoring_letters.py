@@ -88,6 +88,18 @@ CASES = [
     ("正确答案是选项 A。", "A"),
     ("答案不是A，而是C", "C"),
     ("我选B，因为A太冷", "B"),
+    ("答案是B，不是A", "B"),
+    ("选项A错误，选项B正确。", "B"),
+    # denied, listed, and lines
+    ("Jawabannya adalah B, bukan A.", "B"),
+    ("La respuesta es B. No es A.", "B"),
+    ("(A) is wrong. (B) is incorrect. (C) is correct. (D) is false.", "C"),
+    ("A: falsch\nB: richtig\nC: falsch", "B"),
+    ("A. x\nB. y\nC. z\nD. w\n\nAntworte nur mit dem Buchstaben der richtigen Option.", None),
+    ("Options:\nA. x\nB. y\nAnswer: A", "A"),
+    ("C) Paris\n\nA) and B) are wrong.", "C"),
+    ("Answer:\nC\nOption B would need more.", "C"),
+    ("not A", None),
 ]
 MARKERS = (
     "Answer: {}",

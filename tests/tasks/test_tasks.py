@@ -73,7 +73,7 @@ def test_a_task_keeps_the_contract(name):
     assert task.max_new_tokens > 0
     assert all(isinstance(metric, Metric) for metric in task.metrics)
     assert all(stop for stop in task.stop)
-    assert task.dataset is None or {task.train_split, task.test_split} <= set(task.dataset.splits)
+    assert task.dataset is None or {task.train_split, task.test_split} <= {*task.dataset.splits, *task.dataset.joins}
 
 
 @pytest.mark.parametrize("name", TASKS)

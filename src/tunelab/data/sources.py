@@ -11,6 +11,7 @@ enter, so a moved file is the same data and an edited one is not.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
 
+from tunelab.canonical import canonical
 from tunelab.data import hub
 from tunelab.data.readers import Row, read_rows
 from tunelab.errors import DataError, nearest
@@ -49,8 +51,8 @@ class Dataset:
         """Return the hub's name of a split; raises DataError for a split that the task does not have."""
         if name not in self.splits:
             raise DataError(
-                f"split of {self.repo}: got {name!r}, expected a declared split{nearest(name, self.splits)}; "
-                f"or give rows of your own as data.files.{name}=FILE"
+                f"split of {self.repo}: got {name!r}, expected a declared split, or rows of your own as "
+                f"data.files.{name}=FILE{nearest(name, self.splits)}"
             )
         return self.splits[name]
 
@@ -138,7 +140,10 @@ class BuiltinSource:
 
 @dataclass(frozen=True)
 class MirrorSource:
-    """A dataset's folder in the mirror, with one for each config. A split that it lacks is an error: another source may have other rows."""
+    """A dataset's folder in the mirror, with one for each config.
+
+    A split that it lacks is an error: another source may have other rows.
+    """
 
     dataset: Dataset
     folder: Path
@@ -164,9 +169,17 @@ class MirrorSource:
 
 
 def source_identity(dataset: Dataset, source: Source, split: str) -> dict[str, Any]:
-    """Return what a split's rows are identified by: of a split that joins others, each part's own identity."""
-    parts = dataset.parts(split)
-    return source.identity(split) if parts == (split,) else {part: source.identity(part) for part in parts}
+    """Return what a split's rows are identified by.
+
+    Of a split that joins others that is what all parts have in common, each part's own identity, and one ``sha256``.
+    """
+    if dataset.parts(split) == (split,):
+        return source.identity(split)
+    parts = {part: source.identity(part) for part in dataset.parts(split)}
+    first = next(iter(parts.values()))
+    common = {key: value for key, value in first.items() if all(part.get(key) == value for part in parts.values())}
+    digest = hashlib.sha256(canonical(parts).encode()).hexdigest()
+    return {"sha256": digest, **common, "parts": parts}
 
 
 def mirror_source(dataset: Dataset) -> MirrorSource | None:

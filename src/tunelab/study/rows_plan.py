@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tunelab.data.sources import source_identity
 from tunelab.engine.step import Step
 from tunelab.errors import DataError, StudyError
 from tunelab.formats.format import Format
@@ -40,7 +41,10 @@ class RowsPlan:
         blocked = None
         try:
             source = choose_source(found, self.study.data, self.folder, self.study.smoke)
-            settings["source"] = None if source is None else rows_source(found, source, split)
+            if found.dataset is None or source is None:
+                settings["source"] = None
+            else:
+                settings["source"] = source_identity(found.dataset, source, split)
         except DataError as error:
             settings["source"], blocked = None, str(error)
         avoided = {f"avoid_{i}": step for i, step in enumerate(avoid)}

@@ -65,8 +65,8 @@ def lettered(question: Any, options: Sequence[Any], where: str) -> dict[str, Any
 
 
 def letters_of(sample: Sample) -> tuple[str, ...]:
-    """Return the letters of a sample's options."""
-    return tuple(letter for letter in LETTERS if letter in sample.fields)
+    """Return the letters of a sample's options: all of them for an output that comes without its question."""
+    return tuple(letter for letter in LETTERS if letter in sample.fields) or tuple(LETTERS)
 
 
 def checked_letter(letter: Any, fields: dict[str, Any], where: str) -> str:
