@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tunelab.data.sources import BuiltinSource, Dataset, FileSource, HubSource, mirror_source
+from tunelab.data.sources import BuiltinSource, Dataset, FileSource, HubSource, mirror_source, source_identity
 from tunelab.errors import DataError
 
 DATASET = Dataset("nobody/nothing", "main", "0" * 40, {"train": "train", "test": "validation"}, ("a",))
@@ -105,8 +105,65 @@ def test_the_hubs_identity_is_the_pinned_revision_and_needs_no_network(cached):
         "revision": "0" * 40,
         "split": "validation",
     }
-    with pytest.raises(DataError, match=r"got 'tset', expected a declared split; did you mean 'test'"):
+    with pytest.raises(DataError, match=r"got 'tset', expected a declared split, or .*; did you mean 'test'"):
         HubSource(DATASET).identity("tset")
+
+
+LANGUAGES = Dataset(
+    "nobody/nothing",
+    "main",
+    "0" * 40,
+    {"test_de": "test", "test_fr": "test", "all": "test"},
+    ("a",),
+    configs={"test_de": "de", "test_fr": "fr"},
+    joins={"test": ("test_de", "test_fr"), "train": ("train_de", "test_de")},
+)
+
+
+@pytest.fixture
+def languages(tmp_path, monkeypatch):
+    for config in ("de", "fr", "main"):
+        folder = tmp_path / "nobody" / "nothing" / config
+        folder.mkdir(parents=True)
+        (folder / "test.jsonl").write_text(f'{{"a": "{config}"}}\n')
+    monkeypatch.setenv("TUNELAB_DATA", str(tmp_path))
+    return tmp_path / "nobody" / "nothing"
+
+
+def test_a_split_may_be_in_a_config_of_its_own(languages, tmp_path, monkeypatch):
+    source = mirror_source(LANGUAGES)
+    assert [source.rows(split)[0]["a"] for split in ("test_de", "test_fr", "all")] == ["de", "fr", "main"]
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
+    (tmp_path / "nobody___nothing" / "fr" / "0.0.0" / ("0" * 40)).mkdir(parents=True)
+    assert HubSource(LANGUAGES).identity("test_fr")["config"] == "fr"
+    with pytest.raises(DataError, match=r"nobody/nothing \(de, test\)"):
+        HubSource(LANGUAGES).identity("test_de")
+
+
+def test_a_split_that_joins_others_is_known_by_each_of_them(languages):
+    source = mirror_source(LANGUAGES)
+    before = source_identity(LANGUAGES, source, "test")
+    assert before["parts"] == {part: source.identity(part) for part in ("test_de", "test_fr")}
+    assert source_identity(LANGUAGES, source, "test_de") == source.identity("test_de")
+    (languages / "fr" / "test.jsonl").write_text('{"a": "another"}\n')
+    after = source_identity(LANGUAGES, source, "test")
+    assert before["sha256"] != after["sha256"]
+    assert before["parts"]["test_de"] == after["parts"]["test_de"]
+
+
+def test_what_the_parts_of_a_joined_split_share_stands_once():
+    builtin = source_identity(LANGUAGES, BuiltinSource("mmmlu"), "test")
+    assert builtin["builtin"] == "mmmlu"
+    assert builtin["sha256"] == builtin["parts"]["test_fr"]["sha256"]
+
+
+def test_a_part_that_no_hub_has_may_come_from_a_file(tmp_path):
+    with pytest.raises(DataError, match=r"got 'train_de', .* rows of your own as data\.files\.train_de=FILE"):
+        source_identity(LANGUAGES, HubSource(LANGUAGES), "train")
+    file = tmp_path / "mine.jsonl"
+    file.write_text('{"a": 1}\n')
+    found = source_identity(LANGUAGES, FileSource({"train_de": file, "test_de": file}), "train")
+    assert list(found["parts"]) == ["train_de", "test_de"]
 
 
 def offline(environment):

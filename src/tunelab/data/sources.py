@@ -22,6 +22,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
 
+from tunelab.canonical import canonical
 from tunelab.data import hub
 from tunelab.data.downloads import downloaded
 from tunelab.data.readers import Row, read_rows
@@ -33,7 +34,12 @@ MIRROR_VARIABLE = "TUNELAB_DATA"
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset as a task knows it. ``splits`` maps the task's split names to the hub's."""
+    """A dataset as a task knows it. ``splits`` maps the task's split names to the hub's.
+
+    A dataset with a config for each language has a split for each, whose config ``configs`` names, and a split that
+    ``joins`` several of them, one after the other. Every source gives the rows of the parts; joining them is the
+    task's, which knows what a part means.
+    """
 
     repo: str
     config: str
@@ -42,14 +48,27 @@ class Dataset:
     columns: tuple[str, ...]
     sizes: Mapping[str, int] = field(default_factory=dict[str, int])
     """Published rows of the task's splits, where they are certain: what n is checked against."""
+    configs: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The config of a split, where it is not ``config``."""
+    joins: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Splits that are several others; a part that the hub does not have can only come from files."""
 
     def split(self, name: str) -> str:
         """Return the hub's name of a split; raises DataError for a split that the task does not have."""
         if name not in self.splits:
             raise DataError(
-                f"split of {self.repo}: got {name!r}, expected a declared split{nearest(name, self.splits)}"
+                f"split of {self.repo}: got {name!r}, expected a declared split, or rows of your own as "
+                f"data.files.{name}=FILE{nearest(name, self.splits)}"
             )
         return self.splits[name]
+
+    def config_of(self, split: str) -> str:
+        """Return the hub's config that holds a split."""
+        return self.configs.get(split, self.config)
+
+    def parts(self, split: str) -> tuple[str, ...]:
+        """Return the splits that a split consists of: itself, unless it joins others."""
+        return self.joins.get(split, (split,))
 
 
 class Source(Protocol):
@@ -72,12 +91,12 @@ class HubSource:
 
     def identity(self, split: str) -> dict[str, Any]:
         d = self.dataset
-        hub.require(d.repo, d.config, d.split(split), d.revision)
-        return {"hub": d.repo, "config": d.config, "revision": d.revision, "split": d.split(split)}
+        hub.require(d.repo, d.config_of(split), d.split(split), d.revision)
+        return {"hub": d.repo, "config": d.config_of(split), "revision": d.revision, "split": d.split(split)}
 
     def rows(self, split: str) -> list[Row]:
         d = self.dataset
-        return hub.load_split(d.repo, d.config, d.split(split), d.revision)
+        return hub.load_split(d.repo, d.config_of(split), d.split(split), d.revision)
 
 
 @dataclass(frozen=True)
@@ -150,7 +169,10 @@ class BuiltinSource:
 
 @dataclass(frozen=True)
 class MirrorSource:
-    """A dataset's folder in the mirror. A split that it lacks is an error: another source may have other rows."""
+    """A dataset's folder in the mirror, with one for each config.
+
+    A split that it lacks is an error: another source may have other rows.
+    """
 
     dataset: Dataset
     folder: Path
@@ -163,7 +185,7 @@ class MirrorSource:
 
     def path(self, split: str) -> Path:
         """Return where the mirror keeps a split."""
-        return self.folder / f"{self.dataset.split(split)}.jsonl"
+        return self.folder / self.dataset.config_of(split) / f"{self.dataset.split(split)}.jsonl"
 
     def _present(self, split: str) -> Path:
         path = self.path(split)
@@ -175,10 +197,24 @@ class MirrorSource:
         return path
 
 
+def source_identity(dataset: Dataset, source: Source, split: str) -> dict[str, Any]:
+    """Return what a split's rows are identified by.
+
+    Of a split that joins others that is what all parts have in common, each part's own identity, and one ``sha256``.
+    """
+    if dataset.parts(split) == (split,):
+        return source.identity(split)
+    parts = {part: source.identity(part) for part in dataset.parts(split)}
+    first = next(iter(parts.values()))
+    common = {key: value for key, value in first.items() if all(part.get(key) == value for part in parts.values())}
+    digest = hashlib.sha256(canonical(parts).encode()).hexdigest()
+    return {"sha256": digest, **common, "parts": parts}
+
+
 def mirror_source(dataset: Dataset) -> MirrorSource | None:
     """Return the mirror of a dataset, or None when ``TUNELAB_DATA`` is unset or holds no split of it."""
     root = os.environ.get(MIRROR_VARIABLE)
     if not root:
         return None
-    mirror = MirrorSource(dataset, Path(root) / dataset.repo / dataset.config)
+    mirror = MirrorSource(dataset, Path(root) / dataset.repo)
     return mirror if any(mirror.path(split).is_file() for split in dataset.splits) else None

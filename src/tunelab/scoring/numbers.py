@@ -11,6 +11,7 @@ something, and an equation after a marker is read for its result: "The answer is
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 
 STRICT = re.compile(r"#### (\-?[0-9\.\,]+)")
@@ -51,15 +52,18 @@ def flexible(output: str) -> str | None:
     return re.sub(r"[,$]", "", next(group for group in found[-1] if group)).removesuffix(".")
 
 
-def numeric(output: str) -> Decimal | None:
+def numeric(output: str, markers: Sequence[re.Pattern[str]] = MARKERS) -> Decimal | None:
     """Return our reading: the number after the best answer marker that has one, else the last number."""
-    found = after_marker(output)
+    found = after_marker(output, markers)
     return last_number(output) if found is None else found
 
 
-def after_marker(output: str) -> Decimal | None:
-    """Return the number after the best answer marker that has one; None where no answer is marked."""
-    for marker in MARKERS:
+def after_marker(output: str, markers: Sequence[re.Pattern[str]] = MARKERS) -> Decimal | None:
+    """Return the number after the best answer marker that has one; None where no answer is marked.
+
+    A marker's group ``text`` is what stands behind it, as in ``TAIL``.
+    """
+    for marker in markers:
         for match in reversed(list(marker.finditer(output))):
             if (number := marked_number(match.group("text"))) is not None:
                 return number

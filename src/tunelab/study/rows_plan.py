@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tunelab.data.sources import source_identity
 from tunelab.engine.step import Step
 from tunelab.errors import DataError, StudyError
 from tunelab.files import known_sha256
@@ -80,7 +81,9 @@ class RowsPlan:
                 require_examples(examples, task, k)
                 return {"sha256": known_sha256(examples)}, None
             source = choose_source(task, self.study.data, self.folder, self.study.smoke, file)
-            return None if source is None else source.identity(split), None
+            if task.dataset is None or source is None:
+                return None, None
+            return source_identity(task.dataset, source, split), None
         except DataError as error:
             return None, str(error)
 

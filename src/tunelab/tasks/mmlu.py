@@ -1,0 +1,62 @@
+"""MMLU: four-option questions in 57 subjects (Hendrycks et al. 2021), in English.
+
+Worked examples come from ``dev``, five questions a subject, which is also what little there is to train on. They are
+the same for every question, unlike in the paper, which takes the five of the question's own subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tunelab.data.sample import Message, Sample
+from tunelab.data.sources import Dataset, Source
+from tunelab.scoring.labels import ACCURACY
+from tunelab.scoring.letters import LETTERS, explicit_letter, judged_letter
+from tunelab.scoring.score import Score
+from tunelab.tasks import multiple_choice as mc
+from tunelab.tasks.languages import shared
+from tunelab.tasks.task import checked_label, checked_rows
+
+
+class Mmlu:
+    """cais/mmlu: 285 questions to learn from (``dev``) and 14,042 test questions."""
+
+    name = "mmlu"
+    version = 1
+    scorer_version = 1
+    dataset: Dataset | None = Dataset(
+        repo="cais/mmlu",
+        config="all",
+        revision="c30699e8356da336a370243923dbaf21066bb9fe",
+        splits={"dev": "dev", "validation": "validation", "test": "test"},
+        columns=("question", "subject", "choices", "answer"),
+    )
+    train_split = "dev"
+    test_split = "test"
+    metrics = (ACCURACY,)
+    groups = mc.GROUPS
+    stop: tuple[str, ...] = ()
+    max_new_tokens = mc.MAX_NEW_TOKENS
+
+    def load(self, split: str, source: Source | None) -> Iterable[Sample]:
+        for number, row in enumerate(checked_rows(self, split, source)):
+            where, item = mc.row_name(self, split, number), f"{split}-{number}"
+            category = mc.category_of(row["subject"], where)
+            fields = mc.lettered(row["question"], row["choices"], where)
+            letter = checked_label(self, split, number, row["answer"], LETTERS[: len(row["choices"])])
+            yield Sample(f"{item}-en", fields, (letter,), shared(item, "en", subject=row["subject"], category=category))
+
+    def messages(self, sample: Sample) -> list[Message]:
+        return mc.question_with_options(sample)
+
+    def choices(self, sample: Sample) -> tuple[str, ...]:
+        return mc.letters_of(sample)
+
+    def target(self, sample: Sample) -> str:
+        return sample.targets[0]
+
+    def explicit(self, output: str) -> bool:
+        return explicit_letter(output) is not None
+
+    def score(self, sample: Sample, output: str) -> Score:
+        return judged_letter(output, self.choices(sample), sample.targets)
