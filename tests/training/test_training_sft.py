@@ -185,11 +185,14 @@ def test_the_number_of_steps_is_known_beforehand(settings, rows, expected):
     assert total_steps(recipe(**settings), rows) == expected
 
 
-@pytest.mark.parametrize(("epochs", "n"), [(1, 20), (2.5, 20), (0.5, 24)])
-def test_the_trainer_takes_the_steps_that_were_announced(bench, epochs, n):
+@pytest.mark.parametrize(
+    ("epochs", "n", "most"), [(1, 20, None), (2.5, 20, None), (0.5, 24, None), (1, 16, 9), (2, 16, 3)]
+)
+def test_the_trainer_takes_the_steps_that_were_announced(bench, epochs, n, most):
     totals = set()
-    facts = bench.train("t", n=n, epochs=epochs, progress=lambda done, total, unit: totals.add(total))
-    assert totals == {facts["steps"]} == {total_steps(recipe(epochs=epochs), n)}
+    settings = {"epochs": epochs, "max_steps": most}
+    facts = bench.train("t", n=n, **settings, progress=lambda done, total, unit: totals.add(total))
+    assert totals == {facts["steps"]} == {total_steps(recipe(**settings), n)}
 
 
 @pytest.mark.parametrize(("batch", "limit", "expected"), [(16, 16, 16), (16, 6, 4), (12, 8, 6), (7, 4, 1), (3, 9, 3)])

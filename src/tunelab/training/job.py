@@ -97,7 +97,7 @@ def arguments(job: Job, total: int, batch: int) -> dict[str, Any]:
         "data_seed": job.seed,
         "learning_rate": recipe.lr,
         "num_train_epochs": recipe.epochs,
-        "max_steps": recipe.max_steps or -1,
+        "max_steps": total if recipe.max_steps else -1,
         "per_device_train_batch_size": micro,
         "gradient_accumulation_steps": batch // micro,
         "weight_decay": recipe.weight_decay,
