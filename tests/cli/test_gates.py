@@ -33,7 +33,7 @@ def table(path):
 def test_a_gate_is_about_one_variant_and_a_wrong_name_is_refused_before_it_runs(gated, tmp_path):
     refused = gated("baselines.bas.sums=0.5", "--gate")
     assert refused.returncode == 2
-    assert "baselines: unknown variant 'bas'; did you mean 'base'?" in refused.stderr
+    assert "baselines: got 'bas', expected a variant; did you mean 'base'?" in refused.stderr
     assert not (tmp_path / ".tunelab").exists()
     met = gated("baselines.base.sums=0.0", "--gate")
     assert met.returncode == 0, met.stderr

@@ -130,11 +130,6 @@ def _row(place: tuple[str, int], verdict: Verdict, values: Sequence[float | None
     }
 
 
-def read_verdicts(rows: Sequence[Row]) -> dict[tuple[str, int], Verdict]:
-    """Rebuild verdicts by id and draw from ``verdicts.jsonl``."""
-    return {(r["id"], r["sample"]): Verdict(r["value"], tuple(r["replies"]), r["reason"]) for r in rows}
-
-
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
     """Count outputs: those asked about, those with a verdict, those without by reason; and replies from the cache."""
     asked = [row for row in rows if row["reason"] != EMPTY]
