@@ -13,7 +13,13 @@ from rich.table import Table
 
 from tunelab.report.wording import judged
 
-MARKS = {"better": "[green]▲ better[/]", "worse": "[red]▼ worse[/]", "undecided": "[yellow]? undecided[/]"}
+MARKS = {
+    "better": "[green]▲ better[/]",
+    "worse": "[red]▼ worse[/]",
+    "undecided": "[yellow]? undecided[/]",
+    "missing": "[red]○ missing[/]",
+    "error": "[red]✗ wrong n[/]",
+}
 LOG_WIDTH = 140
 WIDE = 110
 
@@ -83,7 +89,7 @@ def _cell_row(cell: Mapping[str, Any], against: Mapping[str, Any] | None) -> tup
     label = escape(cell["evaluation"]) + (" ≠" if cell["matched"] is False else "")
     row = (escape(cell["variant"]), label, f"{number(found['value'])} ({span(found)})")
     if found["value"] is None:
-        return (*row, "", "", MARKS["missing"], str(cell["scored"]))
+        return (*row, "", "", MARKS["error" if "error" in cell else "missing"], str(cell["scored"]))
     if against is None:
         return (*row, "", "", "baseline" if cell["baseline"] is None else "", str(cell["scored"]))
     verdict = MARKS[against["verdict"]]
