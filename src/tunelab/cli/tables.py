@@ -87,9 +87,10 @@ def _fit(column: str) -> dict[str, Any]:
 def _cell_row(cell: Mapping[str, Any], against: Mapping[str, Any] | None) -> tuple[str, ...]:
     found = cell["metrics"][cell["headline"]]
     label = escape(cell["evaluation"]) + (" ≠" if cell["matched"] is False else "")
-    row = (escape(cell["variant"]), label, f"{number(found['value'])} ({span(found)})")
     if found["value"] is None:
+        row = (escape(cell["variant"]), label, number(None))
         return (*row, "", "", MARKS["error" if "error" in cell else "missing"], str(cell["scored"]))
+    row = (escape(cell["variant"]), label, f"{number(found['value'])} ({span(found)})")
     if against is None:
         return (*row, "", "", "baseline" if cell["baseline"] is None else "", str(cell["scored"]))
     verdict = MARKS[against["verdict"]]
