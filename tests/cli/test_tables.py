@@ -30,3 +30,12 @@ def test_a_long_name_never_cuts_a_number_or_is_cut_itself(width, capsys):
     for number in ("0.362 … 0.607", "-0.072 … 0.106", "+0.017", "sees 0.116"):
         assert number in text
     assert text.count("…") == 3, "one in each interval, none where a text was cut"
+
+
+def test_a_cell_without_a_score_is_missing_and_the_rest_is_printed(capsys):
+    shown = comparison()
+    shown["cells"][1] |= {"scored": 0, "metrics": {"m": {"value": None, "low": None, "high": None}}}
+    shown["comparisons"] = [{"cell": "long/e", "refused": "no item was scored on both sides"}]
+    print_comparison(Console(width=250), shown, "Why?")
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith(f" {LONG}")]
+    assert line.split()[-4:] == ["—", "○", "missing", "0"]

@@ -14,6 +14,7 @@ from rich.table import Table
 from tunelab.report.wording import judged
 
 MARKS = {"better": "[green]▲ better[/]", "worse": "[red]▼ worse[/]", "undecided": "[yellow]? undecided[/]"}
+MISSING = "[red]○ missing[/]"
 LOG_WIDTH = 140
 WIDE = 110
 
@@ -81,9 +82,9 @@ def _fit(column: str) -> dict[str, Any]:
 def _cell_row(cell: Mapping[str, Any], against: Mapping[str, Any] | None) -> tuple[str, ...]:
     found = cell["metrics"][cell["headline"]]
     label = escape(cell["evaluation"]) + (" ≠" if cell["matched"] is False else "")
-    row = (escape(cell["variant"]), label, f"{number(found['value'])} ({span(found)})")
     if found["value"] is None:
-        return (*row, "", "", MARKS["missing"], str(cell["scored"]))
+        return (escape(cell["variant"]), label, number(None), "", "", MISSING, str(cell["scored"]))
+    row = (escape(cell["variant"]), label, f"{number(found['value'])} ({span(found)})")
     if against is None:
         return (*row, "", "", "baseline" if cell["baseline"] is None else "", str(cell["scored"]))
     verdict = MARKS[against["verdict"]]
