@@ -232,3 +232,13 @@ def test_adapters_go_to_the_declared_modules_and_no_others(bench):
     adapted = {name.partition(".lora_")[0] for name in bench.weights("one", adapter=True) if ".lora_" in name}
     ends = {name.rpartition("layers.")[2] for name in adapted}
     assert ends == {"0.self_attn.q_proj", *(f"{i}.self_attn.v_proj" for i in range(4))}
+
+
+def test_an_adapters_configuration_is_the_same_in_every_process(bench):
+    bench.train("one", n=8, adaptation="lora", lora=Lora(rank=2), checkpoints=1)
+    configs = list((bench.root / "one").rglob("adapter_config.json"))
+    assert len(configs) >= 2
+    for config in configs:
+        targets = json.loads(config.read_text())["target_modules"]
+        assert len(targets) == 7
+        assert targets == sorted(targets)
