@@ -9,6 +9,7 @@ import zipfile
 
 import pytest
 import yaml
+from judged_task import JUDGED, write_task
 from study_files import ECHO_TASK, changed
 
 from tunelab.engine.runner import Runner
@@ -208,3 +209,21 @@ def test_an_unfinished_study_is_refused_and_its_finished_part_can_be_exported(ra
     rows = json.loads((tmp_path / "again" / "final_metrics.json").read_text())
     [hole] = [r for r in rows if (r["variant"], r["evaluation"]) == ("sft", "sums")]
     assert (hole["value"], hole["error"], hole["verdict"]) == (None, "no result", "missing")
+
+
+def test_a_judge_that_was_nowhere_is_a_hole_when_scored_again_with_its_reason(tmp_path):
+    judges = {"gone": {"kind": "causal", "model": "./nowhere"}, "refusals": {"kind": "refusals"}}
+    evaluate = {"harm": {"format": "chat", "judges": ["gone", "refusals"]}}
+    write_task(tmp_path)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({**JUDGED, "judges": judges, "evaluate": evaluate}))
+    opened = open_study(str(tmp_path / "study.yaml"), [], tmp_path / "store")
+    Runner(opened.store, Silent()).run(opened.targets())
+    held = only_finished(opened)
+    write_bundle(held, Runner(held.store, Silent()).run(held.targets()), tmp_path / "out.zip")
+    found = rescore(tmp_path / "out.zip", tmp_path / "again")
+    assert found.same
+    assert found.differing == {"base/harm": 0}
+    [cell] = json.loads((tmp_path / "again" / "comparison.json").read_text())["cells"]
+    assert cell["metrics"]["safe"]["value"] is None
+    assert cell["metrics"]["safe_by_refusals"]["value"] == 0.0
+    assert cell["no_verdicts"]["gone"].startswith("judge gone: model './nowhere'")

@@ -18,6 +18,7 @@ from typing import Any, cast
 from tunelab.engine.context import StepContext
 from tunelab.engine.folder import Records
 from tunelab.engine.record import Artifact
+from tunelab.engine.step import holes_of
 from tunelab.errors import DataError, StoreError, StudyError, nearest
 from tunelab.files import read_json, read_lines
 from tunelab.study.bundle import FORMAT, MANIFEST, TASKS, entry
@@ -149,14 +150,15 @@ def _score(artifact: Artifact, steps: Mapping[str, Artifact], root: Path, manife
     record = artifact.record
     directory = root.parent / "scored" / artifact.directory.name
     directory.mkdir(parents=True)
-    lost = [name for name, needed in record.inputs.items() if needed not in steps]
+    holes = holes_of(record.inputs)
+    lost = [name for name, needed in record.inputs.items() if name not in holes and needed not in steps]
     if lost:
         raise StoreError(f"{artifact.directory.name}: its {lost[0]} are missing, expected all that it was scored from")
     context = StepContext(
         settings=record.settings,
         circumstance={**record.circumstance, "task": _task_name(artifact, manifest), "folder": str(root / TASKS)},
-        inputs={name: steps[str(needed)] for name, needed in record.inputs.items()},
-        holes={},
+        inputs={name: steps[str(needed)] for name, needed in record.inputs.items() if name not in holes},
+        holes=holes,
         directory=directory,
         progress=_silent,
     )
@@ -172,12 +174,12 @@ def _compare(
     compared: Artifact, scored: Mapping[str, Artifact], root: Path, manifest: Mapping[str, Any], out: Path
 ) -> None:
     inputs = compared.record.inputs
-    holes = {name: (why or "").removeprefix("missing: ") for name, why in inputs.items() if why not in scored}
+    lost = {name: "" for name, needed in inputs.items() if needed not in scored}
     context = StepContext(
         settings=compared.record.settings,
         circumstance={"folder": str(root / TASKS), "task_names": manifest["task_names"]},
         inputs={name: scored[needed] for name, needed in inputs.items() if needed and needed in scored},
-        holes=holes,
+        holes=lost | holes_of(inputs),
         directory=out,
         progress=_silent,
     )
