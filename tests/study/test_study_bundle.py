@@ -182,6 +182,28 @@ def test_what_is_no_bundle_is_refused(tmp_path, content):
         rescore(tmp_path / "out.zip", tmp_path / "again")
 
 
+WHOLE = {"format": 1, "study": "s", "compare": "c", "left_out": {}, "task_names": {}, "files": {"c/record.json": {}}}
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [b"no json", b"\xff", b"[]", b"{}", b'{"format": "1"}',
+     *(json.dumps({**WHOLE, name: 1}).encode() for name in WHOLE if name != "format"),
+     json.dumps({**WHOLE, "compare": "../elsewhere"}).encode(),
+     json.dumps({**WHOLE, "files": {"c/record.json": 1}}).encode()],
+)  # fmt: skip
+def test_a_manifest_that_export_cannot_have_written_is_refused(tmp_path, manifest):
+    (tmp_path / "out.zip").write_bytes(zipped({MANIFEST: manifest, "c/record.json": b"{}"}))
+    with pytest.raises(DataError, match=r"manifest.json has other fields than expected"):
+        rescore(tmp_path / "out.zip", tmp_path / "again")
+
+
+def test_a_bundle_of_a_newer_format_is_refused(tmp_path):
+    (tmp_path / "out.zip").write_bytes(zipped({MANIFEST: json.dumps({**WHOLE, "format": 2}).encode()}))
+    with pytest.raises(StoreError, match="got format 2, expected 1 or lower"):
+        rescore(tmp_path / "out.zip", tmp_path / "again")
+
+
 def test_another_scorer_is_named_and_its_verdicts_counted(ran, tmp_path):
     lenient = ECHO_TASK.replace("output == sample.targets[0]", "True")
     (tmp_path / "echo.py").write_text(lenient)

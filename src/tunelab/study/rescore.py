@@ -21,7 +21,7 @@ from tunelab.engine.record import Artifact
 from tunelab.engine.step import holes_of
 from tunelab.errors import DataError, StoreError, StudyError, nearest
 from tunelab.files import read_json, read_lines
-from tunelab.study.bundle import FORMAT, MANIFEST, TASKS, entry
+from tunelab.study.bundle import FORMAT, MANIFEST, RECORD, TASKS, entry
 from tunelab.study.exports import write_exports
 from tunelab.study.steps import compare, score
 from tunelab.tasks.identity import scorer_identity
@@ -77,7 +77,10 @@ def _unpack(path: Path, root: Path) -> dict[str, Any]:
             listed: dict[str, Any] = manifest["files"]
             _refuse_other_names(archive, listed, path)
             for name, known in listed.items():
-                if archive.getinfo(name).file_size != known["bytes"] or entry(content := archive.read(name)) != known:
+                if (
+                    archive.getinfo(name).file_size != known.get("bytes")
+                    or entry(content := archive.read(name)) != known
+                ):
                     raise StoreError(f"{path}: {name} was changed, expected the content that {MANIFEST} lists")
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 (root / name).write_bytes(content)
@@ -89,10 +92,22 @@ def _unpack(path: Path, root: Path) -> dict[str, Any]:
 def _manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
     if MANIFEST not in archive.namelist():
         raise DataError(f"{path}: has no {MANIFEST}, expected a bundle that `tunelab export` wrote")
-    manifest = json.loads(archive.read(MANIFEST))
-    if manifest["format"] > FORMAT:
-        raise StoreError(f"{path}: got format {manifest['format']}, expected {FORMAT} or lower; upgrade tunelab")
-    return manifest
+    try:
+        manifest = json.loads(archive.read(MANIFEST))
+        if manifest["format"] > FORMAT:
+            raise StoreError(f"{path}: got format {manifest['format']}, expected {FORMAT} or lower; upgrade tunelab")
+        if f"{manifest['compare']}/{RECORD}" in manifest["files"] and _is_complete(manifest):
+            return manifest
+    except (ValueError, TypeError, KeyError, AttributeError):
+        pass
+    raise DataError(f"{path}: {MANIFEST} has other fields than expected of what `tunelab export` writes; export again")
+
+
+def _is_complete(manifest: Mapping[str, Any]) -> bool:
+    """Say whether a manifest has every field, of its kind; what it says of files is held against them later."""
+    fields = [manifest[name] for name in ("left_out", "task_names")]
+    known = [*manifest["files"].values(), *manifest["left_out"].values()]
+    return all(isinstance(found, dict) for found in [*fields, *known]) and isinstance(manifest["study"], str)
 
 
 def _refuse_other_names(archive: zipfile.ZipFile, listed: Mapping[str, Any], path: Path) -> None:
