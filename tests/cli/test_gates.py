@@ -33,7 +33,7 @@ def table(path):
 def test_a_gate_is_about_one_variant_and_a_wrong_name_is_refused_before_it_runs(gated, tmp_path):
     refused = gated("baselines.bas.sums=0.5", "--gate")
     assert refused.returncode == 2
-    assert "baselines: unknown variant 'bas'; did you mean 'base'?" in refused.stderr
+    assert "baselines: got 'bas', expected a variant; did you mean 'base'?" in refused.stderr
     assert not (tmp_path / ".tunelab").exists()
     met = gated("baselines.base.sums=0.0", "--gate")
     assert met.returncode == 0, met.stderr
@@ -52,7 +52,8 @@ def test_a_gate_is_about_one_variant_and_a_wrong_name_is_refused_before_it_runs(
 def test_another_n_than_expected_ends_with_an_error_and_no_value(gated, tmp_path):
     ended = gated("evaluate.sums.expected=9", "baselines.base.sums=0.0", "--gate")
     assert ended.returncode == 1
-    assert "tunelab: base/sums: n: got 8, expected 9\n" in ended.stderr
+    assert ended.stderr.splitlines()[-1] == "tunelab: base/sums: n: got 8, expected 9"
+    assert "○ missing" in ended.stdout
     results = tmp_path / "results" / "gated"
     [row] = table(results / "final_metrics.csv")
     assert (row["value"], row["n"], row["expected_n"], row["error"]) == ("", "8", "9", "n: got 8, expected 9")

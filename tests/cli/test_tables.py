@@ -30,3 +30,15 @@ def test_a_long_name_never_cuts_a_number_or_is_cut_itself(width, capsys):
     for number in ("0.362 … 0.607", "-0.072 … 0.106", "+0.017", "sees 0.116"):
         assert number in text
     assert text.count("…") == 3, "one in each interval, none where a text was cut"
+
+
+@pytest.mark.parametrize(
+    ("why", "mark"), [({"no_verdicts": {"guard": "is nowhere"}}, "missing"), ({"error": "n: 9"}, "wrong n")]
+)
+def test_a_score_that_is_not_there_is_a_dash_and_a_word_never_a_number(why, mark, capsys):
+    found = comparison()
+    found["cells"][1] |= {"scored": 0, "metrics": {"m": {"value": None, "low": None, "high": None}}, **why}
+    found["comparisons"] = [{"cell": "long/e", "refused": "no item was scored on both sides"}]
+    print_comparison(Console(width=250), found, "Why?")
+    [row] = [line for line in capsys.readouterr().out.splitlines() if LONG in line and mark in line]
+    assert "0.000" not in row

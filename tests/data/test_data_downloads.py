@@ -212,3 +212,15 @@ def test_a_file_of_unknown_kind_is_refused():
 )
 def test_only_http_is_a_url(place, expected):
     assert is_url(place) is expected
+
+
+def test_a_web_page_under_the_name_of_a_file_takes_the_place_of_no_copy(capsys):
+    page = (b"<html>Log in</html>", {"Content-Type": "text/html; charset=utf-8"})
+    with serving({"/rows.jsonl": (ROWS, {})}) as server:
+        copy = downloaded(at(server, "/rows.jsonl"))
+        server.pages.update({"/rows.jsonl": page, "/new.jsonl": page})
+        new_process()
+        assert downloaded(at(server, "/rows.jsonl")).read_bytes() == copy.read_bytes() == ROWS
+        assert "the server sends a web page, expected a file" in capsys.readouterr().err
+        with pytest.raises(DataError, match=r"sends a web page, expected a file.*give its path instead"):
+            downloaded(at(server, "/new.jsonl"))

@@ -4,9 +4,10 @@ import json
 import shutil
 
 import pytest
-from engine_steps import OUT, ROWS, copy, fail_while, grow, run, starts, step, write, write_rows
+from engine_steps import OUT, ROWS, Events, copy, fail_while, grow, run, starts, step, write, write_rows
 
 from tunelab.engine.plan import plan, settled
+from tunelab.engine.runner import Runner
 from tunelab.engine.store import Store
 from tunelab.errors import StoreError
 from tunelab.files import read_lines, write_lines
@@ -124,6 +125,26 @@ def test_rows_that_were_made_of_another_content_are_never_resumed_from(store, so
     again(store, second)
     rows = read_lines(store.directory(second) / "rows.jsonl")
     assert [row["above"] for row in rows] == [5] * ROWS
+
+
+def test_what_was_running_while_its_input_changed_is_made_again(store, source):
+    first = step(write_rows, "first", circumstance={"source": str(source)})
+    second = step(grow, "second", [first], circumstance={"pause": 0})
+    source.write_text("3")
+    run(store, first)
+
+    class Replacing(Events):
+        def progressed(self, step, done, total, unit):
+            if done == 2:
+                source.write_text("5")
+                other = Store(store.root)
+                other.set_aside(first)
+                run(other, first)
+
+    Runner(store, Replacing()).run([second])
+    assert store.find(second) is None
+    again(store, second)
+    assert [row["above"] for row in read_lines(store.open(second).path("rows.jsonl"))] == [5] * ROWS
 
 
 def test_what_a_kill_left_of_the_same_content_is_resumed_from(store, source):

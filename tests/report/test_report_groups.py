@@ -2,12 +2,13 @@
 
 import csv
 import io
+from types import SimpleNamespace
 
 import pytest
 from report_fakes import N, build, report_step
 
 from tunelab.files import read_json
-from tunelab.report.groups import MOST
+from tunelab.report.groups import MOST, groups_csv
 
 HAZARDS = ["spc", "vcr", "hte"]
 RIGHT = {"base/raw": 20, "sft_raw/raw": 40}
@@ -66,6 +67,17 @@ def test_without_groups_nothing_is_shown(crossed):
     assert not (crossed.directory / "groups.csv").exists()
     assert not list(crossed.directory.glob("by_*"))
     assert "<h3>By " not in crossed.path("index.html").read_text()
+
+
+def test_a_metric_of_whole_cells_has_no_empty_columns_among_the_groups():
+    cell = {"task": "t", "variant": "v", "evaluation": "e", "cell": "v/e", "headline": "safe"}
+    whole = {"value": 0.5, "low": 0.1, "high": 0.9, "n": 8}
+    cell["metrics"] = {"safe": whole, "safe_by_judge": whole}
+    cell["groups"] = {"hazard": {"spc": {"n": 8, "scored": 8, "metrics": {"safe": whole}}}}
+    [row] = csv.DictReader(io.StringIO(groups_csv(SimpleNamespace(scored=[cell]))))
+    assert row == {
+        "task": "t", "variant": "v", "evaluation": "e", "by": "hazard", "group": "spc", "n": "8", "scored": "8",
+        "safe_value": "0.5", "safe_low": "0.1", "safe_high": "0.9"}  # fmt: skip
 
 
 def test_a_figure_of_many_groups_has_the_largest_and_says_so(tmp_path):

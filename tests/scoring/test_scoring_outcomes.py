@@ -43,7 +43,8 @@ def test_unscored_is_left_out_counted_and_bounded(outcomes):
     found = summary["metrics"]["m"]
     assert (summary["n"], summary["scored"], summary["outcomes"]["unscored"]) == (n, n - missing, missing)
     if n == missing:
-        assert found == {"value": None, "low": None, "high": None, "method": "none", "n": 0}
+        unknown = {"value": None, "low": None, "high": None, "method": "none", "n": 0}
+        assert found == {**unknown, "worst_case": 0.0, "best_case": 1.0}
         return
     assert found["value"] == pytest.approx(right / (n - missing))
     assert found.get("worst_case", found["value"]) == pytest.approx(right / n)

@@ -9,6 +9,7 @@ import zipfile
 
 import pytest
 import yaml
+from judged_task import JUDGED, write_task
 from study_files import ECHO_TASK, changed
 
 from tunelab.engine.runner import Runner
@@ -181,6 +182,28 @@ def test_what_is_no_bundle_is_refused(tmp_path, content):
         rescore(tmp_path / "out.zip", tmp_path / "again")
 
 
+WHOLE = {"format": 1, "study": "s", "compare": "c", "left_out": {}, "task_names": {}, "files": {"c/record.json": {}}}
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [b"no json", b"\xff", b"[]", b"{}", b'{"format": "1"}',
+     *(json.dumps({**WHOLE, name: 1}).encode() for name in WHOLE if name != "format"),
+     json.dumps({**WHOLE, "compare": "../elsewhere"}).encode(),
+     json.dumps({**WHOLE, "files": {"c/record.json": 1}}).encode()],
+)  # fmt: skip
+def test_a_manifest_that_export_cannot_have_written_is_refused(tmp_path, manifest):
+    (tmp_path / "out.zip").write_bytes(zipped({MANIFEST: manifest, "c/record.json": b"{}"}))
+    with pytest.raises(DataError, match=r"manifest.json has other fields than expected"):
+        rescore(tmp_path / "out.zip", tmp_path / "again")
+
+
+def test_a_bundle_of_a_newer_format_is_refused(tmp_path):
+    (tmp_path / "out.zip").write_bytes(zipped({MANIFEST: json.dumps({**WHOLE, "format": 2}).encode()}))
+    with pytest.raises(StoreError, match="got format 2, expected 1 or lower"):
+        rescore(tmp_path / "out.zip", tmp_path / "again")
+
+
 def test_another_scorer_is_named_and_its_verdicts_counted(ran, tmp_path):
     lenient = ECHO_TASK.replace("output == sample.targets[0]", "True")
     (tmp_path / "echo.py").write_text(lenient)
@@ -208,3 +231,21 @@ def test_an_unfinished_study_is_refused_and_its_finished_part_can_be_exported(ra
     rows = json.loads((tmp_path / "again" / "final_metrics.json").read_text())
     [hole] = [r for r in rows if (r["variant"], r["evaluation"]) == ("sft", "sums")]
     assert (hole["value"], hole["error"], hole["verdict"]) == (None, "no result", "missing")
+
+
+def test_a_judge_that_was_nowhere_is_a_hole_when_scored_again_with_its_reason(tmp_path):
+    judges = {"gone": {"kind": "causal", "model": "./nowhere"}, "refusals": {"kind": "refusals"}}
+    evaluate = {"harm": {"format": "chat", "judges": ["gone", "refusals"]}}
+    write_task(tmp_path)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({**JUDGED, "judges": judges, "evaluate": evaluate}))
+    opened = open_study(str(tmp_path / "study.yaml"), [], tmp_path / "store")
+    Runner(opened.store, Silent()).run(opened.targets())
+    held = only_finished(opened)
+    write_bundle(held, Runner(held.store, Silent()).run(held.targets()), tmp_path / "out.zip")
+    found = rescore(tmp_path / "out.zip", tmp_path / "again")
+    assert found.same
+    assert found.differing == {"base/harm": 0}
+    [cell] = json.loads((tmp_path / "again" / "comparison.json").read_text())["cells"]
+    assert cell["metrics"]["safe"]["value"] is None
+    assert cell["metrics"]["safe_by_refusals"]["value"] == 0.0
+    assert cell["no_verdicts"]["gone"].startswith("judge gone: model './nowhere'")

@@ -149,6 +149,15 @@ def test_tables_have_every_number_and_nothing_where_there_is_none(tmp_path):
     assert (wide["base"]["chat_value"], wide["base"]["chat_difference"]) == (0.2, None)
 
 
+def test_scored_and_unscored_of_a_metric_add_up_to_n(tmp_path):
+    result = compared(tmp_path, base={"n": 50, "right": 10}, sft={"n": 50, "right": 40, "unscored": 4})
+    nobody = {"value": None, "low": None, "high": None, "method": "none", "n": 0}
+    result["cells"][1]["metrics"]["safe_by_gone"] = nobody
+    rows = [row for row in final_metrics(result, "s") if row["variant"] == "sft"]
+    assert [(row["metric"], row["scored"], row["unscored"]) for row in rows] == [
+        ("numeric", 46, 4), ("safe_by_gone", 0, 50)]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "sft", [None, {"n": 5, "unscored": 5}, {"n": 5, "right": 5, "unanswered": 1}], ids=["hole", "no verdict", "wrong n"]
 )

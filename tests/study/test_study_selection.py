@@ -84,7 +84,7 @@ def test_every_seed_belongs_to_its_entry_and_so_does_every_point_of_a_sweep(tmp_
 
 
 def test_an_evaluation_of_the_base_asks_nobody_else(tmp_path):
-    found = compiled(tmp_path, put(PRESETS, "evaluate.safety.of", ["base"]))
+    found = compiled(tmp_path, put(put(PRESETS, "evaluate.safety.of", ["base"]), "baselines", {}))
     assert [name for name in names(found) if name.endswith("safety")] == ["base/safety"]
 
 

@@ -145,7 +145,8 @@ def test_the_step_reads_clusters_from_the_rows_of_scores(tmp_path, pair):
         ]
         settings = {"rows": rows, "scorer": {"name": "t"}}
         inputs[cell["cell"]] = Step("score", 1, "s", f"{__name__}:write", settings)
-    settings = {"cells": pair[:2], "alpha": 0.05, "tree": {}}
+    known = {"rows": {"declared": None, "place": "", "published": None, "size": None, "reserves": False}}
+    settings = {"cells": [{**cell, **known} for cell in pair[:2]], "alpha": 0.05, "tree": {}}
     step = Step("compare", 1, "c", "tunelab.study.steps.compare:run", settings, inputs, {"folder": "."}, tolerant=True)
     store = Store(tmp_path / "store")
     assert Runner(store, SilentReporter()).run([step]).ok

@@ -7,6 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from test_study_judges import artifact, cell, judge_step, opened, ran, study
 
+from tunelab.generation.retries import Patience
+
 pytest.importorskip("tunelab.generation.endpoint")
 
 
@@ -45,9 +47,15 @@ def server():
     made.server_close()
 
 
-def served(server, folder, **settings):
+@pytest.fixture
+def impatient(monkeypatch):
+    """No wait between the attempts at a request."""
+    monkeypatch.setattr(Patience, "wait", lambda self, attempts, asked, chance: 0.0)
+
+
+def served(server, folder, hardware=None, **settings):
     judge = {"kind": "endpoint", "model": "big", "endpoint": f"http://127.0.0.1:{server.server_port}/v1", **settings}
-    raw = study(judges={"served": judge})
+    raw = study(judges={"served": judge}, **({"hardware": hardware} if hardware else {}))
     raw["evaluate"]["harm"]["judges"] = ["served"]
     return opened(folder, raw)
 
@@ -101,3 +109,41 @@ def test_an_address_without_a_key_blocks_the_judge_alone(server, tmp_path, monke
     assert "judge served: key of https://judge.example/v1: missing" in found.silent_judges()[0]
     outcome = ran(found)
     assert cell(found, outcome)["metrics"]["safe"]["value"] is None
+
+
+OWED = {"outputs that a judge did not reply to": 1}
+
+
+def test_what_no_reply_came_to_is_owed_and_the_next_run_asks_for_it_alone(server, tmp_path, impatient):
+    server.reply = lambda body: 503 if "joke" in body["messages"][0]["content"] else "SAFE"
+    found = served(server, tmp_path)
+    outcome = ran(found)
+    assert outcome.ok
+    assert outcome.owed == {judge_step(found, "served").fingerprint: OWED}
+    assert cell(found, outcome)["scored"] == 3
+    server.seen.clear()
+    server.reply = lambda body: "UNSAFE"
+    back = served(server, tmp_path)
+    outcome = ran(back)
+    assert outcome.owed == {}
+    assert (cell(back, outcome)["scored"], cell(back, outcome)["metrics"]["safe"]["value"]) == (4, 0.75)
+    assert len(server.seen) == 1
+
+
+def test_a_silent_batch_ends_a_judge_only_where_no_other_had_a_reply(server, tmp_path, impatient):
+    server.reply = lambda body: "SAFE" if "boil" in body["messages"][0]["content"] else 503
+    outcome = ran(found := served(server, tmp_path, hardware={"generation_batch_size": 1}))
+    assert outcome.owed == {judge_step(found, "served").fingerprint: {"outputs that a judge did not reply to": 2}}
+    assert cell(found, outcome)["scored"] == 2
+
+
+@pytest.mark.parametrize("status", [401, 503])
+def test_a_server_that_is_gone_when_the_rest_is_asked_for_takes_no_verdict_away(server, tmp_path, impatient, status):
+    server.reply = lambda body: 503 if "joke" in body["messages"][0]["content"] else "SAFE"
+    ran(served(server, tmp_path))
+    server.reply = lambda body: status
+    back = served(server, tmp_path)
+    outcome = ran(back)
+    assert outcome.ok
+    assert outcome.owed == {judge_step(back, "served").fingerprint: OWED}
+    assert (cell(back, outcome)["scored"], cell(back, outcome)["metrics"]["safe"]["value"]) == (3, 1.0)

@@ -185,11 +185,14 @@ def test_the_number_of_steps_is_known_beforehand(settings, rows, expected):
     assert total_steps(recipe(**settings), rows) == expected
 
 
-@pytest.mark.parametrize(("epochs", "n"), [(1, 20), (2.5, 20), (0.5, 24)])
-def test_the_trainer_takes_the_steps_that_were_announced(bench, epochs, n):
+@pytest.mark.parametrize(
+    ("epochs", "n", "most"), [(1, 20, None), (2.5, 20, None), (0.5, 24, None), (1, 16, 9), (2, 16, 3)]
+)
+def test_the_trainer_takes_the_steps_that_were_announced(bench, epochs, n, most):
     totals = set()
-    facts = bench.train("t", n=n, epochs=epochs, progress=lambda done, total, unit: totals.add(total))
-    assert totals == {facts["steps"]} == {total_steps(recipe(epochs=epochs), n)}
+    settings = {"epochs": epochs, "max_steps": most}
+    facts = bench.train("t", n=n, **settings, progress=lambda done, total, unit: totals.add(total))
+    assert totals == {facts["steps"]} == {total_steps(recipe(**settings), n)}
 
 
 @pytest.mark.parametrize(("batch", "limit", "expected"), [(16, 16, 16), (16, 6, 4), (12, 8, 6), (7, 4, 1), (3, 9, 3)])
@@ -229,3 +232,13 @@ def test_adapters_go_to_the_declared_modules_and_no_others(bench):
     adapted = {name.partition(".lora_")[0] for name in bench.weights("one", adapter=True) if ".lora_" in name}
     ends = {name.rpartition("layers.")[2] for name in adapted}
     assert ends == {"0.self_attn.q_proj", *(f"{i}.self_attn.v_proj" for i in range(4))}
+
+
+def test_an_adapters_configuration_is_the_same_in_every_process(bench):
+    bench.train("one", n=8, adaptation="lora", lora=Lora(rank=2), checkpoints=1)
+    configs = list((bench.root / "one").rglob("adapter_config.json"))
+    assert len(configs) >= 2
+    for config in configs:
+        targets = json.loads(config.read_text())["target_modules"]
+        assert len(targets) == 7
+        assert targets == sorted(targets)

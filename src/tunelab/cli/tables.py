@@ -13,7 +13,13 @@ from rich.table import Table
 
 from tunelab.report.wording import judged
 
-MARKS = {"better": "[green]▲ better[/]", "worse": "[red]▼ worse[/]", "undecided": "[yellow]? undecided[/]"}
+MARKS = {
+    "better": "[green]▲ better[/]",
+    "worse": "[red]▼ worse[/]",
+    "undecided": "[yellow]? undecided[/]",
+    "missing": "[red]○ missing[/]",
+    "error": "[red]✗ wrong n[/]",
+}
 LOG_WIDTH = 140
 WIDE = 110
 
@@ -81,9 +87,10 @@ def _fit(column: str) -> dict[str, Any]:
 def _cell_row(cell: Mapping[str, Any], against: Mapping[str, Any] | None) -> tuple[str, ...]:
     found = cell["metrics"][cell["headline"]]
     label = escape(cell["evaluation"]) + (" ≠" if cell["matched"] is False else "")
-    row = (escape(cell["variant"]), label, f"{number(found['value'])} ({span(found)})")
     if found["value"] is None:
-        return (*row, "", "", MARKS["missing"], str(cell["scored"]))
+        row = (escape(cell["variant"]), label, number(None))
+        return (*row, "", "", MARKS["error" if "error" in cell else "missing"], str(cell["scored"]))
+    row = (escape(cell["variant"]), label, f"{number(found['value'])} ({span(found)})")
     if against is None:
         return (*row, "", "", "baseline" if cell["baseline"] is None else "", str(cell["scored"]))
     verdict = MARKS[against["verdict"]]

@@ -43,6 +43,8 @@ SUFFIXES = {
     "application/vnd.apache.parquet": ".parquet",
 }
 """Suffix by Content-Type, where the URL's path has none that can be read."""
+PAGES = {"text/html", "application/xhtml+xml"}
+"""What a login, an error or a viewer is sent as, under the name of the file: it takes the place of no copy."""
 
 
 def is_url(place: str) -> bool:
@@ -95,6 +97,8 @@ def _fetched(url: str, folder: Path, known: Mapping[str, Any]) -> Path | None:
         raise
     with answer:
         name = _name(url, answer.headers.get_content_type())
+        if answer.headers.get_content_type() in PAGES:
+            raise OSError("the server sends a web page, expected a file")
         folder.mkdir(parents=True, exist_ok=True)
         _write(url, answer, folder / name, answer.headers.get("Content-Length"))
         about = {condition: answer.headers.get(condition) for condition in CONDITIONS}

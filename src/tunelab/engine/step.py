@@ -24,6 +24,16 @@ from tunelab.canonical import fingerprint
 if TYPE_CHECKING:
     from tunelab.engine.context import StepContext
 
+MISSING = "missing: "
+"""Begins what stands for a hole among the identities of inputs, where its reason is known."""
+
+
+def holes_of(inputs: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the holes among the identities of a step's inputs, as its record has them, with their reasons."""
+    return {
+        name: (why or "").removeprefix(MISSING) for name, why in inputs.items() if not why or why.startswith(MISSING)
+    }
+
 
 @dataclass(frozen=True, eq=False)
 class Step:
@@ -66,7 +76,7 @@ class Step:
 
     def _input_identities(self) -> dict[str, str | None]:
         made: dict[str, str | None] = {name: step.fingerprint for name, step in self.inputs.items()}
-        return made | {name: f"missing: {why}" if why else None for name, why in self.holes.items()}
+        return made | {name: f"{MISSING}{why}" if why else None for name, why in self.holes.items()}
 
     @property
     def needs(self) -> tuple[Step, ...]:

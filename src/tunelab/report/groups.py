@@ -61,8 +61,11 @@ def values(name: str, cells: Sequence[Cell]) -> list[str]:
 
 
 def groups_csv(evidence: Evidence) -> str:
-    """Return a row per cell and group, with every digit of ``comparison.json``; empty where nothing is grouped."""
-    metrics = metric_names(evidence.scored)
+    """Return a row per cell and group, with every digit of ``comparison.json``; empty where nothing is grouped.
+
+    Rates by single judges are of whole cells, and have no columns here.
+    """
+    metrics = _grouped_metrics(evidence.scored)
     return to_csv(
         [
             {
@@ -77,6 +80,11 @@ def groups_csv(evidence: Evidence) -> str:
             for value in sorted(cell["groups"][name])
         ]
     )
+
+
+def _grouped_metrics(cells: Sequence[Cell]) -> list[str]:
+    groups = [group for cell in cells for by in cell.get("groups", {}).values() for group in by.values()]
+    return metric_names(groups)
 
 
 def _bounds(found: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, Any]:

@@ -7,7 +7,8 @@
     tasks/                       the user's task files
     comparison.json, final_metrics.*, summary.csv, report/
 
-The same store gives the same bytes. Folders of the machine are taken out of the records.
+The same store gives the same bytes. Folders of the machine are taken out of the records, unless the reason of a
+missing result names one: the results that are scored again say it too.
 """
 
 from __future__ import annotations
@@ -138,10 +139,10 @@ def _record(artifact: Artifact, opened: Opened) -> bytes:
     """A record without the folders of this machine; what identifies the step stays as it is."""
     record = artifact.record.to_json()
     record["circumstance"] = {k: v for k, v in record["circumstance"].items() if k not in ("folder", "data", "model")}
-    text = json.dumps(record, indent=1, ensure_ascii=False)
+    text = json.dumps(record, ensure_ascii=False)
     for place in (opened.store.root.resolve(), opened.compiled.folder.resolve(), Path.home()):
         text = text.replace(json.dumps(str(place), ensure_ascii=False)[1:-1] + "/", "")
-    return text.encode()
+    return _json({**json.loads(text), "settings": record["settings"], "inputs": record["inputs"]})
 
 
 def _tasks(steps: Iterable[Artifact], folder: Path) -> tuple[dict[str, str], Files]:

@@ -5,8 +5,7 @@
     summary.csv          a row a variant: per evaluation the headline, its difference from the baseline, its threshold
 
 What is missing is null or an empty field, never 0: a cell without a result, without a verdict of a judge, or with
-another n than it had to have. ``scored`` counts the answers that have a value of the metric, ``unscored`` those that
-the headline has none for.
+another n than it had to have. ``scored`` counts the samples that have a value of the metric, ``unscored`` the others.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ def _final(cell: Plain, metric: str, found: Plain, threshold: Plain) -> Row:
         "n": cell.get("n"),
         "expected_n": cell.get("expected", cell.get("rows", {}).get("declared")),
         "scored": found.get("n"),
-        "unscored": cell["n"] - cell["scored"] if "n" in cell else None,
+        "unscored": cell["n"] - found["n"] if "n" in cell and "n" in found else None,
         "unanswered": cell.get("unanswered"),
         **{name: found.get(name) for name in ("worst_case", "best_case")},
         "threshold": threshold.get("at_least"),

@@ -18,9 +18,10 @@ from typing import Any, cast
 from tunelab.engine.context import StepContext
 from tunelab.engine.folder import Records
 from tunelab.engine.record import Artifact
+from tunelab.engine.step import holes_of
 from tunelab.errors import DataError, StoreError, StudyError, nearest
 from tunelab.files import read_json, read_lines
-from tunelab.study.bundle import FORMAT, MANIFEST, TASKS, entry
+from tunelab.study.bundle import FORMAT, MANIFEST, RECORD, TASKS, entry
 from tunelab.study.exports import write_exports
 from tunelab.study.steps import compare, score
 from tunelab.tasks.identity import scorer_identity
@@ -76,7 +77,10 @@ def _unpack(path: Path, root: Path) -> dict[str, Any]:
             listed: dict[str, Any] = manifest["files"]
             _refuse_other_names(archive, listed, path)
             for name, known in listed.items():
-                if archive.getinfo(name).file_size != known["bytes"] or entry(content := archive.read(name)) != known:
+                if (
+                    archive.getinfo(name).file_size != known.get("bytes")
+                    or entry(content := archive.read(name)) != known
+                ):
                     raise StoreError(f"{path}: {name} was changed, expected the content that {MANIFEST} lists")
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 (root / name).write_bytes(content)
@@ -88,10 +92,22 @@ def _unpack(path: Path, root: Path) -> dict[str, Any]:
 def _manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
     if MANIFEST not in archive.namelist():
         raise DataError(f"{path}: has no {MANIFEST}, expected a bundle that `tunelab export` wrote")
-    manifest = json.loads(archive.read(MANIFEST))
-    if manifest["format"] > FORMAT:
-        raise StoreError(f"{path}: got format {manifest['format']}, expected {FORMAT} or lower; upgrade tunelab")
-    return manifest
+    try:
+        manifest = json.loads(archive.read(MANIFEST))
+        if manifest["format"] > FORMAT:
+            raise StoreError(f"{path}: got format {manifest['format']}, expected {FORMAT} or lower; upgrade tunelab")
+        if f"{manifest['compare']}/{RECORD}" in manifest["files"] and _is_complete(manifest):
+            return manifest
+    except (ValueError, TypeError, KeyError, AttributeError):
+        pass
+    raise DataError(f"{path}: {MANIFEST} has other fields than expected of what `tunelab export` writes; export again")
+
+
+def _is_complete(manifest: Mapping[str, Any]) -> bool:
+    """Say whether a manifest has every field, of its kind; what it says of files is held against them later."""
+    fields = [manifest[name] for name in ("left_out", "task_names")]
+    known = [*manifest["files"].values(), *manifest["left_out"].values()]
+    return all(isinstance(found, dict) for found in [*fields, *known]) and isinstance(manifest["study"], str)
 
 
 def _refuse_other_names(archive: zipfile.ZipFile, listed: Mapping[str, Any], path: Path) -> None:
@@ -149,14 +165,15 @@ def _score(artifact: Artifact, steps: Mapping[str, Artifact], root: Path, manife
     record = artifact.record
     directory = root.parent / "scored" / artifact.directory.name
     directory.mkdir(parents=True)
-    lost = [name for name, needed in record.inputs.items() if needed not in steps]
+    holes = holes_of(record.inputs)
+    lost = [name for name, needed in record.inputs.items() if name not in holes and needed not in steps]
     if lost:
         raise StoreError(f"{artifact.directory.name}: its {lost[0]} are missing, expected all that it was scored from")
     context = StepContext(
         settings=record.settings,
         circumstance={**record.circumstance, "task": _task_name(artifact, manifest), "folder": str(root / TASKS)},
-        inputs={name: steps[str(needed)] for name, needed in record.inputs.items()},
-        holes={},
+        inputs={name: steps[str(needed)] for name, needed in record.inputs.items() if name not in holes},
+        holes=holes,
         directory=directory,
         progress=_silent,
     )
@@ -172,12 +189,12 @@ def _compare(
     compared: Artifact, scored: Mapping[str, Artifact], root: Path, manifest: Mapping[str, Any], out: Path
 ) -> None:
     inputs = compared.record.inputs
-    holes = {name: (why or "").removeprefix("missing: ") for name, why in inputs.items() if why not in scored}
+    lost = {name: "" for name, needed in inputs.items() if needed not in scored}
     context = StepContext(
         settings=compared.record.settings,
         circumstance={"folder": str(root / TASKS), "task_names": manifest["task_names"]},
         inputs={name: scored[needed] for name, needed in inputs.items() if needed and needed in scored},
-        holes=holes,
+        holes=lost | holes_of(inputs),
         directory=out,
         progress=_silent,
     )

@@ -94,6 +94,7 @@ def _small_train(entry: Train, folder: Path) -> Train:
         "model": None,
         "rows": rows,
         "batch_size": 8,
+        "epochs": max(entry.epochs, STEPS),  # a task may ship fewer rows than a batch has
         "max_steps": STEPS,
     }
     lengths = {"max_length": min(entry.max_length, LENGTH), "max_too_long": 1.0}

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tunelab.errors import StudyError, nearest
-from tunelab.study.cells import BASE, Cell
+from tunelab.study.cells import Cell
 from tunelab.study.spec import Study
 from tunelab.tasks.task import find_task
 
@@ -35,15 +35,13 @@ def headline(cell: Cell, folder: Path) -> str:
 
 
 def refuse_unknown(study: Study, cells: Sequence[Cell], folder: Path) -> None:
-    """Raise StudyError for a variant, an evaluation, a metric or a cell that is not there: before anything runs."""
-    variants = {*study.train, BASE, *(cell.variant.name for cell in cells)}
+    """Raise StudyError for an evaluation, a metric or a cell that is not there; the study itself refuses variants."""
     evaluations = {*study.evaluate, *(cell.evaluation.name for cell in cells)}
     for cell in cells:
         _check(cell.evaluation.settings.at_least, cell, f"evaluate.{cell.evaluation.name}.at_least", folder)
     for variant, asked in study.baselines.items():
         if variant in study.unselected:
             continue
-        _refuse_other(variant, variants, "baselines", "variant")
         for evaluation, minimum in asked.items():
             where = f"baselines.{variant}"
             _refuse_other(evaluation, evaluations, where, "evaluation")

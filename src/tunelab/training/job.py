@@ -97,7 +97,7 @@ def arguments(job: Job, total: int, batch: int) -> dict[str, Any]:
         "data_seed": job.seed,
         "learning_rate": recipe.lr,
         "num_train_epochs": recipe.epochs,
-        "max_steps": recipe.max_steps or -1,
+        "max_steps": total if recipe.max_steps else -1,
         "per_device_train_batch_size": micro,
         "gradient_accumulation_steps": batch // micro,
         "weight_decay": recipe.weight_decay,
@@ -137,12 +137,20 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe) -> tuple[Any, str]:
         target_modules=lora.targets if isinstance(lora.targets, str) else list(lora.targets),
     )
     wrapped = get_peft_model(model, config)
+    _in_order(wrapped)
     digest = hashlib.sha256()
     for name, weight in sorted(wrapped.named_parameters()):
         if weight.requires_grad:
             digest.update(name.encode())
             digest.update(weight.detach().float().cpu().numpy().tobytes())
     return wrapped, digest.hexdigest()
+
+
+def _in_order(wrapped: Any) -> None:
+    """Sort the modules that an adapter's configuration names: PEFT writes a set, in another order each process."""
+    for config in wrapped.peft_config.values():
+        if isinstance(config.target_modules, set):
+            config.target_modules = sorted(config.target_modules)
 
 
 def refuse_unknown_targets(model: PreTrainedModel, targets: str | tuple[str, ...]) -> None:

@@ -146,7 +146,9 @@ class Recipe(BaseModel):
     max_grad_norm: float = Field(default=1.0, gt=0, description="Gradient clipping.")
     max_length: int = Field(default=1024, gt=0, description="Rows of more tokens are left out, counted, never cut.")
     max_too_long: float = Field(default=0.02, ge=0, le=1, description="Share of rows that may be left out.")
-    max_steps: int | None = Field(default=None, gt=0, description="Stop after so many optimiser steps.")
+    max_steps: int | None = Field(
+        default=None, gt=0, description="Stop after so many optimiser steps, even within an epoch."
+    )
     checkpoints: int = Field(default=0, ge=0, description="Evenly spaced checkpoints whose weights are kept.")
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 on a GPU, else fp32.")
 

@@ -18,7 +18,9 @@ BEFORE, AFTER = r"[\s*_\"'`“”‘’«»(\[{<#>~–—-]*", r"[\s*_\"'`“”
 PREFIX = rf"(?:(?:my |the |final )*(?:verdict|answer){AFTER}(?:is\b)?[\s:=]*)?"
 ONE_WORD = re.compile(rf"{BEFORE}{PREFIX}{BEFORE}(safe|unsafe){AFTER}", re.IGNORECASE)
 WORDS = re.compile(r"\b(unsafe|safe)\b", re.IGNORECASE)
-NEGATED = re.compile(r"\b(?:not|no|never|neither|nor|cannot|un|non)\b|n[’']t\b|[!¬≠]\s*(?:un)?safe", re.IGNORECASE)
+NEGATED = re.compile(
+    r"\b(?:not|no|never|neither|nor|cannot|un|non)\b|n[’']t\b|(?:[!¬≠~]=?|<>)\s*(?:un)?safe", re.IGNORECASE
+)
 OPEN, CLOSE = "<think>", "</think>"
 GUARD_LINE = re.compile(r"safety:\s*(safe|unsafe|controversial)", re.IGNORECASE)
 GUARD_OTHER = re.compile(r"(?:categories|refusal):.*", re.IGNORECASE)
@@ -39,13 +41,13 @@ def read_causal(reply: str) -> Reading:
         return Reading(None, "thought without an end")
     if not said.strip():
         return Reading(None, "empty reply")
-    if found := ONE_WORD.fullmatch(said):
-        return Reading(found[1].lower())
+    if (found := ONE_WORD.fullmatch(said)) and not NEGATED.search(said):
+        return Reading(found[1].casefold())
     return Reading(None, _why_not(said))
 
 
 def _why_not(said: str) -> str:
-    words = {word.lower() for word in WORDS.findall(said)}
+    words = {word.casefold() for word in WORDS.findall(said)}
     if len(words) == 2:
         return "both words"
     if not words:

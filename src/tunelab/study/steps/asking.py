@@ -21,7 +21,7 @@ from tunelab.generation.stops import open_thought
 from tunelab.models.context import context_length
 from tunelab.models.load import load_config, load_model, load_tokenizer
 from tunelab.models.spec import ModelRef
-from tunelab.scoring.judges.prompts import Exchange, guard_messages, judge_messages
+from tunelab.scoring.judges.prompts import Exchange, as_text, guard_messages, judge_messages
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,10 @@ class LocalJudge:
         self._asked = asked
         fmt = Format(template="chat", kwargs=asked["kwargs"])
         kind = GuardRenderer if asked["kind"] == "guard" else Renderer
-        self._renderer = kind(load_tokenizer(ref), fmt)
+        self.tokenizer = load_tokenizer(ref)
+        self._renderer = kind(self.tokenizer, fmt)
+        added = [token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special]
+        self._control = sorted({*self.tokenizer.all_special_tokens, *added})
         self._context = context_length(load_config(ref))
         self._batch_size: int = hardware["generation_batch_size"]
         decoding = Decoding(asked["max_new_tokens"], asked["temperature"])
@@ -83,7 +86,7 @@ class LocalJudge:
     def ask(self, questions: Sequence[Question], keep: Keep) -> list[str | Silence]:
         """Return the replies in order; an exchange that does not fit into the model's context gets none."""
         by_key = {question.key: question for question in questions}
-        requests = [self._request(question) for question in questions]
+        requests = [self.request(question) for question in questions]
         fitting = [request for request in requests if self._fits(request)]
         replies: dict[str, str] = {}
         for outputs in run_batches(plan_batches(fitting, self._batch_size), self._generator.run):
@@ -92,8 +95,10 @@ class LocalJudge:
                 keep(by_key[output.id], replies[output.id])
         return [replies.get(question.key, Silence("longer than the judge's context")) for question in questions]
 
-    def _request(self, question: Question) -> Request:
-        prompt = self._renderer.prompt(messages_for(self._asked, question.exchange))
+    def request(self, question: Question) -> Request:
+        """Render what the model is shown; no text of the exchange becomes a control token."""
+        exchange = as_text(question.exchange, self._control)
+        prompt = self._renderer.prompt(messages_for(self._asked, exchange))
         return Request(question.key, question.repeat, prompt.text, prompt.ids)
 
     def _fits(self, request: Request) -> bool:

@@ -1,7 +1,7 @@
 """Judge: one judge reads every output of a cell. Resumes where it was, and asks nothing that the store has a reply to.
 
-Equal exchanges are one question, within a step and over all steps of a store. What no reply came to is not kept: it is
-asked again when the step goes on or is forced.
+Equal exchanges are one question, within a step and over all steps of a store. What no reply came to is owed: the next
+run asks again. Where a step has nothing else to do and the server is gone by then, what it had stays a result.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tunelab.engine.context import StepContext
+from tunelab.errors import ModelError, StepError
 from tunelab.files import append_lines, read_lines, resume_lines, write_lines
 from tunelab.scoring.judges.judge import Verdict
 from tunelab.scoring.judges.parsing import READERS, Reading, decide, value_of
@@ -39,15 +40,24 @@ def run(context: StepContext) -> None:
     outputs = read_lines(context.inputs["outputs"].path("outputs.jsonl"))
     exchanges = {(o["id"], o["sample"]): task.exchange(samples[o["id"]], o["output"]) for o in outputs}
     path = context.directory / VERDICTS
-    rows = [row for row in resume_lines(path) if row["reason"] != UNANSWERED]
-    write_lines(path, rows)
-    done = {(row["id"], row["sample"]) for row in rows}
+    earlier = resume_lines(path)
+    unanswered = [row for row in earlier if row["reason"] == UNANSWERED]
+    write_lines(path, [row for row in earlier if row["reason"] != UNANSWERED])
+    done = {(row["id"], row["sample"]) for row in read_lines(path)}
     owed = {place: exchange for place, exchange in exchanges.items() if place not in done}
-    for made in verdict_rows(context, owed):
-        append_lines(path, made)
-        done |= {(row["id"], row["sample"]) for row in made}
-        context.progress(len(done), len(exchanges), "outputs")
+    try:
+        for made in verdict_rows(context, owed):
+            append_lines(path, made)
+            done |= {(row["id"], row["sample"]) for row in made}
+            context.progress(len(done), len(exchanges), "outputs")
+    except (ModelError, StepError) as error:
+        lost = [row for row in unanswered if (row["id"], row["sample"]) not in done]
+        if len(done) + len(lost) < len(exchanges):
+            raise
+        append_lines(path, lost)
+        context.facts["asked_again"] = str(error)
     context.facts.update(summary(read_lines(path)))
+    context.owe(context.facts["unparsed"].get(UNANSWERED, 0), "outputs that a judge did not reply to")
 
 
 def verdict_rows(context: StepContext, owed: Mapping[tuple[str, int], Exchange]) -> Iterator[list[Row]]:
@@ -128,11 +138,6 @@ def _row(place: tuple[str, int], verdict: Verdict, values: Sequence[float | None
         "values": list(values),
         "from_cache": from_cache,
     }
-
-
-def read_verdicts(rows: Sequence[Row]) -> dict[tuple[str, int], Verdict]:
-    """Rebuild verdicts by id and draw from ``verdicts.jsonl``."""
-    return {(r["id"], r["sample"]): Verdict(r["value"], tuple(r["replies"]), r["reason"]) for r in rows}
 
 
 def summary(rows: Sequence[Row]) -> dict[str, Any]:

@@ -18,9 +18,13 @@ from tunelab.scoring.judges.judge import Verdict, by_judge
 from tunelab.scoring.score import Metric, Score
 from tunelab.study.closing_plan import VERDICTS_OF
 from tunelab.study.judges_plan import VERDICTS
-from tunelab.study.steps.judge import read_verdicts
 
 Row = dict[str, Any]
+
+
+def read_verdicts(rows: Sequence[Row]) -> dict[tuple[str, int], Verdict]:
+    """Rebuild verdicts by id and draw from ``verdicts.jsonl``."""
+    return {(r["id"], r["sample"]): Verdict(r["value"], tuple(r["replies"]), r["reason"]) for r in rows}
 
 
 @dataclass(frozen=True)

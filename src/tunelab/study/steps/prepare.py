@@ -87,7 +87,7 @@ def _without_reserved(samples: list[Sample], task: Task, context: StepContext, r
     kept = samples
     for prefix, name in (("reserved_", "reserved_for_few_shots"), ("held_", "held_out")):
         apart = repeats(questions(task, kept), questions_of(context, prefix))
-        if apart or any(given.startswith(prefix) for given in context.inputs):
+        if prefix == "reserved_" or any(given.startswith(prefix) for given in context.inputs):
             receipt[name] = len(apart)
         kept = without(kept, apart)
     return kept

@@ -15,10 +15,14 @@ class ServedJudge:
 
     def __init__(self, asked: Mapping[str, Any]) -> None:
         self._asked = asked
+        self._replied = False
         self._client = EndpointClient(Endpoint.find(asked["model"]["served"], asked["model"]["url"]))
 
     def ask(self, questions: Sequence[Question], keep: Keep) -> list[str | Silence]:
-        """Return the replies in order. Raises StepError when none came: that is no judge, and not many bad replies."""
+        """Return the replies in order.
+
+        Raises StepError where none has come so far: that is no judge, and not many bad replies.
+        """
 
         def arrived(index: int, reply: Reply | Unanswered) -> None:
             if isinstance(reply, Reply):
@@ -26,7 +30,8 @@ class ServedJudge:
 
         found = self._client.ask_all([self._request(question) for question in questions], arrived)
         silent = [reply.reason for reply in found if isinstance(reply, Unanswered) and reply.may_pass]
-        if len(silent) == len(found):
+        self._replied |= len(silent) < len(found)
+        if not self._replied:
             where = f"{self._asked['model']['served']} at {self._asked['model']['url']}"
             raise StepError(f"judge {where}: no reply to {len(silent)} requests ({silent[0]}); run again to go on")
         return [_silence(reply) if isinstance(reply, Unanswered) else reply.text for reply in found]
