@@ -137,7 +137,9 @@ def _is_weights(path: PurePosixPath) -> bool:
 def _record(artifact: Artifact, opened: Opened) -> bytes:
     """A record without the folders of this machine; what identifies the step stays as it is."""
     record = artifact.record.to_json()
-    record["circumstance"] = {k: v for k, v in record["circumstance"].items() if k not in ("folder", "data", "model")}
+    record["circumstance"] = {
+        k: v for k, v in record["circumstance"].items() if k not in ("folder", "data", "model", "tokenizer")
+    }
     text = json.dumps(record, indent=1, ensure_ascii=False)
     for place in (opened.store.root.resolve(), opened.compiled.folder.resolve(), Path.home()):
         text = text.replace(json.dumps(str(place), ensure_ascii=False)[1:-1] + "/", "")
