@@ -24,8 +24,8 @@ from tunelab.tasks.task import (
     has_choices,
     installed,
     is_judged,
-    load_samples,
     item_of,
+    load_samples,
     question_text,
 )
 

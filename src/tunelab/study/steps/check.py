@@ -17,7 +17,7 @@ WORKED_EXAMPLES = "worked examples"
 
 
 def run(context: StepContext) -> None:
-    """Write ``leaks.json``; raise DataError for a row that repeats, also in another language, when the policy is to refuse."""
+    """Write ``leaks.json``; raise DataError for a repeat or a shared cluster when the policy is to refuse."""
     seen, evaluated = questions_of(context, "seen_"), questions_of(context, "evaluation_")
     leaks = find_leaks(seen, evaluated)
     certain, kinds = [leak for leak in leaks if leak.kind in CERTAIN], Counter(leak.kind for leak in leaks)
