@@ -65,6 +65,8 @@ def test_training_and_evaluation_have_the_parts_and_no_question_is_in_both(tmp_p
     made = found["test"][1]["made"]
     assert (made["from"], made["available"], made["groups"], made["rows"]["train"]) == ("test", 16, 8, 8)
     assert made["strata"]["stem"]["available"] == 4
+    page = (tmp_path / "results" / "parts" / "report" / "index.html").read_text()
+    assert all(text in page for text in ("train, made of test", "train 8, validation 4, test 4", "8 groups"))
     assert made["rare"] == ["humanities", "other", "social sciences", "stem"]
 
 

@@ -84,7 +84,8 @@ def compile_study(points: Sequence[tuple[str, Study]], folder: Path | None = Non
 
 def _tasks(kept: Sequence[Cell]) -> set[str]:
     """Return the names of all tasks that are trained on or scored."""
-    return {name for cell in kept for name in (*cell.variant.task.split(JOINT), cell.evaluation.task)}
+    named = {name for cell in kept for name in (*cell.variant.task.split(JOINT), cell.evaluation.task)}
+    return named - {""}
 
 
 def _unevaluated(points: Sequence[tuple[str, Study]], kept: Sequence[Cell]) -> dict[str, str]:
