@@ -68,6 +68,14 @@ def test_the_order_of_the_rows_and_of_the_parts_does_not_matter(sizes, seed, rng
     assert assigned(shuffled, dict(reversed(SHARES.items())), seed) == found
 
 
+def test_a_group_that_is_called_like_a_lone_row_does_not_bring_the_order_back():
+    alone = [Sample(f"q{i}", {}, ("A",), {"subject": "s"}) for i in range(25)]
+    named = [Sample(f"x{i}", {}, ("A",), {"subject": "s", "cluster": f"q{i}"}) for i in range(25)]
+    found = assigned([*alone, *named], SHARES)
+    assert assigned([*named, *alone], SHARES) == found
+    assert any(found[f"q{i}"] != found[f"x{i}"] for i in range(25))
+
+
 @given(st.lists(st.lists(st.integers(1, 3), max_size=25), min_size=1, max_size=6), st.integers(0, 3))
 def test_groups_are_never_parted_and_are_dealt_to_within_one(strata, seed):
     samples = translated(strata)

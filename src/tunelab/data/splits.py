@@ -82,7 +82,7 @@ def assign(samples: Sequence[Sample], shares: Mapping[str, float], by: Mapping[s
     groups = grouped(samples, by["stratify"], by["group"])
     if len(groups) < len(weights):
         raise DataError(f"data.splits: got {len(groups)} groups of rows, expected one a part: {', '.join(shares)}")
-    for group in sorted(groups, key=lambda g: (rank(g.name, by["seed"]), g.name)):
+    for group in sorted(groups, key=lambda g: (rank(g.name, by["seed"]), g.ids)):
         strata[group.stratum].append(group)
     table = {name: {part: len(strata[name]) * w for part, w in weights.items()} for name in sorted(strata)}
     counts = _none_empty(rounded(table))
