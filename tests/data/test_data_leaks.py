@@ -5,9 +5,15 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunelab.data.leaks import NGRAM, find_leaks
+from tunelab.data import leaks
+from tunelab.data.leaks import NGRAM, Asked, repeats
 
 WORDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=30)
+
+
+def find_leaks(train, evaluation):
+    """Leaks between rows as (id, text) or (id, text, cluster)."""
+    return leaks.find_leaks([Asked(*row) for row in train], [Asked(*row) for row in evaluation])
 
 
 def sentence(*numbers):
@@ -50,3 +56,25 @@ def test_leaks_are_those_of_a_search_in_plain_text(train, evaluation):
     shared = any(f" {run} " in f" {' '.join(train)} " for run in runs)
     expected = ["exact"] if train == evaluation else ["13-gram"] if shared else []
     assert [leak.kind for leak in find_leaks([("t", " ".join(train))], [("e", " ".join(evaluation))])] == expected
+
+
+def test_a_translation_is_a_leak_by_its_cluster():
+    train = [("q1-de", "Wie viele Eier, Ann?", "q1"), ("q2-de", "Wer?", "q2"), ("alone", "Wann?", None)]
+    rows = [("q9-fr", "Qui ?", "q9"), ("q1-fr", "Combien d'œufs ?", "q1"), ("other", "Quand ?", None)]
+    [leak] = find_leaks(train, rows)
+    assert (leak.evaluation_id, leak.train_id, leak.kind, leak.text) == ("q1-fr", "q1-de", "cluster", "q1")
+
+
+def test_a_row_that_repeats_and_shares_a_cluster_is_one_exact_leak_and_comes_before_translations():
+    train = [("a", "one two", "q1"), ("b", "three four", "q2")]
+    rows = [("translated", "drei vier", "q2"), ("same", "One, two!", "q1")]
+    assert [(k.evaluation_id, k.kind) for k in find_leaks(train, rows)] == [
+        ("same", "exact"),
+        ("translated", "cluster"),
+    ]
+
+
+def test_what_is_kept_apart_includes_translations():
+    rows = [Asked("de", "eins", "q1"), Asked("fr", "un", "q1"), Asked("other", "zwei", "q2"), Asked("alone", "drei")]
+    assert repeats(rows, [Asked("en", "one", "q1"), Asked("x", "four")]) == {"de", "fr"}
+    assert repeats(rows, [Asked("x", "Drei.", "q9")]) == {"alone"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tunelab.data.leaks import find_leaks
+from tunelab.data.leaks import CERTAIN, Asked, find_leaks
 from tunelab.data.sample import Message, Sample
 from tunelab.data.sources import BuiltinSource, FileSource, mirror_source
 from tunelab.errors import DataError, StudyError
@@ -24,6 +24,7 @@ from tunelab.tasks.task import (
     has_choices,
     installed,
     is_judged,
+    item_of,
     load_samples,
     question_text,
 )
@@ -142,10 +143,10 @@ def test_a_judge_reads_what_was_asked_and_answered(name):
 def test_training_and_test_rows_are_apart(name):
     task = find_task(name)
     splits = [shipped(name, task.train_split), shipped(name, task.test_split)]
-    train, test = [[(s.id, question_text(task, s)) for s in samples] for samples in splits]
-    assert len({i for i, _ in train + test}) == len(train) + len(test)
-    assert all(text.strip() for _, text in train + test)
-    assert [leak for leak in find_leaks(train, test) if leak.kind == "exact"] == []
+    train, test = [[Asked(s.id, question_text(task, s), item_of(task, s)) for s in samples] for samples in splits]
+    assert len({asked.id for asked in train + test}) == len(train) + len(test)
+    assert all(asked.text.strip() for asked in train + test)
+    assert [leak for leak in find_leaks(train, test) if leak.kind in CERTAIN] == []
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -117,7 +117,7 @@ def choose_data(subject: Subject, source: SourceName | None, files: Sequence[str
             raise DataError(f"--file: got {text!r}, expected SPLIT=FILE, like train=my.jsonl")
         given[split] = seen_from(subject.folder, f"data.files.{split}", path)
     if source is not None:
-        return Data(source=source.value, files=given)
+        return Data(source=source.value, files=given, splits=subject.data.splits)
     return subject.data.model_copy(update={"files": {**subject.data.files_of(subject.task), **given}})
 
 

@@ -1,19 +1,33 @@
-"""Leaks: evaluation rows that training has seen, word for word or in a long overlap.
+"""Leaks: evaluation rows that training has seen, word for word, in another language, or in a long overlap.
 
 Two checks on the questions' words, lower-cased and without punctuation: exact equality, and a shared run of
-``NGRAM`` = 13 words (the length of Brown et al. 2020, appendix C). An exact repeat is a leak. A shared run is a
+``NGRAM`` = 13 words (the length of Brown et al. 2020, appendix C). Words cannot show that a question is the translation
+of another; that both are of one cluster does. A repeat is a leak, and so is a shared cluster. A shared run is a
 suspicion: template-like questions share them honestly, so it is listed and does not stop a study by itself.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 NGRAM = 13
 WORD = re.compile(r"\w+")
+EXACT, CLUSTER, RUN = "exact", "cluster", f"{NGRAM}-gram"
+CERTAIN = (EXACT, CLUSTER)
+"""Kinds that are leaks; the other is a suspicion."""
+Words = tuple[str, ...]
+
+
+class Asked(NamedTuple):
+    """What a row asks, by which leaks are found."""
+
+    id: str
+    text: str
+    cluster: str | None = None
+    """The same for all rows that are one item: a question in several languages."""
 
 
 @dataclass(frozen=True)
@@ -23,45 +37,47 @@ class Leak:
     evaluation_id: str
     train_id: str
     kind: str
-    """``exact`` or ``13-gram``."""
+    """``exact``, ``cluster`` or ``13-gram``."""
     text: str
-    """The shared words, cut to 200 characters."""
+    """The shared words, cut to 200 characters, or the cluster."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON."""
         return asdict(self)
 
 
-def find_leaks(train: Sequence[tuple[str, str]], evaluation: Sequence[tuple[str, str]]) -> list[Leak]:
-    """Compare (id, question text) pairs; return at most one leak per evaluation row, exact ones first."""
-    words = [(row_id, tuple(_words(text))) for row_id, text in evaluation]
+def find_leaks(train: Sequence[Asked], evaluation: Sequence[Asked]) -> list[Leak]:
+    """Compare what rows ask; return at most one leak per evaluation row, of the first kind that fits, by kind."""
+    words = [(asked, tuple(_words(asked.text))) for asked in evaluation]
     wanted = {gram for _, row in words for gram in _ngrams(row)}
-    exact: dict[tuple[str, ...], str] = {}
-    seen: dict[tuple[str, ...], str] = {}
-    for row_id, text in train:
-        row = tuple(_words(text))
-        exact.setdefault(row, row_id)
+    seen: dict[tuple[str, Words | str], str] = {}
+    for asked in train:
+        row = tuple(_words(asked.text))
+        seen.setdefault((EXACT, row), asked.id)
+        if asked.cluster is not None:
+            seen.setdefault((CLUSTER, asked.cluster), asked.id)
         for gram in _ngrams(row):
             if gram in wanted:
-                seen.setdefault(gram, row_id)
-    found = [leak for row_id, row in words if (leak := _leak(row_id, row, exact, seen))]
-    return sorted(found, key=lambda leak: leak.kind != "exact")
+                seen.setdefault((RUN, gram), asked.id)
+    found = [leak for asked, row in words if (leak := _leak(asked, row, seen))]
+    return sorted(found, key=lambda leak: (EXACT, CLUSTER, RUN).index(leak.kind))
 
 
-def repeats(rows: Sequence[tuple[str, str]], seen: Sequence[tuple[str, str]]) -> set[str]:
-    """Return the ids of the (id, question text) pairs whose words are those of one that was seen."""
-    known = {tuple(_words(text)) for _, text in seen}
-    return {row_id for row_id, text in rows if tuple(_words(text)) in known}
+def repeats(rows: Sequence[Asked], seen: Sequence[Asked]) -> set[str]:
+    """Return the ids of the rows whose words or cluster are those of one that was seen."""
+    known = {tuple(_words(asked.text)) for asked in seen}
+    clusters = {asked.cluster for asked in seen} - {None}
+    return {asked.id for asked in rows if asked.cluster in clusters or tuple(_words(asked.text)) in known}
 
 
-def _leak(
-    row_id: str, row: tuple[str, ...], exact: dict[tuple[str, ...], str], seen: dict[tuple[str, ...], str]
-) -> Leak | None:
-    if row in exact:
-        return Leak(row_id, exact[row], "exact", " ".join(row)[:200])
+def _leak(asked: Asked, row: Words, seen: Mapping[tuple[str, Words | str], str]) -> Leak | None:
+    if (EXACT, row) in seen:
+        return Leak(asked.id, seen[EXACT, row], EXACT, " ".join(row)[:200])
+    if asked.cluster is not None and (CLUSTER, asked.cluster) in seen:
+        return Leak(asked.id, seen[CLUSTER, asked.cluster], CLUSTER, asked.cluster)
     for gram in _ngrams(row):
-        if gram in seen:
-            return Leak(row_id, seen[gram], f"{NGRAM}-gram", " ".join(gram)[:200])
+        if (RUN, gram) in seen:
+            return Leak(asked.id, seen[RUN, gram], RUN, " ".join(gram)[:200])
     return None
 
 

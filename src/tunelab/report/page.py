@@ -16,6 +16,7 @@ from tunelab.report.crossed import is_matched_effect
 from tunelab.report.drawing import Picture
 from tunelab.report.evidence import Evidence
 from tunelab.report.rollouts import health_of, health_table
+from tunelab.report.splits import splits
 from tunelab.report.wording import show, signed, signed_range
 from tunelab.study.smoke import CHANGES
 
@@ -74,6 +75,7 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "examples": provenance.examples(evidence),
         "data": provenance.data(evidence),
         "receipts": provenance.receipts(evidence),
+        "splits": splits(evidence),
         "pairs": provenance.pairs(evidence),
         "judging": judging.sheet(evidence),
         "costs": provenance.costs(evidence),

@@ -101,8 +101,9 @@ def receipts(evidence: Evidence) -> Table:
         dropped = receipt.get("dropped_as_leaks")
         kept_apart = [receipt.get(key) for key in ("reserved_for_few_shots", "held_out")]
         source = _source(receipt["source"])
-        split = artifact.record.settings["split"]
+        split, made = artifact.record.settings["split"], receipt.get("made", {})
         leaks_dropped = None if dropped is None else len(dropped)
+        split += f", made of {made['from']}" if made else ""
         taken = [split, receipt["rows"], receipt["available"], source]
         rows.append([name, *taken, *kept_apart, leaks_dropped, receipt.get("left_out_as_long"),
                      receipt.get("prompt_column"), receipt.get("duplicates")])  # fmt: skip

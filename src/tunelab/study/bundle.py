@@ -138,7 +138,8 @@ def _is_weights(path: PurePosixPath) -> bool:
 def _record(artifact: Artifact, opened: Opened) -> bytes:
     """A record without the folders of this machine; what identifies the step stays as it is."""
     record = artifact.record.to_json()
-    record["circumstance"] = {k: v for k, v in record["circumstance"].items() if k not in ("folder", "data", "model")}
+    left_out = ("folder", "data", "model", "tokenizer")
+    record["circumstance"] = {k: v for k, v in record["circumstance"].items() if k not in left_out}
     text = json.dumps(record, ensure_ascii=False)
     for place in (opened.store.root.resolve(), opened.compiled.folder.resolve(), Path.home()):
         text = text.replace(json.dumps(str(place), ensure_ascii=False)[1:-1] + "/", "")

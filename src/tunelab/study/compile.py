@@ -23,6 +23,7 @@ from tunelab.study.cells import Cell, Variant, cells
 from tunelab.study.closing_plan import compare_step, report_step, slug
 from tunelab.study.judges_plan import JudgesPlan
 from tunelab.study.machine import Machine
+from tunelab.study.made_splits import refuse_unknown_tasks
 from tunelab.study.pairs_plan import draws, pairs_step
 from tunelab.study.rows_plan import RowsPlan
 from tunelab.study.search_plan import candidates, select_step, validations
@@ -32,6 +33,7 @@ from tunelab.study.thresholds import refuse_unknown
 from tunelab.study.tree import leaves
 from tunelab.tasks import task as tasks
 from tunelab.tasks.identity import scorer_identity
+from tunelab.tasks.mixed import JOINT
 from tunelab.training.rewards import length_buffer
 
 VERSIONS = {"train": 3, "generate": 2, "score": 2}
@@ -74,9 +76,16 @@ def compile_study(points: Sequence[tuple[str, Study]], folder: Path | None = Non
     start = folder or Path.cwd()
     study, (kept, left_out) = _whole(points), answerable(cells(points), start)
     refuse_unknown(study, kept, start)
+    refuse_unknown_tasks(study.data, _tasks(kept), start)
     left_out |= _unevaluated(points, kept)
     kept, settled = settle(kept, Machine(study.hardware, start), study.base_weights)
     return _Compiler(study, kept, start, left_out, settled).compile()
+
+
+def _tasks(kept: Sequence[Cell]) -> set[str]:
+    """Return the names of all tasks that are trained on or scored."""
+    named = {name for cell in kept for name in (*cell.variant.task.split(JOINT), cell.evaluation.task)}
+    return named - {""}
 
 
 def _unevaluated(points: Sequence[tuple[str, Study]], kept: Sequence[Cell]) -> dict[str, str]:
@@ -124,7 +133,7 @@ class _Compiler:
 
     @cached_property
     def rows(self) -> RowsPlan:
-        return RowsPlan(self.study, self.cells, self.folder)
+        return RowsPlan(self.study, self.cells, self.folder, self.machine)
 
     @cached_property
     def machine(self) -> Machine:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from tunelab.data.downloads import is_url
+from tunelab.engine.plan import topological
 from tunelab.engine.step import Step
 from tunelab.errors import StudyError
 from tunelab.formats.format import Format
@@ -47,7 +48,8 @@ def configuration(compiled: Compiled, name: str) -> Raw:
         "study": _study_name(study.study, name),
         **shared,
         "base_weights": "nf4" if compiled.settled.untouched.weights else "full",
-        "data": shared["data"] | {"files": _absolute(study.data.files, compiled.folder)},
+        "data": shared["data"]
+        | {"files": _absolute(study.data.files, compiled.folder), "splits": _splits(compiled, found)},
         "model": _model(compiled.train[name]),
         "task": None,
         "tasks": _tree(study.tasks, compiled.folder),
@@ -71,14 +73,16 @@ def _baselines(compiled: Compiled, found: Sequence[Cell]) -> Raw:
 def portable(settings: Raw) -> Raw:
     """Return a configuration in which a path is the name of a file or folder that lies beside it."""
     names = unique_names(needed_files(settings))
-    data = settings["data"]
+    data = dict(settings["data"])
     files = _mapped(data["files"], lambda path: names.get(path, path))
     entries = {part: {n: _renamed(e, names) for n, e in settings[part].items()} for part in ("train", "evaluate")}
     tree = _mapped(settings["tasks"], lambda task: _task_named(task, names))
     judges = {name: _judge_named(judge, names) for name, judge in settings["judges"].items()}
     formats = {n: {**f, "few_shots": _with_file(f["few_shots"], names)} for n, f in settings["formats"].items()}
     model = _model_named(settings["model"], names)
-    named = {"model": model, "tasks": tree, "formats": formats, "data": data | {"files": files}, "judges": judges}
+    splits = {t: _with_tokenizer(s, _tokenizer_named(s, names)) for t, s in data["splits"].items()}
+    data |= {"files": files, "splits": splits}
+    named = {"model": model, "tasks": tree, "formats": formats, "data": data, "judges": judges}
     return {**settings, **entries, **named}
 
 
@@ -89,7 +93,8 @@ def needed_files(settings: Raw) -> list[str]:
     rows = [*_texts(settings["data"]["files"]), *(e["file"] for e in settings["train"].values() if e["file"])]
     examples = [f["few_shots"]["file"] for f in settings["formats"].values() if f["few_shots"]["file"]]
     judges = settings["judges"].values()
-    models = [settings["model"], *(judge["model"] or "" for judge in judges)]
+    counting = [s["longest"]["tokenizer"] for s in settings["data"]["splits"].values() if s["longest"]]
+    models = [settings["model"], *counting, *(judge["model"] or "" for judge in judges)]
     folders = [model for model in models if model.startswith(("/", "./"))]
     guidelines = [judge["guideline"] for judge in judges if judge["guideline"] not in BUNDLED]
     own = [path for path in (*rows, *examples) if not is_url(path)]
@@ -137,6 +142,19 @@ def _evaluate(compiled: Compiled, cell: Cell) -> Raw:
     }
 
 
+def _splits(compiled: Compiled, found: Sequence[Cell]) -> Raw:
+    """Keep the splits that are made of the variant's tasks, with the tokenizers that counted."""
+    steps = topological([compiled.train[found[0].variant.name], *(compiled.scores[c.name] for c in found)])
+    made = [step for step in steps if "made" in step.settings]
+    counted = {step.settings["task"]["name"]: step.circumstance.get("tokenizer") for step in made}
+    dumped = {task: compiled.study.data.splits[task].model_dump(mode="json") for task in counted}
+    return {task: _with_tokenizer(dumped[task], model and _name_of(model)) for task, model in counted.items()}
+
+
+def _with_tokenizer(splits: Raw, name: str | None) -> Raw:
+    return splits if name is None else {**splits, "longest": {**splits["longest"], "tokenizer": name}}
+
+
 def _judges(compiled: Compiled, found: Sequence[Cell]) -> Raw:
     """Keep the judges that the variant's evaluations name, with the models and files that were used."""
     used = {name: step for c in found for name, step in verdict_steps(compiled.scores[c.name]).items()}
@@ -161,6 +179,10 @@ def _judge_named(judge: Raw, names: Mapping[str, str]) -> Raw:
 
 def _model_named(model: str, names: Mapping[str, str]) -> str:
     return f"./{names[model]}" if model in names else model
+
+
+def _tokenizer_named(splits: Raw, names: Mapping[str, str]) -> str | None:
+    return _model_named(splits["longest"]["tokenizer"], names) if splits["longest"] else None
 
 
 def _formats(compiled: Compiled, found: Sequence[Cell]) -> Raw:
@@ -191,10 +213,11 @@ def _format_name(compiled: Compiled, declared: str, fmt: Format) -> str:
 
 def _model(step: Step) -> str:
     """Name the model that was trained: the bundled one, a folder by its absolute path, or a hub id at its commit."""
-    model = step.circumstance["model"]
-    if model["name"] == TINY:
-        return TINY
-    return _named(model)
+    return _name_of(step.circumstance["model"])
+
+
+def _name_of(model: Mapping[str, Any]) -> str:
+    return TINY if model["name"] == TINY else _named(model)
 
 
 def _named(found: Mapping[str, Any]) -> str:

@@ -3,7 +3,8 @@
 A share of fewer rows than were published, or answers that got lost, would otherwise pass as a smaller test. What
 the evaluation declares (``expected``) always counts. Else n follows from the published size of the split on the hub,
 and from the rows that are there in a mirror, which may hold a part of a split: that is told, and is no error. Rows
-of one's own, built-in and generated rows have no published size; what was asked must still have been answered.
+of one's own, built-in and generated rows, and splits that a study makes itself, have no published size; what was asked
+must still have been answered.
 Unscored answers are no mismatch: they are counted and bound the score.
 """
 
@@ -17,6 +18,7 @@ from tunelab.data.sources import HubSource, MirrorSource, Source
 from tunelab.data.subsets import count
 from tunelab.errors import DataError
 from tunelab.study.cells import Evaluation
+from tunelab.study.made_splits import learnt_from, made, test_split
 from tunelab.study.source import choose_source
 from tunelab.study.spec import Study
 from tunelab.tasks.task import find_task
@@ -28,18 +30,19 @@ NO_VALUE = {"value": None, "low": None, "high": None, "method": "none", "n": 0}
 def declared_rows(study: Study, evaluation: Evaluation, folder: Path) -> dict[str, Any]:
     """Return what is known before a run, as plain JSON. A smoke run takes what rows there are."""
     task, settings = find_task(evaluation.task, folder), evaluation.settings
-    split = settings.split or task.test_split
+    split = settings.split or test_split(study.data, task)
     try:
         place = _place(choose_source(task, study.data, folder, study.smoke))
     except DataError:  # the rows are not there, which the step that prepares them says
         place = ""
-    published = task.dataset.sizes.get(split) if task.dataset and place and not study.smoke else None
+    whole = place and not study.smoke and not made(study.data, task, split)
+    published = task.dataset.sizes.get(split) if task.dataset and whole else None
     return {
         "declared": settings.expected,
         "place": place,
         "published": published,
         "size": settings.size,
-        "reserves": split == task.train_split,
+        "reserves": split == learnt_from(study.data, task),
     }
 
 

@@ -13,11 +13,12 @@ from tunelab.errors import StudyError, nearest
 
 def check_keys(raw: Mapping[str, Any], model: type[BaseModel], where: str, path: str = "") -> None:
     """Raise StudyError for the first key that ``model`` does not know, however deep."""
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
     for key, value in raw.items():
         here = f"{path}.{key}" if path else str(key)
-        field = model.model_fields.get(str(key))
+        field = fields.get(str(key))
         if field is None:
-            raise StudyError(f"{where}: unknown key {here!r}{nearest(str(key), model.model_fields)}")
+            raise StudyError(f"{where}: unknown key {here!r}{nearest(str(key), fields)}")
         if isinstance(value, dict):
             _check_below(cast(dict[str, Any], value), field.annotation, where, here)
 

@@ -13,11 +13,12 @@ from tunelab.errors import DataError
 from tunelab.formats.format import FewShots, Format
 from tunelab.formats.renderer import Renderer
 from tunelab.models.spec import TINY, resolve
+from tunelab.study.made_splits import identity, learnt_from, made, part_of, test_split, training_split
 from tunelab.study.read import bundled, read_file, read_study
 from tunelab.study.source import choose_source
 from tunelab.study.spec import Data
 from tunelab.study.worked_examples import examples_file, read_examples
-from tunelab.tasks.task import Task, find_task, is_sensitive, load_samples, training_split
+from tunelab.tasks.task import Task, find_task, is_sensitive, load_samples
 from tunelab.training.rows import IGNORED, labels, runs
 
 EXCERPT = 60
@@ -78,7 +79,8 @@ def preview_rows(subject: Subject, fmt: Format, loss: str, split: str | None, co
     where = choose_source(task, subject.data, subject.folder)
     if subject.data.files and where is None:
         raise DataError(f"task {task.name}: makes its own rows, got files for {', '.join(subject.data.files)}")
-    samples = load_samples(task, split or task.train_split or task.test_split, where)
+    shown_split = split or learnt_from(subject.data, task) or test_split(subject.data, task)
+    samples = _samples(task, shown_split, subject, where)
     examples = _examples(task, fmt.few_shots, subject, where)
     shown = {s.id for s in examples}
     tokenizer = load_tokenizer(resolve(subject.model, subject.folder))
@@ -97,7 +99,17 @@ def _examples(task: Task, shots: FewShots, subject: Subject, source: Source | No
     """Return the worked examples that are left out of training."""
     if shots.k == 0:
         return []
-    split = training_split(subject.task, subject.folder)
+    split = training_split(subject.data, subject.task, subject.folder)
     if path := examples_file(shots, subject.folder):
         return read_examples(path, task, split)[0]
-    return few_shots(load_samples(task, split, source), shots.chosen, shots.seed)
+    return few_shots(_samples(task, split, subject, source), shots.chosen, shots.seed)
+
+
+def _samples(task: Task, split: str, subject: Subject, source: Source | None) -> list[Sample]:
+    """Return the samples of a split of the data set, or of one that the study makes."""
+    own = made(subject.data, task, split)
+    if own is None:
+        return load_samples(task, split, source)
+    tokenizer = resolve(own.longest.tokenizer, subject.folder) if own.longest else None
+    how = identity(own, tokenizer and tokenizer.identity)
+    return part_of(load_samples(task, own.of, source), task, split, how, tokenizer)[0]

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from tunelab.data.sources import source_identity
+from tunelab.data.splits import Splits
 from tunelab.engine.step import Step
 from tunelab.errors import DataError, StudyError
 from tunelab.files import known_sha256
 from tunelab.formats.format import FewShots, Format
 from tunelab.study.cells import Cell, Evaluation, Variant
 from tunelab.study.entries import HeldOut, Size
+from tunelab.study.machine import Machine
+from tunelab.study.made_splits import identity, learnt_from, made, test_split, training_split
 from tunelab.study.smoke import QUESTION
 from tunelab.study.source import choose_source
 from tunelab.study.spec import Study
@@ -24,7 +27,7 @@ from tunelab.tasks import task as tasks
 from tunelab.tasks.identity import rows_identity
 from tunelab.tasks.mixed import JOINT
 
-VERSIONS = {"prepare": 3, "mix": 1, "check": 1}
+VERSIONS = {"prepare": 4, "mix": 1, "check": 2}
 IN_SMOKE = 0.5
 """Share of a small split that a smoke run may hold out: the rest is to train on."""
 
@@ -36,6 +39,7 @@ class RowsPlan:
     study: Study
     cells: Sequence[Cell]
     folder: Path
+    machine: Machine
 
     def prepare(
         self,
@@ -52,7 +56,12 @@ class RowsPlan:
         if self.study.smoke:
             settings["longest"] = QUESTION
         path = examples_file(examples, self.folder) if examples else None
-        settings["source"], blocked = self.source(found, split, path, examples.k if examples else 0, file)
+        own = made(self.study.data, found, split) if file is None and path is None else None
+        counted, uncountable = self.tokenizer(own)
+        if own:
+            settings["made"] = identity(own, counted and counted["identity"])
+        declared = own.of if own else split
+        settings["source"], blocked = self.source(found, declared, path, examples.k if examples else 0, file)
         return Step(
             kind="prepare",
             version=VERSIONS["prepare"],
@@ -68,9 +77,14 @@ class RowsPlan:
                 "data": self.study.data.model_dump(mode="json"),
                 "smoke": self.study.smoke,
                 **({} if file is None else {"file": file}),
+                **({"tokenizer": counted} if counted else {}),
             },
-            blocked=blocked,
+            blocked=blocked or uncountable,
         )
+
+    def tokenizer(self, own: Splits | None) -> tuple[dict[str, Any] | None, str | None]:
+        """What counts tokens where rows may be too long, and why it cannot be had, where it cannot."""
+        return self.machine.model(own.longest.tokenizer) if own and own.longest else (None, None)
 
     def source(
         self, task: tasks.Task, split: str, examples: Path | None, k: int, file: str | None
@@ -89,8 +103,8 @@ class RowsPlan:
 
     def evaluation_rows(self, evaluation: Evaluation) -> Step:
         settings, task = evaluation.settings, tasks.find_task(evaluation.task, self.folder)
-        split = settings.split or task.test_split
-        reserved = self.reserved(evaluation.task) if split == task.train_split else {}
+        split = settings.split or test_split(self.study.data, task)
+        reserved = self.reserved(evaluation.task) if split == learnt_from(self.study.data, task) else {}
         return self.prepare(evaluation.task, split, self.subset(settings.size, settings.rows_seed), reserved)
 
     def reserved(self, task: str) -> dict[str, Step]:
@@ -125,8 +139,12 @@ class RowsPlan:
 
     def learnt(self, variant: Variant, task: str, select: Mapping[str, Any], apart: Mapping[str, Step]) -> Step:
         """Rows that a variant learns from or is chosen by: those of the task's training split, or of its own file."""
-        split = tasks.training_split(task, self.folder)
-        return self.prepare(task, split, select, apart, file=variant.train.file if variant.train else None)
+        file = variant.train.file if variant.train else None
+        split = self.training_split(task) if file is None else tasks.training_split(task, self.folder)
+        return self.prepare(task, split, select, apart, file=file)
+
+    def training_split(self, task: str) -> str:
+        return training_split(self.study.data, task, self.folder)
 
     def search(self, variant: Variant) -> HeldOut | None:
         """How a variant is chosen; its candidates have the variant's name."""
@@ -145,7 +163,7 @@ class RowsPlan:
             raise StudyError(
                 f"few_shots: got {fmt.few_shots.k} for the mixture {task}, expected 0: tasks differ in them"
             )
-        split = tasks.training_split(task, self.folder)
+        split = self.training_split(task)
         shots = fmt.few_shots
         chosen = {"k": shots.chosen, "seed": shots.seed} if shots.file is None else {}
         return self.prepare(task, split, {"shots": chosen}, examples=shots)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tunelab.data.downloads import is_url
+from tunelab.data.splits import Splits
 from tunelab.formats.format import Format
 from tunelab.models.spec import TINY, is_local
 from tunelab.scoring.judges.judge import Judge
@@ -33,7 +34,8 @@ CHANGES = (
     f"{LENGTH} tokens, or of {QUESTION} bytes before a template, left out; adapters on all linear "
     "layers; entries with a checkpoint on the hub are trained; DPO prefers targets where it would sample; leaks are "
     "listed and stop nothing; the tasks' own rows in place of a variant's file and of files behind URLs; the bundled "
-    "model in place of every judge's, behind patterns of refusing, which give the headline"
+    "model in place of every judge's, behind patterns of refusing, which give the headline; its tokenizer in place of "
+    "every other that says which rows are too long to be parted into splits"
 )
 
 
@@ -63,7 +65,16 @@ def _small_data(data: Data) -> Data:
     files = {key: value for key, value in data.files.items() if not _behind_urls(value)}
     if any(isinstance(value, str) and is_url(value) for value in data.files.values()):
         files = {}
-    return data.model_copy(update={"files": files, "leaks": "report" if data.leaks == "refuse" else data.leaks})
+    splits = {task: _small_splits(found) for task, found in data.splits.items()}
+    leaks = "report" if data.leaks == "refuse" else data.leaks
+    return data.model_copy(update={"files": files, "leaks": leaks, "splits": splits})
+
+
+def _small_splits(splits: Splits) -> Splits:
+    """Count by the bundled tokenizer; shares stay as they are."""
+    return splits.model_copy(
+        update={"longest": splits.longest and splits.longest.model_copy(update={"tokenizer": TINY})}
+    )
 
 
 def _behind_urls(files: str | dict[str, str]) -> bool:

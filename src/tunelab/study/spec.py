@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 
+from tunelab.data.splits import Splits
 from tunelab.errors import nearest
 from tunelab.formats.format import Format
 from tunelab.scoring.judges.judge import Judge
@@ -33,8 +34,12 @@ class Data(Strict):
     )
     leaks: Literal["refuse", "drop", "report"] = Field(
         default="refuse",
-        description="refuse: stop when an evaluation row is in training; drop: leave such rows out of training "
-        "(13-word overlaps too); report: only list them.",
+        description="refuse: stop when an evaluation row is in training, also as another row of its cluster, like a "
+        "translation; drop: leave such rows out of training (13-word overlaps too); report: only list them.",
+    )
+    splits: dict[str, Splits] = Field(
+        default_factory=dict,
+        description="Splits to make, by task: {mmmlu: {from: test, shares: {train: 0.8, test: 0.2}}}.",
     )
 
     @model_validator(mode="after")

@@ -67,13 +67,18 @@ def drawn_examples(
 ) -> tuple[list[Sample], list[Row]]:
     """Return the examples that a seed chooses among a split's samples, with the rows that they came from."""
     chosen = few_shots(samples, shots.chosen, shots.seed)
-    rows = [] if source is None else source.rows(split)
+    rows = [] if source is None or joins(task, split) else source.rows(split)
     places = {s.id: i for i, s in enumerate(samples)}
     found = [_row_of(s, task, split, rows[places[s.id] : places[s.id] + 1]) for s in chosen]
     if None in found:  # a task that leaves out rows, or makes several of one
         found = [_row_of(s, task, split, rows) for s in chosen]
     whole = [row for row in found if row is not None]
     return chosen, whole if len(whole) == len(chosen) else [{"task": task.name, **s.to_json()} for s in chosen]
+
+
+def joins(task: Task, split: str) -> bool:
+    """Say whether a split is several others: one row of it alone does not tell which part it is of."""
+    return task.dataset is not None and task.dataset.parts(split) != (split,)
 
 
 def _row_of(sample: Sample, task: Task, split: str, rows: Sequence[Row]) -> Row | None:

@@ -35,6 +35,7 @@ class Mmlu:
     test_split = "test"
     metrics = (ACCURACY,)
     groups = mc.GROUPS
+    clusters = "mmlu"
     stop: tuple[str, ...] = ()
     max_new_tokens = mc.MAX_NEW_TOKENS
 

@@ -50,6 +50,7 @@ class Mmmlu:
     test_split = "test"
     metrics = (ACCURACY,)
     groups = mc.GROUPS
+    clusters = "mmlu"
     stop: tuple[str, ...] = ()
     max_new_tokens = mc.MAX_NEW_TOKENS
 

@@ -62,6 +62,8 @@ CHOICES = "choices"
 OF_JUDGED = ("exchange", "judged_score")
 """The methods that only a task whose outputs are judged has."""
 GROUPS = "groups"
+CLUSTERS = "clusters"
+"""The constant by which tasks say that they have the same clusters: a name that they share, else each its own."""
 
 
 class Task(Protocol):
@@ -133,6 +135,15 @@ def is_judged(task: Task) -> TypeGuard[JudgedTask]:
 def groups_of(task: Task) -> tuple[str, ...]:
     """Return the metadata by which a task's results are also shown in groups: its ``groups``; optional."""
     return getattr(task, GROUPS, ())
+
+
+def item_of(task: Task, sample: Sample) -> str | None:
+    """Return what a sample is one of several wordings of, by which leaks are found; None where it says nothing.
+
+    That is its cluster, beside the task's name: two tasks may number their rows alike.
+    """
+    cluster = sample.metadata.get("cluster")
+    return None if cluster is None else f"{getattr(task, CLUSTERS, task.name)} {cluster}"
 
 
 def is_sensitive(task: Task) -> bool:

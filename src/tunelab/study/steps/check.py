@@ -5,7 +5,9 @@ The same check finds worked examples among training rows, which nothing excuses.
 
 from __future__ import annotations
 
-from tunelab.data.leaks import find_leaks
+from collections import Counter
+
+from tunelab.data.leaks import CERTAIN, CLUSTER, EXACT, find_leaks
 from tunelab.engine.context import StepContext
 from tunelab.errors import DataError
 from tunelab.files import write_json
@@ -15,22 +17,23 @@ WORKED_EXAMPLES = "worked examples"
 
 
 def run(context: StepContext) -> None:
-    """Write ``leaks.json``; raise DataError for a row that repeats word for word when the policy is to refuse."""
+    """Write ``leaks.json``; raise DataError for a repeat or a shared cluster when the policy is to refuse."""
     seen, evaluated = questions_of(context, "seen_"), questions_of(context, "evaluation_")
     leaks = find_leaks(seen, evaluated)
-    exact = [leak for leak in leaks if leak.kind == "exact"]
-    counts = {"rows_seen": len(seen), "evaluation_rows": len(evaluated), "exact": len(exact)}
-    context.facts["leaks"] = counts | {"overlapping": len(leaks) - len(exact)}
+    certain, kinds = [leak for leak in leaks if leak.kind in CERTAIN], Counter(leak.kind for leak in leaks)
+    counts = {"rows_seen": len(seen), "evaluation_rows": len(evaluated), "exact": kinds[EXACT]}
+    context.facts["leaks"] = counts | {"same_cluster": kinds[CLUSTER], "overlapping": len(leaks) - len(certain)}
     write_json(context.directory / "leaks.json", {**context.facts["leaks"], "rows": [leak.to_json() for leak in leaks]})
-    if exact and context.settings["policy"] == "refuse":
-        listed = ", ".join(f"{leak.evaluation_id} = {leak.train_id}" for leak in exact[:10])
+    if certain and context.settings["policy"] == "refuse":
+        listed = ", ".join(f"{leak.evaluation_id} = {leak.train_id}" for leak in certain[:10])
         if context.settings.get("of") == WORKED_EXAMPLES:
             raise DataError(
                 f"leak: a worked example is among the training rows ({listed}), expected none: they are taken out "
                 "before training; report this with the study"
             )
+        translated = f", {kinds[CLUSTER]} of them as another row of the same cluster" if kinds[CLUSTER] else ""
         raise DataError(
-            f"leak: {len(exact)} evaluation rows are among the training rows ({listed}); "
+            f"leak: {len(certain)} evaluation rows are among the training rows{translated} ({listed}); "
             "write data.leaks: drop to leave them out of training (for worked examples another few_shots.seed or "
             "few_shots.file), or data.leaks: report to use them knowingly"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from tunelab.engine.context import StepContext
 from tunelab.errors import DataError
 from tunelab.files import write_json, write_lines
 from tunelab.formats.format import FewShots
+from tunelab.models.spec import ModelRef
+from tunelab.study.made_splits import part_of
 from tunelab.study.source import choose_source
 from tunelab.study.spec import Data
 from tunelab.study.steps.rows import questions, questions_of, write_samples
@@ -26,7 +29,7 @@ def run(context: StepContext) -> None:
     """Write ``rows.jsonl`` and ``receipt.json``; for worked examples their rows in columns that can be edited too."""
     settings, circumstance = context.settings, context.circumstance
     folder = Path(circumstance["folder"])
-    task = find_task(circumstance["task"], folder)
+    task, split = find_task(circumstance["task"], folder), whole_split(settings)
     if "examples" in circumstance:
         chosen, rows = read_examples(Path(circumstance["examples"]), task, settings["split"])
         receipt: dict[str, Any] = {"available": len(chosen), "source": settings["source"]}
@@ -34,15 +37,24 @@ def run(context: StepContext) -> None:
     else:
         data, file = Data(**circumstance["data"]), circumstance.get("file")
         source = choose_source(task, data, folder, circumstance["smoke"], file)
-        found = load_samples(task, settings["split"], source)
+        found = load_samples(task, split, source)
         receipt = {"available": len(found), "source": settings["source"]}
         if isinstance(task, HasReceipt):
-            receipt |= task.receipt(settings["split"], source)
+            receipt |= task.receipt(split, source)
+        if "made" in settings:
+            counted = ModelRef(**circumstance["tokenizer"]) if "tokenizer" in circumstance else None
+            found, receipt["made"] = part_of(found, task, settings["split"], settings["made"], counted)
+            receipt["available"] = len(found)
         chosen = _chosen(found, task, source, context, receipt)
     receipt["rows"] = len(chosen)
     write_samples(context.directory, chosen)
     write_json(context.directory / "receipt.json", receipt)
     context.facts["receipt"] = receipt
+
+
+def whole_split(settings: Mapping[str, Any]) -> str:
+    """Return the data set's split that a prepare step's rows are of, all or part of it."""
+    return settings["made"]["from"] if "made" in settings else settings["split"]
 
 
 def _chosen(
@@ -55,7 +67,7 @@ def _chosen(
         kept = _without_leaks(_without_reserved(fitting, task, context, receipt), task, context, receipt)
         return subset(kept, _size(settings, len(kept)), settings["seed"])
     shots = FewShots(**settings["shots"])
-    chosen, rows = drawn_examples(fitting, shots, task, settings["split"], source)
+    chosen, rows = drawn_examples(fitting, shots, task, whole_split(settings), source)
     write_lines(context.directory / EXAMPLES, rows)
     return chosen
 

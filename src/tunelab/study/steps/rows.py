@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tunelab.data.leaks import Asked
 from tunelab.data.sample import Sample
 from tunelab.engine.context import StepContext
 from tunelab.engine.record import Artifact
 from tunelab.files import read_lines, write_lines
 from tunelab.formats.renderer import Shot
-from tunelab.tasks.task import Task, find_task, question_text
+from tunelab.tasks.task import Task, find_task, item_of, question_text
 
 ROWS = "rows.jsonl"
 
@@ -25,14 +26,14 @@ def read_samples(artifact: Artifact) -> list[Sample]:
     return [Sample.from_json(row) for row in read_lines(artifact.path(ROWS))]
 
 
-def questions(task: Task, samples: Sequence[Sample]) -> list[tuple[str, str]]:
-    """Return id and question of every sample: what leaks are looked for in."""
-    return [(s.id, question_text(task, s)) for s in samples]
+def questions(task: Task, samples: Sequence[Sample]) -> list[Asked]:
+    """Return what every sample asks: what leaks are looked for in."""
+    return [Asked(s.id, question_text(task, s), item_of(task, s)) for s in samples]
 
 
-def questions_of(context: StepContext, prefix: str) -> list[tuple[str, str]]:
+def questions_of(context: StepContext, prefix: str) -> list[Asked]:
     """Return those of the inputs whose name begins with ``prefix``, each by the task that its rows belong to."""
-    found: list[tuple[str, str]] = []
+    found: list[Asked] = []
     for name, artifact in context.inputs.items():
         if name.startswith(prefix):
             task = find_task(context.circumstance["tasks"][name], Path(context.circumstance["folder"]))
