@@ -74,7 +74,7 @@ def resolve_tokenizer(name: str, folder: Path | None = None) -> ModelRef:
     if not any((path / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json", "config.json")):
         raise ModelError(
             f"tokenizer {name!r}: {path} has none of tokenizer.json, tokenizer_config.json and config.json, which say "
-            'how words are cut, as a vocabulary does not; add a tokenizer_config.json {"tokenizer_class": "<its class>"}'
+            'how words are cut, as a vocabulary does not; add a tokenizer_config.json {"tokenizer_class": "X"}'
         )
     return ModelRef(name, str(path.resolve()), None, {"folder": content_of(path, OF_TOKENIZERS)})
 

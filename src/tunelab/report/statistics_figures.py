@@ -89,7 +89,9 @@ def _mark(axes: Axes, limits: Sequence[int]) -> None:
     for limit in limits:
         if limit <= axes.get_xlim()[1]:
             axes.axvline(limit, color=INK, linestyle=":", linewidth=1)
-            axes.annotate(f"≤ {limit}", (limit, 1), (2, -9), ("data", "axes fraction"), "offset points", size=8)
+            axes.annotate(
+                f"≤ {limit}", (limit, 1), (0, 3), ("data", "axes fraction"), "offset points", size=8, ha="center"
+            )
 
 
 def _bars(name: str, values: Sequence[Line]) -> Picture:
