@@ -61,12 +61,17 @@ class SampleCounts:
     def _add_sample(self, split: str, sample: Sample) -> None:
         for name, column in self._groups.items():
             column.add(split if name == SPLIT else str(sample.metadata.get(name, LACKING)))
-        self._questions.append(hash_text(question_text(self.task, sample)))
+        self._questions.append(hash_text(self._asked(sample)))
         self._answers.append(hash_text(repr(sample.targets)))
         if self.task.dataset is None:
             self.fields.add(sample.fields)
         if has_choices(self.task):
             self._choices.add(self.task, sample)
+
+    def _asked(self, sample: Sample) -> str:
+        """Return what leaks are found by; of a sample whose fields are all null, what its prompt says without them."""
+        texts = [value for value in sample.fields.values() if isinstance(value, str)]
+        return question_text(self.task, sample) if texts else _prompt(self.task, sample)
 
     def _measure(self, text: str, contents: Sequence[str]) -> None:
         """Append the lengths of a batch of texts, and count those without words."""
