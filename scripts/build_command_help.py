@@ -12,7 +12,7 @@ from pathlib import Path
 from tunelab.cli.app import VERBS
 
 PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
-COMMANDS = [[], *([verb] for verb in VERBS), ["data", "show"], ["data", "prepare"]]
+COMMANDS = [[], *([verb] for verb in VERBS), ["data", "show"], ["data", "prepare"], ["data", "stats"]]
 
 
 def help_text(command: list[str]) -> str:

@@ -23,7 +23,7 @@ VERBS = {
     "show": "Show the results of a study, or list the studies that have some.",
     "explain": "Show field by field why two steps differ, or why a step would run again.",
     "score": "Score anybody's outputs with a task's scorer.",
-    "data": "Show the rows of a task as a model sees them, or prepare those of a study.",
+    "data": "Show the rows of a task as a model sees them, count what they are like, or prepare a study's.",
     "export": "Write a study into one file that others can score again.",
     "rescore": "Score a bundle's answers again, without a model: what differs from the record?",
     "push": "Upload trained models, and their data, to the Hugging Face hub with cards.",

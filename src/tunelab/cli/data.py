@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
@@ -13,21 +12,23 @@ from pydantic import ValidationError
 from rich.text import Text
 
 from tunelab.cli.data_prepare import prepare
+from tunelab.cli.data_source import Files, Source, choose_data
+from tunelab.cli.data_stats import stats
 from tunelab.cli.tables import console
-from tunelab.errors import DataError, FormatError
+from tunelab.errors import FormatError
 from tunelab.formats.format import Format
 from tunelab.study.keys import check_keys, describe_validation
 from tunelab.study.places import seen_from
 from tunelab.study.preview import Subject, find_subject, preview_rows
-from tunelab.study.spec import Data
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Show the rows of a task as a model sees them, or prepare those of a study.",
+    help="Show the rows of a task as a model sees them, count what they are like, or prepare those of a study.",
 )
 app.command("prepare")(prepare)
+app.command("stats")(stats)
 
 
 class Loss(StrEnum):
@@ -35,15 +36,6 @@ class Loss(StrEnum):
 
     ALL = "all"
     COMPLETION = "completion"
-
-
-class SourceName(StrEnum):
-    """Where rows come from."""
-
-    AUTO = "auto"
-    HUB = "hub"
-    MIRROR = "mirror"
-    BUILTIN = "builtin"
 
 
 @app.callback()
@@ -71,12 +63,8 @@ def show(
     loss: Annotated[Loss, typer.Option("--loss", help="Tokens to show as learnt.")] = Loss.COMPLETION,
     split: Annotated[str | None, typer.Option("--split", help="Default: the task's training split.")] = None,
     rows: Annotated[int, typer.Option("--rows", "-n", min=1, help="Number of rows.")] = 3,
-    source: Annotated[
-        SourceName | None, typer.Option("--source", help="Where rows come from. Default: auto, or the study's data.")
-    ] = None,
-    files: Annotated[
-        list[str] | None, typer.Option("--file", metavar="SPLIT=FILE", help="Your own rows of a split; repeatable.")
-    ] = None,
+    source: Source = None,
+    files: Files = None,
     masks: Annotated[bool, typer.Option("--masks", help="One token a line: id, learnt or not, text.")] = False,
 ) -> None:
     """Print rows as a model sees them in training; the learnt tokens are green and ⟦bracketed⟧.
@@ -106,19 +94,6 @@ def choose_format(name: str | None, subject: Subject) -> Format:
     if name is None:
         return next(iter(subject.formats.values()), Format(template="chat"))
     return subject.formats.get(name) or read_format(name)
-
-
-def choose_data(subject: Subject, source: SourceName | None, files: Sequence[str]) -> Data:
-    """Return where rows come from: own files, or a source, before what the study says. Raises DataError."""
-    given: dict[str, str | dict[str, str]] = {}
-    for text in files:
-        split, separator, path = text.partition("=")
-        if not split or not separator or not path:
-            raise DataError(f"--file: got {text!r}, expected SPLIT=FILE, like train=my.jsonl")
-        given[split] = seen_from(subject.folder, f"data.files.{split}", path)
-    if source is not None:
-        return Data(source=source.value, files=given, splits=subject.data.splits)
-    return subject.data.model_copy(update={"files": {**subject.data.files_of(subject.task), **given}})
 
 
 def read_format(text: str) -> Format:

@@ -10,8 +10,10 @@ import typer
 from tunelab.errors import UserError
 
 
-def _folder(path: Path) -> Path:
-    """Refuse a file, or a place below one, before anything is computed for it."""
+def folder_only(path: Path | None) -> Path | None:
+    """Refuse a file, or a place below one, before anything is computed for it; None is left to the verb."""
+    if path is None:
+        return None
     exists = next(place for place in (path, *path.absolute().parents) if place.exists())
     if not exists.is_dir():
         raise UserError(f"{path}: {exists} is a file, expected a folder; choose another place")
@@ -26,10 +28,10 @@ Overrides = Annotated[
     ),
 ]
 StoreDir = Annotated[
-    Path, typer.Option("--store", metavar="DIR", callback=_folder, help="Where finished steps are kept.")
+    Path, typer.Option("--store", metavar="DIR", callback=folder_only, help="Where finished steps are kept.")
 ]
 ResultsDir = Annotated[
-    Path, typer.Option("--results", metavar="DIR", callback=_folder, help="Where results are linked by name.")
+    Path, typer.Option("--results", metavar="DIR", callback=folder_only, help="Where results are linked by name.")
 ]
 Skip = Annotated[
     list[str] | None,

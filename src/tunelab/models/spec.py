@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -30,6 +31,8 @@ LOADED = (
     "additional_chat_templates/*.jinja",
 )
 """Configuration, weights, tokenizer, chat templates and adapters, as ``from_pretrained`` looks for them."""
+OF_TOKENIZERS = tuple(pattern for pattern in LOADED if not pattern.endswith((".safetensors", ".bin")))
+"""The same without weights, which a tokenizer does not need and which take long to read."""
 NOT_LOADED = ("trainer_state.json", "all_results.json", "train_results.json", "eval_results.json")
 
 
@@ -58,6 +61,24 @@ def resolve(name: str, folder: Path | None = None) -> ModelRef:
     return ModelRef(name, repo, commit, {"hub": repo, "revision": commit})
 
 
+def resolve_tokenizer(name: str, folder: Path | None = None) -> ModelRef:
+    """Find a tokenizer as ``resolve`` finds a model; of a local folder only its files are needed.
+
+    Raises ModelError, also for a folder that does not say which class reads its vocabulary: the same words and merges
+    are cut differently by different classes.
+    """
+    folder = folder or Path.cwd()
+    path = folder / Path(name).expanduser()
+    if name == TINY or not is_local(name, folder):
+        return resolve(name, folder)
+    if not any((path / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json", "config.json")):
+        raise ModelError(
+            f"tokenizer {name!r}: {path} has none of tokenizer.json, tokenizer_config.json and config.json, which say "
+            'how words are cut, as a vocabulary does not; add a tokenizer_config.json {"tokenizer_class": "X"}'
+        )
+    return ModelRef(name, str(path.resolve()), None, {"folder": content_of(path, OF_TOKENIZERS)})
+
+
 def is_local(name: str, folder: Path) -> bool:
     """Say whether a name means a folder on this machine: it looks like a path, or is one from ``folder``."""
     return name.startswith((".", "/", "~")) or (name != TINY and (folder / name).exists())
@@ -75,9 +96,9 @@ def _local(name: str, path: Path) -> ModelRef:
     return ModelRef(name, str(path.resolve()), None, {"folder": content_of(path)})
 
 
-def content_of(path: Path) -> str:
+def content_of(path: Path, patterns: Sequence[str] = LOADED) -> str:
     """Return a hash of the files of a folder that loading reads, 64 hex digits."""
     digest = hashlib.sha256()
-    for file in sorted({p for pattern in LOADED for p in path.glob(pattern) if p.name not in NOT_LOADED}):
+    for file in sorted({p for pattern in patterns for p in path.glob(pattern) if p.name not in NOT_LOADED}):
         digest.update(f"{file.relative_to(path)} {known_sha256(file)}\n".encode())
     return digest.hexdigest()

@@ -23,18 +23,25 @@ from tunelab.study.smoke import CHANGES
 
 def render(evidence: Evidence, answer: str, pictures: Sequence[Picture], directory: Path) -> str:
     """Return the page; ``directory`` holds the figures that were saved."""
-    environment = Environment(
+    figures = [(picture, embedded(picture, directory)) for picture in pictures]
+    return (
+        environment()
+        .get_template("index.html.j2")
+        .render(answer=answer, figures=figures, study=evidence.study, **_sections(evidence))
+    )
+
+
+def environment() -> Environment:
+    """Return what renders every page: texts are escaped, and a name that is not there is an error."""
+    made = Environment(
         loader=PackageLoader("tunelab.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"show": show, "signed": signed, "signed_range": signed_range}
-    figures = [(picture, _embedded(picture, directory)) for picture in pictures]
-    return environment.get_template("index.html.j2").render(
-        answer=answer, figures=figures, study=evidence.study, **_sections(evidence)
-    )
+    made.filters |= {"show": show, "signed": signed, "signed_range": signed_range}
+    return made
 
 
 def _sections(evidence: Evidence) -> dict[str, Any]:
@@ -87,7 +94,7 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def _embedded(picture: Picture, directory: Path) -> str:
+def embedded(picture: Picture, directory: Path) -> str:
     """Return a saved figure as a data URI, empty when there is none."""
     if picture.figure is None:
         return ""
