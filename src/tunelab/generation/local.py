@@ -20,17 +20,17 @@ class LocalGenerator:
     def __init__(
         self, model: PreTrainedModel, renderer: Renderer, decoding: Decoding, stops: Sequence[str] = ()
     ) -> None:
-        self._model = model
+        self.model = model
         self._renderer = renderer
         self._decoding = decoding
         self._stops = (*renderer.format.stop_strings, *stops)
-        self._pad = renderer.tokenizer.pad_token_id
+        self.pad = renderer.tokenizer.pad_token_id
         self._stop_ids = stop_ids(model, renderer)
         self._config = GenerationConfig(
             max_new_tokens=decoding.max_new_tokens,
             do_sample=False,
             eos_token_id=sorted(self._stop_ids),
-            pad_token_id=self._pad,
+            pad_token_id=self.pad,
         )
 
     def run(self, batch: Sequence[Request]) -> list[Output]:
@@ -40,11 +40,9 @@ class LocalGenerator:
     @torch.no_grad()
     def draw(self, batch: Sequence[Request]) -> list[list[int]]:
         """Return the new ids of one batch, each row up to its stop id or without the padding after a stop string."""
-        width = max(len(request.ids) for request in batch)
-        ids = torch.tensor([[self._pad] * (width - len(r.ids)) + r.ids for r in batch], device=self._model.device)
-        mask = torch.tensor([[0] * (width - len(r.ids)) + [1] * len(r.ids) for r in batch], device=self._model.device)
+        ids, mask, width = self.padded(batch)
         samplers = [CounterSampler(self._decoding, batch, width)] if self._decoding.temperature > 0 else []
-        generate: Any = self._model.generate
+        generate: Any = self.model.generate
         made = generate(
             input_ids=ids,
             attention_mask=mask,
@@ -54,13 +52,20 @@ class LocalGenerator:
         )
         return [self._trimmed(row) for row in made[:, width:].tolist()]
 
+    def padded(self, batch: Sequence[Request]) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """Return ids and mask, both (batch, longest prompt), and how many ids of a row precede what is drawn."""
+        width = max(len(request.ids) for request in batch)
+        ids = torch.tensor([[self.pad] * (width - len(r.ids)) + r.ids for r in batch], device=self.model.device)
+        mask = torch.tensor([[0] * (width - len(r.ids)) + [1] * len(r.ids) for r in batch], device=self.model.device)
+        return ids, mask, width
+
     def _trimmed(self, row: list[int]) -> list[int]:
         """Drop what follows a stop id; a row without one ended at a stop string or at the budget: drop padding."""
         end = next((i for i, token in enumerate(row) if token in self._stop_ids), None)
         if end is not None:
             return row[: end + 1]
         tokens = len(row)
-        while tokens and row[tokens - 1] == self._pad:
+        while tokens and row[tokens - 1] == self.pad:
             tokens -= 1
         return row[:tokens]
 

@@ -19,7 +19,7 @@ from tunelab.data.downloads import is_url
 from tunelab.engine.step import Step
 from tunelab.errors import StudyError
 from tunelab.formats.format import Format
-from tunelab.models.spec import TINY
+from tunelab.models.spec import BUNDLED as BUNDLED_MODELS
 from tunelab.scoring.judges.guidelines import BUNDLED
 from tunelab.scoring.judges.judge import Judge
 from tunelab.study.cells import BASE, Cell, Variant
@@ -190,10 +190,10 @@ def _format_name(compiled: Compiled, declared: str, fmt: Format) -> str:
 
 
 def _model(step: Step) -> str:
-    """Name the model that was trained: the bundled one, a folder by its absolute path, or a hub id at its commit."""
+    """Name the model that was trained: a bundled one, a folder by its absolute path, or a hub id at its commit."""
     model = step.circumstance["model"]
-    if model["name"] == TINY:
-        return TINY
+    if model["name"] in BUNDLED_MODELS:
+        return model["name"]
     return _named(model)
 
 

@@ -11,7 +11,6 @@ from tunelab.data.sources import Source
 from tunelab.data.subsets import few_shots
 from tunelab.errors import DataError
 from tunelab.formats.format import FewShots, Format
-from tunelab.formats.renderer import Renderer
 from tunelab.models.spec import TINY, resolve
 from tunelab.study.read import bundled, read_file, read_study
 from tunelab.study.source import choose_source
@@ -72,7 +71,7 @@ def _shown(task: Task, sample: Sample) -> list[Message]:
 
 def preview_rows(subject: Subject, fmt: Format, loss: str, split: str | None, count: int) -> Iterator[Preview]:
     """Yield the first rows of a split under a format; worked examples come from the training split."""
-    from tunelab.models.load import load_tokenizer
+    from tunelab.models.load import load_renderer
 
     task = find_task(subject.task, subject.folder)
     where = choose_source(task, subject.data, subject.folder)
@@ -81,8 +80,8 @@ def preview_rows(subject: Subject, fmt: Format, loss: str, split: str | None, co
     samples = load_samples(task, split or task.train_split or task.test_split, where)
     examples = _examples(task, fmt.few_shots, subject, where)
     shown = {s.id for s in examples}
-    tokenizer = load_tokenizer(resolve(subject.model, subject.folder))
-    renderer = Renderer(tokenizer, fmt, [(task.messages(s), task.target(s)) for s in examples[: fmt.few_shots.k]])
+    shots = [(task.messages(s), task.target(s)) for s in examples[: fmt.few_shots.k]]
+    renderer = load_renderer(resolve(subject.model, subject.folder), fmt, shots)
     for sample in [s for s in samples if s.id not in shown][:count]:
         example = renderer.example(_shown(task, sample), task.target(sample))
         learnt = labels(example, loss)

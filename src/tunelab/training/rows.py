@@ -53,13 +53,13 @@ def supervised_rows(
         "tokens": sum(len(e.ids) for e in fitting),
         "supervised_tokens": sum(supervised),
         "longest": max(len(e.ids) for e in fitting),
-        **_by_source([s for s, _ in kept], [len(e.ids) for e in fitting], supervised),
+        **by_source([s for s, _ in kept], [len(e.ids) for e in fitting], supervised),
     }
     ids = [sample.id for sample, _ in kept]
-    return SupervisedRows(rows, ids, receipt, preview(fitting[0], rows[0]["labels"], renderer))
+    return SupervisedRows(rows, ids, receipt, marked(fitting[0].ids, rows[0]["labels"], renderer))
 
 
-def _by_source(samples: Sequence[Sample], tokens: Sequence[int], supervised: Sequence[int]) -> dict[str, Any]:
+def by_source(samples: Sequence[Sample], tokens: Sequence[int], supervised: Sequence[int]) -> dict[str, Any]:
     """Count rows and tokens by the task that each row came from, where rows are of several."""
     sources: dict[str, dict[str, int]] = {}
     for sample, length, learnt in zip(samples, tokens, supervised, strict=True):
@@ -92,9 +92,9 @@ def labels(example: Example, loss: str) -> list[int]:
     return [token if kept else IGNORED for token, kept in zip(example.ids, example.mask, strict=True)]
 
 
-def preview(example: Example, row_labels: Sequence[int], renderer: Renderer) -> str:
-    """Return the decoded example with its supervised runs in ⟦brackets⟧."""
-    return "".join(f"⟦{text}⟧" if learnt else text for text, learnt in runs(example.ids, row_labels, renderer))
+def marked(ids: Sequence[int], row_labels: Sequence[int], renderer: Renderer) -> str:
+    """Return decoded ids with what is learnt of them in ⟦brackets⟧."""
+    return "".join(f"⟦{text}⟧" if learnt else text for text, learnt in runs(ids, row_labels, renderer))
 
 
 def runs(ids: Sequence[int], row_labels: Sequence[int], renderer: Renderer) -> list[tuple[str, bool]]:
