@@ -24,7 +24,7 @@ class LocalGenerator:
         self._renderer = renderer
         self._decoding = decoding
         self._stops = (*renderer.format.stop_strings, *stops)
-        self.pad = renderer.tokenizer.pad_token_id
+        self.pad = renderer.pad_id
         self._stop_ids = stop_ids(model, renderer)
         self._config = GenerationConfig(
             max_new_tokens=decoding.max_new_tokens,

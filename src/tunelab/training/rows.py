@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from tunelab.data.mixtures import TASK
 from tunelab.data.sample import Sample
 from tunelab.errors import DataError
+from tunelab.formats.encoder_decoder import EncoderDecoderRenderer
 from tunelab.formats.renderer import Example, Renderer
 from tunelab.tasks.task import Task
 
@@ -25,8 +26,9 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class SupervisedRows:
-    """``rows`` hold equally long ``input_ids`` and ``labels``, ``ids`` the samples that they were made of.
+    """``rows`` hold ``input_ids`` and ``labels``, ``ids`` the samples that they were made of.
 
+    The two are equally long, but for an encoder-decoder model, where one is read and the other is written.
     ``receipt`` counts what went in and what did not.
     """
 
@@ -53,13 +55,39 @@ def supervised_rows(
         "tokens": sum(len(e.ids) for e in fitting),
         "supervised_tokens": sum(supervised),
         "longest": max(len(e.ids) for e in fitting),
-        **by_source([s for s, _ in kept], [len(e.ids) for e in fitting], supervised),
+        **_by_source([s for s, _ in kept], [len(e.ids) for e in fitting], supervised),
     }
     ids = [sample.id for sample, _ in kept]
     return SupervisedRows(rows, ids, receipt, marked(fitting[0].ids, rows[0]["labels"], renderer))
 
 
-def by_source(samples: Sequence[Sample], tokens: Sequence[int], supervised: Sequence[int]) -> dict[str, Any]:
+def paired_rows(
+    samples: Sequence[Sample], task: Task, renderer: EncoderDecoderRenderer, max_length: int, max_too_long: float
+) -> SupervisedRows:
+    """Render training samples: ``input_ids`` for the encoder, ``labels`` for the decoder, each of its own length.
+
+    Raises DataError when too many rows have a side of more than ``max_length`` tokens.
+    """
+    rendered = [(s, renderer.sides(task.messages(s), task.target(s))) for s in samples]
+    kept = keep_fitting(rendered, [max(map(len, sides)) for _, sides in rendered], max_length, max_too_long)
+    sides = [found for _, found in kept]
+    read, learnt = [len(prompt) for prompt, _ in sides], [len(target) for _, target in sides]
+    receipt = {
+        "rows": len(kept),
+        "too_long": len(rendered) - len(kept),
+        "tokens": sum(read) + sum(learnt),
+        "supervised_tokens": sum(learnt),
+        "longest": max(*read, *learnt),
+        "longest_target": max(learnt),
+        **_by_source([s for s, _ in kept], [a + b for a, b in zip(read, learnt, strict=True)], learnt),
+    }
+    prompt, target = sides[0]
+    shown = marked([*prompt, *target], [*[IGNORED] * len(prompt), *target], renderer)
+    rows = [{"input_ids": prompt, "labels": target} for prompt, target in sides]
+    return SupervisedRows(rows, [sample.id for sample, _ in kept], receipt, shown)
+
+
+def _by_source(samples: Sequence[Sample], tokens: Sequence[int], supervised: Sequence[int]) -> dict[str, Any]:
     """Count rows and tokens by the task that each row came from, where rows are of several."""
     sources: dict[str, dict[str, int]] = {}
     for sample, length, learnt in zip(samples, tokens, supervised, strict=True):

@@ -16,48 +16,14 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, Seq2SeqTrainer, Seq2SeqTrainingArguments
 
-from tunelab.data.sample import Sample
-from tunelab.formats.encoder_decoder import EncoderDecoderRenderer
 from tunelab.models.heads import right_padded
 from tunelab.models.kind import decoder_start
-from tunelab.tasks.task import Task
 from tunelab.training.job import Job, arguments, carry_out
-from tunelab.training.rows import IGNORED, SupervisedRows, by_source, keep_fitting, marked
+from tunelab.training.rows import IGNORED, SupervisedRows
 from tunelab.training.sft import total_steps
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-Sides = tuple[list[int], list[int]]
-
-
-def paired_rows(
-    samples: Sequence[Sample], task: Task, renderer: EncoderDecoderRenderer, max_length: int, max_too_long: float
-) -> SupervisedRows:
-    """Render training samples: ``input_ids`` for the encoder, ``labels`` for the decoder, each of its own length.
-
-    Raises DataError when too many rows have a side of more than ``max_length`` tokens.
-    """
-    rendered = [(s, renderer.sides(task.messages(s), task.target(s))) for s in samples]
-    kept = keep_fitting(rendered, [max(map(len, sides)) for _, sides in rendered], max_length, max_too_long)
-    sides = [found for _, found in kept]
-    read, learnt = [len(prompt) for prompt, _ in sides], [len(target) for _, target in sides]
-    receipt = {
-        "rows": len(kept),
-        "too_long": len(rendered) - len(kept),
-        "tokens": sum(read) + sum(learnt),
-        "supervised_tokens": sum(learnt),
-        "longest": max(*read, *learnt),
-        "longest_target": max(learnt),
-        **by_source([s for s, _ in kept], [a + b for a, b in zip(read, learnt, strict=True)], learnt),
-    }
-    rows = [{"input_ids": prompt, "labels": target} for prompt, target in sides]
-    return SupervisedRows(rows, [sample.id for sample, _ in kept], receipt, _preview(sides[0], renderer))
-
-
-def _preview(sides: Sides, renderer: EncoderDecoderRenderer) -> str:
-    prompt, target = sides
-    return marked([*prompt, *target], [*[IGNORED] * len(prompt), *target], renderer)
 
 
 def train_seq2seq(

@@ -24,8 +24,7 @@ from tunelab.models.spec import ModelRef
 from tunelab.study.steps.rows import read_samples, read_shots
 from tunelab.study.tokenise_plan import RECEIPT, TOKENS
 from tunelab.tasks.task import Task, find_task
-from tunelab.training.rows import SupervisedRows, supervised_rows
-from tunelab.training.seq2seq import paired_rows
+from tunelab.training.rows import SupervisedRows, paired_rows, supervised_rows
 
 IDS = pa.list_(pa.int32())
 

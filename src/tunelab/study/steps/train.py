@@ -26,8 +26,8 @@ from tunelab.training.dpo import preference_rows, train_dpo
 from tunelab.training.grpo import train_grpo
 from tunelab.training.job import Hardware, Job
 from tunelab.training.recipe import Recipe
-from tunelab.training.rows import supervised_rows
-from tunelab.training.seq2seq import paired_rows, train_seq2seq
+from tunelab.training.rows import paired_rows, supervised_rows
+from tunelab.training.seq2seq import train_seq2seq
 from tunelab.training.sft import train_sft
 
 EXAMPLE = "example.txt"
@@ -75,11 +75,11 @@ def run(context: StepContext) -> None:
         (context.directory / EXAMPLE).write_text(pairs.preview + "\n", encoding="utf-8")
         context.facts.update(train_dpo(job, pairs, model, tokenizer))
         return
-    limits = {"max_length": recipe.max_length, "max_too_long": recipe.max_too_long}
+    limits = recipe.max_length, recipe.max_too_long
     if isinstance(renderer, EncoderDecoderRenderer):
-        rows, train = paired_rows(samples, task, renderer, **limits), train_seq2seq
+        rows, train = paired_rows(samples, task, renderer, *limits), train_seq2seq
     else:
-        rows, train = supervised_rows(samples, task, renderer, recipe.loss or "completion", **limits), train_sft
+        rows, train = supervised_rows(samples, task, renderer, recipe.loss or "completion", *limits), train_sft
     refuse_long_rows(rows.receipt["longest"], model.config)
     (context.directory / EXAMPLE).write_text(rows.preview + "\n", encoding="utf-8")
     context.facts.update(train(job, rows, model, tokenizer))
