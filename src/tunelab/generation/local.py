@@ -39,7 +39,7 @@ class LocalGenerator:
 
     @torch.no_grad()
     def draw(self, batch: Sequence[Request]) -> list[list[int]]:
-        """Return the new ids of one batch, each row up to its stop id or without the padding after a stop string."""
+        """Return the new ids of one batch, each row as far as it was drawn: the rest is padding."""
         ids, mask, width = self.padded(batch)
         samplers = [CounterSampler(self._decoding, batch, width)] if self._decoding.temperature > 0 else []
         generate: Any = self.model.generate
@@ -50,7 +50,8 @@ class LocalGenerator:
             logits_processor=LogitsProcessorList(samplers),
             stopping_criteria=StoppingCriteriaList([_StopStrings(self._renderer, self._stops, batch, width)]),
         )
-        return [self._trimmed(row) for row in made[:, width:].tolist()]
+        rows: list[list[int]] = made[:, width:].tolist()
+        return [row[: self.end(request, row)] for request, row in zip(batch, rows, strict=True)]
 
     def padded(self, batch: Sequence[Request]) -> tuple[torch.Tensor, torch.Tensor, int]:
         """Return ids and mask, both (batch, longest prompt), and how many ids of a row precede what is drawn."""
@@ -58,16 +59,6 @@ class LocalGenerator:
         ids = torch.tensor([[self.pad] * (width - len(r.ids)) + r.ids for r in batch], device=self.model.device)
         mask = torch.tensor([[0] * (width - len(r.ids)) + [1] * len(r.ids) for r in batch], device=self.model.device)
         return ids, mask, width
-
-    def _trimmed(self, row: list[int]) -> list[int]:
-        """Drop what follows a stop id; a row without one ended at a stop string or at the budget: drop padding."""
-        end = next((i for i, token in enumerate(row) if token in self._stop_ids), None)
-        if end is not None:
-            return row[: end + 1]
-        tokens = len(row)
-        while tokens and row[tokens - 1] == self.pad:
-            tokens -= 1
-        return row[:tokens]
 
     def end(self, request: Request, row: list[int]) -> int:
         """Return how many of ``row``'s ids generation keeps: up to a stop id, or to what completes a stop string."""

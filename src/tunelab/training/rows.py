@@ -49,14 +49,8 @@ def supervised_rows(
     supervised = [sum(label != IGNORED for label in row["labels"]) for row in rows]
     if min(supervised) == 0:
         raise DataError("training rows: a row has no supervised token, expected at least its answer; check the targets")
-    receipt = {
-        "rows": len(rows),
-        "too_long": len(rendered) - len(kept),
-        "tokens": sum(len(e.ids) for e in fitting),
-        "supervised_tokens": sum(supervised),
-        "longest": max(len(e.ids) for e in fitting),
-        **_by_source([s for s, _ in kept], [len(e.ids) for e in fitting], supervised),
-    }
+    receipt = _receipt([s for s, _ in kept], len(rendered), [len(e.ids) for e in fitting], supervised)
+    receipt["longest"] = max(len(e.ids) for e in fitting)
     ids = [sample.id for sample, _ in kept]
     return SupervisedRows(rows, ids, receipt, marked(fitting[0].ids, rows[0]["labels"], renderer))
 
@@ -72,19 +66,25 @@ def paired_rows(
     kept = keep_fitting(rendered, [max(map(len, sides)) for _, sides in rendered], max_length, max_too_long)
     sides = [found for _, found in kept]
     read, learnt = [len(prompt) for prompt, _ in sides], [len(target) for _, target in sides]
-    receipt = {
-        "rows": len(kept),
-        "too_long": len(rendered) - len(kept),
-        "tokens": sum(read) + sum(learnt),
-        "supervised_tokens": sum(learnt),
-        "longest": max(*read, *learnt),
-        "longest_target": max(learnt),
-        **_by_source([s for s, _ in kept], [a + b for a, b in zip(read, learnt, strict=True)], learnt),
-    }
+    tokens = [a + b for a, b in zip(read, learnt, strict=True)]
+    receipt = _receipt([s for s, _ in kept], len(rendered), tokens, learnt)
+    receipt |= {"longest": max(*read, *learnt), "longest_target": max(learnt)}
     prompt, target = sides[0]
     shown = marked([*prompt, *target], [*[IGNORED] * len(prompt), *target], renderer)
     rows = [{"input_ids": prompt, "labels": target} for prompt, target in sides]
     return SupervisedRows(rows, [sample.id for sample, _ in kept], receipt, shown)
+
+
+def _receipt(
+    samples: Sequence[Sample], rendered: int, tokens: Sequence[int], supervised: Sequence[int]
+) -> dict[str, Any]:
+    return {
+        "rows": len(samples),
+        "too_long": rendered - len(samples),
+        "tokens": sum(tokens),
+        "supervised_tokens": sum(supervised),
+        **_by_source(samples, tokens, supervised),
+    }
 
 
 def _by_source(samples: Sequence[Sample], tokens: Sequence[int], supervised: Sequence[int]) -> dict[str, Any]:
