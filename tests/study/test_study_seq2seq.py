@@ -2,6 +2,9 @@
 
 import copy
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from study_files import changed, compiled, only, opened, put
@@ -165,3 +168,17 @@ def test_smoke_puts_a_model_of_the_same_kind_in_place_of_each(tmp_path, model, t
     variants = {c.variant.name: c.variant.model for c in compile_study([("", small)], tmp_path).cells}
     assert set(variants.values()) == {"tiny", "tiny-t5"}
     assert variants["t5"] == "tiny-t5"
+
+
+def test_cards_say_how_such_a_model_is_loaded_and_what_its_rows_hold(results):
+    folder = results.parents[1]
+    found = open_points(opened(folder, STUDY), folder, folder / "store")
+    assert Runner(found.store, SilentReporter()).run(only_data(found).targets()).ok
+    command = [Path(sys.executable).with_name("tunelab"), "push", folder / "study.yaml", "--to", "me/x", "--dry-run"]
+    places = ["--data", "--store", folder / "store", "--results", folder / "results"]
+    done = subprocess.run([*command, *places], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    model, rows = ((results / "cards" / name).read_text() for name in ("full.md", "full-data.md"))
+    assert "AutoModelForSeq2SeqLM.from_pretrained" in model
+    assert "pipeline_tag: text2text-generation" in model
+    assert "| labels | the answer, which the decoder is to write |" in rows
