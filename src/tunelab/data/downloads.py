@@ -163,6 +163,10 @@ def _reason(error: Exception) -> str:
     return f"cannot be downloaded ({' '.join(str(why).split()) or type(why).__name__})"
 
 
+def cache_root() -> Path:
+    """Return the folder of what can be had again."""
+    return Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/tunelab").expanduser()
+
+
 def _folder(url: str) -> Path:
-    root = os.environ.get(CACHE_VARIABLE) or "~/.cache/tunelab"
-    return Path(root).expanduser() / "downloads" / hashlib.sha256(url.encode()).hexdigest()
+    return cache_root() / "downloads" / hashlib.sha256(url.encode()).hexdigest()

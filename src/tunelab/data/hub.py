@@ -92,6 +92,14 @@ def _cached_commit(repo: str, revision: str) -> str | None:
     return revision if (folder / "snapshots" / revision).is_dir() else None
 
 
+def cached_file(repo: str, name: str, revision: str) -> Path | None:
+    """Return a file of a hub model at a commit where the cache holds it."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    path = Path(HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "snapshots" / revision / name
+    return path if path.is_file() else None
+
+
 def _probe(answered: threading.Event) -> None:
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     try:
@@ -113,6 +121,6 @@ def _unavailable(repo: str, config: str, split: str, reachable: bool, error: Exc
 
 def _no_model(repo: str, reason: str) -> str:
     return (
-        f"model {repo!r}: {reason}; expected 'tiny', a local folder with config.json, or a hub id: "
+        f"model {repo!r}: {reason}; expected 'tiny', 'tiny-t5', a local folder with config.json, or a hub id: "
         "check the spelling, connect, or download it beforehand"
     )

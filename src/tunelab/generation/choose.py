@@ -32,8 +32,11 @@ class Reading:
     tokens: list[list[int]]
 
 
-def readings(request: ChoiceRequest) -> list[Reading]:
-    """Return one reading for all labels, or one for each. Raises FormatError when a label begins with another."""
+def readings(request: ChoiceRequest, before: list[int]) -> list[Reading]:
+    """Return one reading for all labels, or one for each, after the ids that come ``before`` a label.
+
+    Raises FormatError when a label begins with another.
+    """
     labels = [list(label) for label in request.label_ids]
     shared = _shared(labels)
     if any(len(label) == shared for label in labels):
@@ -42,8 +45,8 @@ def readings(request: ChoiceRequest) -> list[Reading]:
             "expected labels that differ; write by: generate"
         )
     if manner(request) == FIRST_DIFFERENCE:
-        return [Reading(request.ids + labels[0][:shared], [[label[shared] for label in labels]])]
-    return [Reading(request.ids + label[:-1], [[token] for token in label]) for label in labels]
+        return [Reading(before + labels[0][:shared], [[label[shared] for label in labels]])]
+    return [Reading(before + label[:-1], [[token] for token in label]) for label in labels]
 
 
 def manner(request: ChoiceRequest) -> str:
@@ -63,26 +66,31 @@ class Chooser:
     """Chooses labels with one loaded causal model."""
 
     def __init__(self, model: Any, pad: int) -> None:
-        self._model = model
-        self._pad = pad
+        self.model = model
+        self.pad = pad
 
     def run(self, batch: Sequence[ChoiceRequest]) -> list[Chosen]:
         """Choose for one batch of prompts."""
-        asked = [readings(request) for request in batch]
-        found = iter(self._read([reading for several in asked for reading in several]))
+        asked = [readings(request, self.before(request)) for request in batch]
+        found = iter(self.read(batch, asked))
         return [
             chosen(request, _values([next(found) for _ in several]))
             for request, several in zip(batch, asked, strict=True)
         ]
 
+    def before(self, request: ChoiceRequest) -> list[int]:
+        """Return the ids that a label follows."""
+        return request.ids
+
     @torch.no_grad()
-    def _read(self, asked: Sequence[Reading]) -> list[list[list[float]]]:
+    def read(self, batch: Sequence[ChoiceRequest], several: Sequence[Sequence[Reading]]) -> list[list[list[float]]]:
         """Return, for each reading and each of its places, the log-probabilities of the tokens asked for there."""
+        asked = [reading for of_one in several for reading in of_one]
         width, places = max(len(r.ids) for r in asked), max(len(r.tokens) for r in asked)
-        ids = torch.tensor([[self._pad] * (width - len(r.ids)) + r.ids for r in asked], device=self._model.device)
-        mask = torch.tensor([[0] * (width - len(r.ids)) + [1] * len(r.ids) for r in asked], device=self._model.device)
+        ids = torch.tensor([[self.pad] * (width - len(r.ids)) + r.ids for r in asked], device=self.model.device)
+        mask = torch.tensor([[0] * (width - len(r.ids)) + [1] * len(r.ids) for r in asked], device=self.model.device)
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        logits = self._model(
+        logits = self.model(
             input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=places, use_cache=False
         ).logits
         logprobs = torch.log_softmax(logits.float(), dim=-1)

@@ -20,17 +20,17 @@ class LocalGenerator:
     def __init__(
         self, model: PreTrainedModel, renderer: Renderer, decoding: Decoding, stops: Sequence[str] = ()
     ) -> None:
-        self._model = model
+        self.model = model
         self._renderer = renderer
         self._decoding = decoding
         self._stops = (*renderer.format.stop_strings, *stops)
-        self._pad = renderer.tokenizer.pad_token_id
+        self.pad = renderer.pad_id
         self._stop_ids = stop_ids(model, renderer)
         self._config = GenerationConfig(
             max_new_tokens=decoding.max_new_tokens,
             do_sample=False,
             eos_token_id=sorted(self._stop_ids),
-            pad_token_id=self._pad,
+            pad_token_id=self.pad,
         )
 
     def run(self, batch: Sequence[Request]) -> list[Output]:
@@ -39,12 +39,10 @@ class LocalGenerator:
 
     @torch.no_grad()
     def draw(self, batch: Sequence[Request]) -> list[list[int]]:
-        """Return the new ids of one batch, each row up to its stop id or without the padding after a stop string."""
-        width = max(len(request.ids) for request in batch)
-        ids = torch.tensor([[self._pad] * (width - len(r.ids)) + r.ids for r in batch], device=self._model.device)
-        mask = torch.tensor([[0] * (width - len(r.ids)) + [1] * len(r.ids) for r in batch], device=self._model.device)
+        """Return the new ids of one batch, each row as far as it was drawn: the rest is padding."""
+        ids, mask, width = self.padded(batch)
         samplers = [CounterSampler(self._decoding, batch, width)] if self._decoding.temperature > 0 else []
-        generate: Any = self._model.generate
+        generate: Any = self.model.generate
         made = generate(
             input_ids=ids,
             attention_mask=mask,
@@ -52,17 +50,15 @@ class LocalGenerator:
             logits_processor=LogitsProcessorList(samplers),
             stopping_criteria=StoppingCriteriaList([_StopStrings(self._renderer, self._stops, batch, width)]),
         )
-        return [self._trimmed(row) for row in made[:, width:].tolist()]
+        rows: list[list[int]] = made[:, width:].tolist()
+        return [row[: self.end(request, row)] for request, row in zip(batch, rows, strict=True)]
 
-    def _trimmed(self, row: list[int]) -> list[int]:
-        """Drop what follows a stop id; a row without one ended at a stop string or at the budget: drop padding."""
-        end = next((i for i, token in enumerate(row) if token in self._stop_ids), None)
-        if end is not None:
-            return row[: end + 1]
-        tokens = len(row)
-        while tokens and row[tokens - 1] == self._pad:
-            tokens -= 1
-        return row[:tokens]
+    def padded(self, batch: Sequence[Request]) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """Return ids and mask, both (batch, longest prompt), and how many ids of a row precede what is drawn."""
+        width = max(len(request.ids) for request in batch)
+        ids = torch.tensor([[self.pad] * (width - len(r.ids)) + r.ids for r in batch], device=self.model.device)
+        mask = torch.tensor([[0] * (width - len(r.ids)) + [1] * len(r.ids) for r in batch], device=self.model.device)
+        return ids, mask, width
 
     def end(self, request: Request, row: list[int]) -> int:
         """Return how many of ``row``'s ids generation keeps: up to a stop id, or to what completes a stop string."""

@@ -5,19 +5,24 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from tunelab.errors import ModelError
+from tunelab.formats.encoder_decoder import EncoderDecoderRenderer
+from tunelab.formats.format import Format
+from tunelab.formats.renderer import Renderer, Shot
 from tunelab.models.device import Device, Precision
 from tunelab.models.four_bit import TYPES, FourBit, settle
+from tunelab.models.kind import Kind, kind_of
 from tunelab.models.memory import keep_freed_memory
-from tunelab.models.spec import TINY, ModelRef
+from tunelab.models.spec import BUNDLED, ModelRef
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -50,14 +55,27 @@ def load_config(ref: ModelRef) -> Any:
     return _loading(ref, AutoConfig.from_pretrained, ref.location, revision=ref.revision)
 
 
+def load_kind(ref: ModelRef) -> Kind:
+    """Return what kind a model is. Raises ModelError."""
+    return kind_of(load_config(ref))
+
+
+def load_renderer(ref: ModelRef, fmt: Format, shots: Sequence[Shot] = ()) -> Renderer:
+    """Load what renders for a model under a format, by the model's kind. Raises ModelError or FormatError."""
+    kind = EncoderDecoderRenderer if load_kind(ref) == "encoder-decoder" else Renderer
+    return kind(load_tokenizer(ref), fmt, shots)
+
+
 def load_model(
     ref: ModelRef, device: Device, precision: Precision, adapter: Path | None = None, four_bit: FourBit | None = None
 ) -> Any:
-    """Load a causal model onto a device, in 4 bit and with the LoRA adapter in a folder where given. Raises ModelError.
+    """Load a causal or encoder-decoder model onto a device, in 4 bit and with the LoRA adapter in a folder if given.
 
+    Raises ModelError.
     ``precision`` is that of the weights; of those that are not in 4 bit, where ``four_bit`` says so.
     """
-    return _load(AutoModelForCausalLM, ref, device, precision, adapter, four_bit)
+    kind = AutoModelForSeq2SeqLM if load_kind(ref) == "encoder-decoder" else AutoModelForCausalLM
+    return _load(kind, ref, device, precision, adapter, four_bit)
 
 
 def load_backbone(
@@ -93,7 +111,7 @@ def _adapted(ref: ModelRef, model: Any, adapter: Path) -> Any:
 
 @dataclass
 class _Threads:
-    """The number of threads that the tiny model took from the process; None while it took none."""
+    """The number of threads that a bundled model took from the process; None while it took none."""
 
     before: int | None = None
 
@@ -102,11 +120,11 @@ _threads = _Threads()
 
 
 def limit_threads(ref: ModelRef) -> None:
-    """Give the tiny model one thread, as more cost it more than they bring; any other gets back what there was.
+    """Give a bundled model one thread, as more cost it more than they bring; any other gets back what there was.
 
     A number that somebody else has set since is left alone.
     """
-    alone = ref.name == TINY and "OMP_NUM_THREADS" not in os.environ
+    alone = ref.name in BUNDLED and "OMP_NUM_THREADS" not in os.environ
     now = torch.get_num_threads()
     if alone and now != 1:
         _threads.before = now

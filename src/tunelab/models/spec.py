@@ -1,7 +1,7 @@
 """What a model's name in a study means, without importing torch.
 
-``tiny`` is the bundled model, a path is a local folder, anything else is a hub id with an optional revision
-(``owner/name@revision``). The identity is the content for the first two and the commit for the third.
+``tiny`` is the bundled model, ``tiny-t5`` one that is made on the spot, a path is a local folder, anything else is a
+hub id with an optional revision (``owner/name@revision``). The identity is the commit for the last, else the content.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from tunelab.data.hub import model_revision
+from tunelab.data.downloads import CACHE_VARIABLE, cache_root
+from tunelab.data.hub import cached_file, model_revision
 from tunelab.errors import ModelError
-from tunelab.files import known_sha256
+from tunelab.files import known_sha256, read_json
+from tunelab.models import tiny_t5
 
-TINY = "tiny"
+TINY, TINY_T5 = "tiny", "tiny-t5"
+BUNDLED = (TINY, TINY_T5)
 LOADED = (
     "*.json",
     "*.safetensors",
@@ -53,6 +56,8 @@ def resolve(name: str, folder: Path | None = None) -> ModelRef:
     """
     if name == TINY:
         return _tiny()
+    if name == TINY_T5:
+        return _tiny_t5()
     folder = folder or Path.cwd()
     if is_local(name, folder):
         return _local(name, folder / Path(name).expanduser())
@@ -81,13 +86,40 @@ def resolve_tokenizer(name: str, folder: Path | None = None) -> ModelRef:
 
 def is_local(name: str, folder: Path) -> bool:
     """Say whether a name means a folder on this machine: it looks like a path, or is one from ``folder``."""
-    return name.startswith((".", "/", "~")) or (name != TINY and (folder / name).exists())
+    return name.startswith((".", "/", "~")) or (name not in BUNDLED and (folder / name).exists())
+
+
+def known_config(ref: ModelRef) -> dict[str, Any] | None:
+    """Return a model's configuration where it can be read without a network, else None."""
+    path = cached_file(ref.location, "config.json", ref.revision) if ref.revision else Path(ref.location, "config.json")
+    if path is None or not path.is_file():
+        return None
+    try:
+        return read_json(path)
+    except ValueError:
+        return None  # loading says what is wrong with it
+
+
+def _tiny_folder() -> Path:
+    return Path(str(resources.files("tunelab.models"))) / "tiny"
 
 
 def _tiny() -> ModelRef:
-    folder = Path(str(resources.files("tunelab.models"))) / "tiny"
+    folder = _tiny_folder()
     files = json.loads((folder / "manifest.json").read_text())["files"]
     return ModelRef(TINY, str(folder), None, {"bundled": TINY, "files": files})
+
+
+def _tiny_t5() -> ModelRef:
+    root = cache_root() / "models"
+    try:
+        folder = tiny_t5.made(root, _tiny_folder())
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ModelError(
+            f"model {TINY_T5!r}: cannot be written to {root} ({reason}); set {CACHE_VARIABLE} to a folder that can be"
+        ) from error
+    return ModelRef(TINY_T5, str(folder), None, {"made": TINY_T5, "files": content_of(folder)})
 
 
 def _local(name: str, path: Path) -> ModelRef:

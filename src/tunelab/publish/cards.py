@@ -71,7 +71,13 @@ def model_metadata(found: Published, repo: str) -> ModelCardData:
 
 
 def _kind(found: Published) -> str:
-    return "text-classification" if found.classifies else "text-generation"
+    if found.classifies:
+        return "text-classification"
+    return _written(found)
+
+
+def _written(found: Published) -> str:
+    return "text2text-generation" if found.recipe["method"] == "seq2seq" else "text-generation"
 
 
 def eval_results(found: Published) -> list[EvalResult]:
@@ -99,7 +105,7 @@ def dataset_metadata(found: Published, repo: str, tokens: Mapping[str, Any]) -> 
     return DatasetCardData(
         pretty_name=repo.rpartition("/")[2],
         tags=_tags(found, "tokenised"),
-        task_categories=["text-generation"],
+        task_categories=[_written(found)],
         source_datasets=_datasets(found.rows),
         size_categories=[next((name for limit, name in SIZES if tokens["rows"] < limit), "n>1M")],
         configs=[{"config_name": "default", "data_files": [{"split": "train", "path": "train.parquet"}]}],

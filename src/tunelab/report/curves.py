@@ -18,7 +18,12 @@ from tunelab.report.drawing import COLOURS, GRID, LINES, MARKERS, Picture, label
 TITLE = "Training loss over optimiser steps"
 METRICS = "metrics.jsonl"
 MARKS_PER_LINE = 10
-LOSSES = {"sft": "sft loss (nats per learnt token)", "grpo": "grpo loss", "dpo": "dpo loss"}
+LOSSES = {
+    "sft": "sft loss (nats per learnt token)",
+    "seq2seq": "seq2seq loss (nats per learnt token)",
+    "grpo": "grpo loss",
+    "dpo": "dpo loss",
+}
 NOTE = (
     "Methods minimise different losses, which cannot be compared; that of grpo does not say how good the policy is, "
     "its reward below does."

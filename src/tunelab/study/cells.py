@@ -217,7 +217,7 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
             "trained_on": _trained_on(cell.variant.task, train) if train else None,
             "method": train.method if train else None,
             "adaptation": train.adaptation if train else None,
-            "loss": train.loss if train and train.head == "lm" and OF_METHOD[train.method] == "loss" else None,
+            "loss": train.loss if train and train.head == "lm" and OF_METHOD.get(train.method) == "loss" else None,
             "train_format": train.format if train else None,
             "eval_format": cell.evaluation.settings.format,
         },

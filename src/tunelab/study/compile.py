@@ -22,6 +22,7 @@ from tunelab.study.answering import answerable, way_of
 from tunelab.study.cells import Cell, Variant, cells
 from tunelab.study.closing_plan import compare_step, report_step, slug
 from tunelab.study.judges_plan import JudgesPlan
+from tunelab.study.kinds import refuse_unlike
 from tunelab.study.machine import Machine
 from tunelab.study.made_splits import refuse_unknown_tasks
 from tunelab.study.pairs_plan import draws, pairs_step
@@ -36,6 +37,8 @@ from tunelab.tasks.identity import scorer_identity
 from tunelab.tasks.mixed import JOINT
 from tunelab.training.rewards import length_buffer
 
+SUPERVISED = ("sft", "seq2seq")
+"""Methods that draw no text while they train."""
 VERSIONS = {"train": 3, "generate": 2, "score": 2}
 
 
@@ -146,9 +149,14 @@ class _Compiler:
     def train(self, variant: Variant) -> Step:
         """The step that makes a variant: one training, the choice among candidates, or weights from elsewhere."""
         assert variant.train is not None
+        self.refuse_unlike(variant.name, variant.train.method, variant.model)
         if variant.train.from_checkpoint:
             return adopt_step(variant, self.machine, slug(variant.name))
         return self.trained(variant) if variant.train.searched is None else self.searched(variant)
+
+    def refuse_unlike(self, name: str, method: str, model: str) -> None:
+        if (kind := self.machine.kind(model)) is not None:
+            refuse_unlike(f"train.{name.partition('#')[0]}.method", method, model, kind)
 
     def searched(self, variant: Variant) -> Step:
         """Every candidate is trained and scored on held-out rows of each of its tasks."""
@@ -180,7 +188,7 @@ class _Compiler:
             settings={
                 "model": model["identity"],
                 "recipe": train.identity(precision),
-                "format": fmt.training_identity() if train.method == "sft" else fmt.identity(),
+                "format": fmt.training_identity() if train.method in SUPERVISED else fmt.identity(),
                 "seed": variant.seed,
                 "micro_batch_size": self.machine.micro_batch_that_matters(train, precision),
                 **self.reward(variant),

@@ -20,7 +20,7 @@ from tunelab.engine.plan import topological
 from tunelab.engine.step import Step
 from tunelab.errors import StudyError
 from tunelab.formats.format import Format
-from tunelab.models.spec import TINY
+from tunelab.models.spec import BUNDLED as BUNDLED_MODELS
 from tunelab.scoring.judges.guidelines import BUNDLED
 from tunelab.scoring.judges.judge import Judge
 from tunelab.study.cells import BASE, Cell, Variant
@@ -212,12 +212,12 @@ def _format_name(compiled: Compiled, declared: str, fmt: Format) -> str:
 
 
 def _model(step: Step) -> str:
-    """Name the model that was trained: the bundled one, a folder by its absolute path, or a hub id at its commit."""
+    """Name the model that was trained: a bundled one, a folder by its absolute path, or a hub id at its commit."""
     return _name_of(step.circumstance["model"])
 
 
 def _name_of(model: Mapping[str, Any]) -> str:
-    return TINY if model["name"] == TINY else _named(model)
+    return model["name"] if model["name"] in BUNDLED_MODELS else _named(model)
 
 
 def _named(found: Mapping[str, Any]) -> str:

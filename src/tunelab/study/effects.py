@@ -28,7 +28,11 @@ NO_FACTORS = ("seed", "evaluation", "recipe")
 """What must be equal in a pair of cells and is no factor itself."""
 OWN = {"method": ("loss", "recipe"), "adaptation": ("recipe",)}
 """What belongs to a level of a factor, so that it cannot be held equal when the factor varies."""
-ORDER = {"method": ("sft", "grpo", "dpo"), "adaptation": ("full", "lora", "qlora"), "loss": ("all", "completion")}
+ORDER = {
+    "method": ("sft", "seq2seq", "grpo", "dpo"),
+    "adaptation": ("full", "lora", "qlora"),
+    "loss": ("all", "completion"),
+}
 """Levels from the usual to the special: of two, the first is the reference."""
 FORMATS = ("train_format", "eval_format")
 WORDS = {"train_format": "training format", "eval_format": "evaluation format", "trained_on": "training data"}

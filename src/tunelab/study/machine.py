@@ -15,7 +15,8 @@ from typing import Any
 from tunelab.errors import ModelError, StudyError
 from tunelab.models import device as devices
 from tunelab.models.checkpoint import resolve_checkpoint
-from tunelab.models.spec import ModelRef, resolve
+from tunelab.models.kind import Kind, declared_kind
+from tunelab.models.spec import ModelRef, known_config, resolve
 from tunelab.study.entries import Evaluate, Train
 from tunelab.study.spec import Hardware
 from tunelab.training.recipe import Qlora
@@ -48,9 +49,9 @@ class Machine:
     def micro_batch_that_matters(self, train: Train, precision: str) -> int | None:
         """The micro batch where it decides about a result.
 
-        Dropout draws by it, bf16 rounds by it, and bnpo takes the mean over the tokens of each.
+        Dropout draws by it (T5 has its own), bf16 rounds by it, and bnpo takes the mean over the tokens of each.
         """
-        dropout = train.adapter and train.lora.dropout > 0
+        dropout = train.method == "seq2seq" or (train.adapter and train.lora.dropout > 0)
         normalised = train.method == "grpo" and train.grpo.loss_type == "bnpo"
         rounds = precision != "fp32" or (train.adaptation == "qlora" and train.qlora.compute != "fp32")
         return self.declared.micro_batch_size if dropout or normalised or rounds else None
@@ -115,6 +116,12 @@ class Machine:
     def model(self, name: str) -> tuple[dict[str, Any], str | None]:
         """Return a model's circumstance, and why it cannot be used, if it cannot."""
         return self._found(name, resolve)
+
+    def kind(self, name: str) -> Kind | None:
+        """Return what kind a model is, where its configuration is on this machine."""
+        found, blocked = self.model(name)
+        config = None if blocked else known_config(ModelRef(**found))
+        return None if config is None else declared_kind(config)
 
     def checkpoint(self, name: str) -> tuple[dict[str, Any], str | None]:
         """Return the same of a checkpoint to adopt."""

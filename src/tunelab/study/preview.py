@@ -11,7 +11,6 @@ from tunelab.data.sources import Source
 from tunelab.data.subsets import few_shots
 from tunelab.errors import DataError
 from tunelab.formats.format import FewShots, Format
-from tunelab.formats.renderer import Renderer
 from tunelab.models.spec import TINY, resolve
 from tunelab.study.made_splits import identity, learnt_from, made, part_of, test_split, training_split
 from tunelab.study.read import bundled, read_file, read_study
@@ -73,7 +72,7 @@ def _shown(task: Task, sample: Sample) -> list[Message]:
 
 def preview_rows(subject: Subject, fmt: Format, loss: str, split: str | None, count: int) -> Iterator[Preview]:
     """Yield the first rows of a split under a format; worked examples come from the training split."""
-    from tunelab.models.load import load_tokenizer
+    from tunelab.models.load import load_renderer
 
     task = find_task(subject.task, subject.folder)
     where = choose_source(task, subject.data, subject.folder)
@@ -83,8 +82,8 @@ def preview_rows(subject: Subject, fmt: Format, loss: str, split: str | None, co
     samples = _samples(task, shown_split, subject, where)
     examples = _examples(task, fmt.few_shots, subject, where)
     shown = {s.id for s in examples}
-    tokenizer = load_tokenizer(resolve(subject.model, subject.folder))
-    renderer = Renderer(tokenizer, fmt, [(task.messages(s), task.target(s)) for s in examples[: fmt.few_shots.k]])
+    shots = [(task.messages(s), task.target(s)) for s in examples[: fmt.few_shots.k]]
+    renderer = load_renderer(resolve(subject.model, subject.folder), fmt, shots)
     for sample in [s for s in samples if s.id not in shown][:count]:
         example = renderer.example(_shown(task, sample), task.target(sample))
         learnt = labels(example, loss)

@@ -12,7 +12,7 @@ from typing import Any
 from tunelab.data.downloads import is_url
 from tunelab.data.splits import Splits
 from tunelab.formats.format import Format
-from tunelab.models.spec import TINY, is_local
+from tunelab.models.spec import TINY, TINY_T5, is_local
 from tunelab.scoring.judges.judge import Judge
 from tunelab.study.entries import CheckpointSearch, Evaluate, LrSearch, Size, Train
 from tunelab.study.spec import Data, Study
@@ -29,7 +29,8 @@ LENGTH = 4096
 QUESTION = LENGTH * 3 // 4
 """Bytes that a row's words may have: never fewer than their tokens, so that prompt, template and answer fit."""
 CHANGES = (
-    f"the bundled model everywhere; at most {TRAIN_ROWS} training and {EVALUATE_ROWS} evaluation rows; {STEPS} steps "
+    f"the bundled model everywhere, but {TINY_T5}, which has learnt nothing, where the method is seq2seq; at most "
+    f"{TRAIN_ROWS} training and {EVALUATE_ROWS} evaluation rows; {STEPS} steps "
     f"of 8 rows; at most {TOKENS} new tokens and {SHOTS} drawn worked examples, of {SHOTS_OF}; rows of more than "
     f"{LENGTH} tokens, or of {QUESTION} bytes before a template, left out; adapters on all linear "
     "layers; entries with a checkpoint on the hub are trained; DPO prefers targets where it would sample; leaks are "
@@ -40,24 +41,35 @@ CHANGES = (
 
 
 def smoke(study: Study, folder: Path | None = None) -> Study:
-    """Return the study with the tiny model in place of every model, few rows and few steps. Its name says so.
+    """Return the study with a tiny model in place of every model, few rows and few steps. Its name says so.
 
     ``folder`` is where its paths start: checkpoints in a folder are adopted, and have to fit the tiny model.
     """
     start = folder or Path.cwd()
     judges = _small_judges(study.judges) if any(entry.judges for entry in study.evaluate.values()) else study.judges
+    model = _small_model(study)
     small: dict[str, Any] = {
         "study": f"{study.study}-smoke",
-        "model": TINY,
+        "model": model,
         "smoke": True,
         "hardware": study.hardware.model_copy(update={"rollouts": "local"}),
         "formats": {name: _small_format(fmt) for name, fmt in study.formats.items()},
-        "train": {name: _small_train(entry, start) for name, entry in study.train.items()},
+        "train": {name: _small_train(entry, start, model) for name, entry in study.train.items()},
         "judges": judges,
         "evaluate": {name: _small_evaluate(entry, judges) for name, entry in study.evaluate.items()},
         "data": _small_data(study.data),
     }
     return study.model_copy(update=small)
+
+
+def _small_model(study: Study) -> str:
+    """Return what stands for the study's model: the kind that the entries train which name no other."""
+    own = [entry for entry in study.train.values() if entry.model in (None, study.model)]
+    return _stand_in(own[0]) if own else TINY
+
+
+def _stand_in(entry: Train) -> str:
+    return TINY_T5 if entry.method == "seq2seq" else TINY
 
 
 def _small_data(data: Data) -> Data:
@@ -90,7 +102,7 @@ def _small_format(fmt: Format) -> Format:
     return fmt.model_copy(update={"few_shots": shots.model_copy(update=cut)})
 
 
-def _small_train(entry: Train, folder: Path) -> Train:
+def _small_train(entry: Train, folder: Path, model: str) -> Train:
     there = entry.from_checkpoint is not None and is_local(entry.from_checkpoint, folder)
     rows = _at_most(entry.rows, TRAIN_ROWS)
     dpo = entry.dpo.model_copy(update={"max_new_tokens": _budget(entry.dpo.max_new_tokens), **_target_pairs(entry)})
@@ -102,7 +114,7 @@ def _small_train(entry: Train, folder: Path) -> Train:
         "from_checkpoint": entry.from_checkpoint if there else None,
         "grpo": _small_grpo(entry.grpo),
         "lora": lora,
-        "model": None,
+        "model": None if _stand_in(entry) == model else _stand_in(entry),
         "rows": rows,
         "batch_size": 8,
         "epochs": max(entry.epochs, STEPS),  # a task may ship fewer rows than a batch has

@@ -78,7 +78,7 @@ class Study(Strict):
         description="Name of the study and of its folder under results.", pattern=r"^[A-Za-z0-9][\w.-]*$"
     )
     question: str = Field(description="What the report should answer.")
-    model: str = Field(description="'tiny', a local folder, or a hub id, with @revision if need be.")
+    model: str = Field(description="'tiny', 'tiny-t5', a local folder, or a hub id, with @revision if need be.")
     task: str | None = Field(default=None, description="Name of a task, or FILE.py:Class, where entries name none.")
     tasks: dict[str, Any] = Field(
         default_factory=dict, description="Tasks in named groups, for averages: {similar: [sst2, mnli], ...}."

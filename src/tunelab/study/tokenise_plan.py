@@ -14,11 +14,12 @@ from tunelab.engine.step import Step
 VERSION = 1
 TOKENS = "train.parquet"
 RECEIPT = "receipt.json"
-DECIDE_ABOUT_IDS = ("loss", "max_length", "max_too_long")
+DECIDE_ABOUT_SIDES = ("max_length", "max_too_long")
+DECIDE_ABOUT_IDS = ("loss", *DECIDE_ABOUT_SIDES)
 
 
 def tokenise_step(train: Step) -> Step:
-    """Return the step that writes a variant's training rows as ids: whole rows for sft, else prompts."""
+    """Return the step that writes a variant's rows as ids: whole ones for sft, both sides for seq2seq, else prompts."""
     if train.kind == "select":  # its candidates were trained on the same rows
         return tokenise_step(next(iter(train.inputs.values())))
     recipe = train.settings["recipe"]
@@ -26,6 +27,8 @@ def tokenise_step(train: Step) -> Step:
     settings: dict[str, Any] = {"model": train.settings["model"], "format": rendering, "content": "prompts"}
     if recipe["method"] == "sft" and recipe.get("head", "lm") == "lm":
         settings |= {"content": "supervised", **{key: recipe[key] for key in DECIDE_ABOUT_IDS}}
+    if recipe["method"] == "seq2seq":
+        settings |= {"content": "sides", **{key: recipe[key] for key in DECIDE_ABOUT_SIDES}}
     return Step(
         kind="tokenise",
         version=VERSION,

@@ -17,11 +17,14 @@ from typing import Any, Literal
 from transformers import PreTrainedModel, PrinterCallback, set_seed
 
 from tunelab.errors import StudyError
+from tunelab.models.kind import Kind, kind_of
 from tunelab.training.checkpoints import keep_checkpoints, last_checkpoint
 from tunelab.training.progress import Progress, last_metrics, plain
 from tunelab.training.recipe import Recipe
 from tunelab.training.trackers import trackers
 
+TASK_TYPES: dict[Kind, str] = {"causal": "CAUSAL_LM", "encoder-decoder": "SEQ_2_SEQ_LM"}
+"""PEFT's names."""
 RESUME_POINTS = 4
 """Checkpoints that a training makes to resume from when the recipe keeps none."""
 
@@ -130,7 +133,7 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe) -> tuple[Any, str]:
     lora = recipe.lora
     refuse_unknown_targets(model, lora.targets)
     config = LoraConfig(
-        task_type="CAUSAL_LM" if recipe.head == "lm" else "FEATURE_EXTRACTION",
+        task_type=TASK_TYPES[kind_of(model.config)] if recipe.head == "lm" else "FEATURE_EXTRACTION",
         r=lora.rank,
         lora_alpha=lora.alpha,  # pyright: ignore[reportArgumentType]
         lora_dropout=lora.dropout,

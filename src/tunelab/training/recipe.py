@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 OF_METHOD = {"sft": "loss", "grpo": "grpo", "dpo": "dpo"}
-"""The setting that only one method reads."""
+"""The setting that only one method reads, where it has one."""
 
 
 class Lora(BaseModel):
@@ -117,9 +117,10 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    method: Literal["sft", "grpo", "dpo"] = Field(
+    method: Literal["sft", "grpo", "dpo", "seq2seq"] = Field(
         description="sft: supervised fine-tuning on the task's targets; grpo: reward what the task's scorer accepts; "
-        "dpo: prefer right completions to wrong ones."
+        "dpo: prefer right completions to wrong ones; seq2seq: sft of an encoder-decoder model (T5), whose decoder "
+        "learns the target."
     )
     adaptation: Literal["full", "lora", "qlora"] = Field(
         description="full: all weights; lora: adapters only; qlora: adapters over a base in 4 bit."

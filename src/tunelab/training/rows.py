@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from tunelab.data.mixtures import TASK
 from tunelab.data.sample import Sample
 from tunelab.errors import DataError
+from tunelab.formats.encoder_decoder import EncoderDecoderRenderer
 from tunelab.formats.renderer import Example, Renderer
 from tunelab.tasks.task import Task
 
@@ -25,8 +26,9 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class SupervisedRows:
-    """``rows`` hold equally long ``input_ids`` and ``labels``, ``ids`` the samples that they were made of.
+    """``rows`` hold ``input_ids`` and ``labels``, ``ids`` the samples that they were made of.
 
+    The two are equally long, but for an encoder-decoder model, where one is read and the other is written.
     ``receipt`` counts what went in and what did not.
     """
 
@@ -47,16 +49,42 @@ def supervised_rows(
     supervised = [sum(label != IGNORED for label in row["labels"]) for row in rows]
     if min(supervised) == 0:
         raise DataError("training rows: a row has no supervised token, expected at least its answer; check the targets")
-    receipt = {
-        "rows": len(rows),
-        "too_long": len(rendered) - len(kept),
-        "tokens": sum(len(e.ids) for e in fitting),
-        "supervised_tokens": sum(supervised),
-        "longest": max(len(e.ids) for e in fitting),
-        **_by_source([s for s, _ in kept], [len(e.ids) for e in fitting], supervised),
-    }
+    receipt = _receipt([s for s, _ in kept], len(rendered), [len(e.ids) for e in fitting], supervised)
+    receipt["longest"] = max(len(e.ids) for e in fitting)
     ids = [sample.id for sample, _ in kept]
-    return SupervisedRows(rows, ids, receipt, preview(fitting[0], rows[0]["labels"], renderer))
+    return SupervisedRows(rows, ids, receipt, marked(fitting[0].ids, rows[0]["labels"], renderer))
+
+
+def paired_rows(
+    samples: Sequence[Sample], task: Task, renderer: EncoderDecoderRenderer, max_length: int, max_too_long: float
+) -> SupervisedRows:
+    """Render training samples: ``input_ids`` for the encoder, ``labels`` for the decoder, each of its own length.
+
+    Raises DataError when too many rows have a side of more than ``max_length`` tokens.
+    """
+    rendered = [(s, renderer.sides(task.messages(s), task.target(s))) for s in samples]
+    kept = keep_fitting(rendered, [max(map(len, sides)) for _, sides in rendered], max_length, max_too_long)
+    sides = [found for _, found in kept]
+    read, learnt = [len(prompt) for prompt, _ in sides], [len(target) for _, target in sides]
+    tokens = [a + b for a, b in zip(read, learnt, strict=True)]
+    receipt = _receipt([s for s, _ in kept], len(rendered), tokens, learnt)
+    receipt |= {"longest": max(*read, *learnt), "longest_target": max(learnt)}
+    prompt, target = sides[0]
+    shown = marked([*prompt, *target], [*[IGNORED] * len(prompt), *target], renderer)
+    rows = [{"input_ids": prompt, "labels": target} for prompt, target in sides]
+    return SupervisedRows(rows, [sample.id for sample, _ in kept], receipt, shown)
+
+
+def _receipt(
+    samples: Sequence[Sample], rendered: int, tokens: Sequence[int], supervised: Sequence[int]
+) -> dict[str, Any]:
+    return {
+        "rows": len(samples),
+        "too_long": rendered - len(samples),
+        "tokens": sum(tokens),
+        "supervised_tokens": sum(supervised),
+        **_by_source(samples, tokens, supervised),
+    }
 
 
 def _by_source(samples: Sequence[Sample], tokens: Sequence[int], supervised: Sequence[int]) -> dict[str, Any]:
@@ -92,9 +120,9 @@ def labels(example: Example, loss: str) -> list[int]:
     return [token if kept else IGNORED for token, kept in zip(example.ids, example.mask, strict=True)]
 
 
-def preview(example: Example, row_labels: Sequence[int], renderer: Renderer) -> str:
-    """Return the decoded example with its supervised runs in ⟦brackets⟧."""
-    return "".join(f"⟦{text}⟧" if learnt else text for text, learnt in runs(example.ids, row_labels, renderer))
+def marked(ids: Sequence[int], row_labels: Sequence[int], renderer: Renderer) -> str:
+    """Return decoded ids with what is learnt of them in ⟦brackets⟧."""
+    return "".join(f"⟦{text}⟧" if learnt else text for text, learnt in runs(ids, row_labels, renderer))
 
 
 def runs(ids: Sequence[int], row_labels: Sequence[int], renderer: Renderer) -> list[tuple[str, bool]]:

@@ -18,17 +18,24 @@ from tunelab.generation.batches import Asked, plan_batches, run_batches
 from tunelab.generation.choose import Chooser, manner
 from tunelab.generation.classify import Classifier
 from tunelab.generation.decoding import ChoiceRequest, Decoding, Output, Request
+from tunelab.generation.encoder_decoder import EncoderDecoderChooser, EncoderDecoderGenerator
 from tunelab.generation.local import LocalGenerator
 from tunelab.models.context import refuse_long_prompts
 from tunelab.models.four_bit import from_identity
 from tunelab.models.heads import load_classifier
-from tunelab.models.load import load_config, load_model, load_tokenizer
+from tunelab.models.kind import Kind
+from tunelab.models.load import load_config, load_kind, load_model, load_renderer
 from tunelab.models.spec import ModelRef
 from tunelab.study.steps.rows import read_samples, read_shots
 from tunelab.study.steps.trained import how_trained
 from tunelab.tasks.task import ChoiceTask, Task, find_task, has_choices
 
 OUTPUTS = "outputs.jsonl"
+ANSWERERS: dict[Kind, tuple[type[LocalGenerator], type[Chooser]]] = {
+    "causal": (LocalGenerator, Chooser),
+    "encoder-decoder": (EncoderDecoderGenerator, EncoderDecoderChooser),
+}
+"""What writes text and what chooses, by the kind of the model."""
 
 
 def run(context: StepContext) -> None:
@@ -37,7 +44,7 @@ def run(context: StepContext) -> None:
     task = find_task(circumstance["task"], Path(circumstance["folder"]))
     ref = ModelRef(**circumstance["model"])
     fmt = Format(**settings["format"])
-    renderer = Renderer(load_tokenizer(ref), fmt, read_shots(task, context.inputs, fmt.few_shots.k))
+    renderer = load_renderer(ref, fmt, read_shots(task, context.inputs, fmt.few_shots.k))
     requests = requests_for(settings, read_samples(context.inputs["rows"]), task, renderer)
     refuse_long_prompts({r.id: len(r.ids) for r in requests}, budget(settings), load_config(ref))
     batches = plan_batches(requests, circumstance["hardware"]["generation_batch_size"])
@@ -73,10 +80,10 @@ def answerer(context: StepContext, ref: ModelRef, task: Task, renderer: Renderer
     settings = context.settings
     if settings.get("by") == "classifier":
         return Classifier(load_classifying(ref, context), task.name, renderer.pad_id).run
-    model = load_trained(ref, context)
+    model, (generator, chooser) = load_trained(ref, context), ANSWERERS[load_kind(ref)]
     if settings.get("by") == "choose":
-        return Chooser(model, renderer.pad_id).run
-    return LocalGenerator(model, renderer, Decoding(**settings["decoding"]), task.stop).run
+        return chooser(model, renderer.pad_id).run
+    return generator(model, renderer, Decoding(**settings["decoding"]), task.stop).run
 
 
 def choice_requests(samples: Sequence[Sample], task: ChoiceTask, renderer: Renderer, by: str) -> list[ChoiceRequest]:

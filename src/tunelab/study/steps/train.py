@@ -9,12 +9,14 @@ from typing import Any
 from tunelab.data.sample import Sample
 from tunelab.engine.context import StepContext
 from tunelab.files import read_lines
+from tunelab.formats.encoder_decoder import EncoderDecoderRenderer
 from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
 from tunelab.models.context import refuse_long_rows
 from tunelab.models.device import Precision
-from tunelab.models.load import load_backbone, load_model, load_tokenizer
+from tunelab.models.load import load_backbone, load_kind, load_model, load_renderer
 from tunelab.models.spec import ModelRef
+from tunelab.study.kinds import refuse_unlike
 from tunelab.study.steps.pairs import PAIRS
 from tunelab.study.steps.rows import read_samples, read_shots
 from tunelab.study.steps.trained import four_bit
@@ -24,7 +26,8 @@ from tunelab.training.dpo import preference_rows, train_dpo
 from tunelab.training.grpo import train_grpo
 from tunelab.training.job import Hardware, Job
 from tunelab.training.recipe import Recipe
-from tunelab.training.rows import supervised_rows
+from tunelab.training.rows import paired_rows, supervised_rows
+from tunelab.training.seq2seq import train_seq2seq
 from tunelab.training.sft import train_sft
 
 EXAMPLE = "example.txt"
@@ -36,8 +39,9 @@ def run(context: StepContext) -> None:
     fmt, recipe, precision = read_settings(settings)
     task = find_task(circumstance["task"], Path(circumstance["folder"]))
     ref = ModelRef(**circumstance["model"])
-    tokenizer = load_tokenizer(ref)
-    renderer = Renderer(tokenizer, fmt, read_shots(task, context.inputs, fmt.few_shots.k))
+    refuse_unlike("recipe.method", recipe.method, ref.name, load_kind(ref))
+    renderer = load_renderer(ref, fmt, read_shots(task, context.inputs, fmt.few_shots.k))
+    tokenizer = renderer.tokenizer
     samples = read_samples(context.inputs["rows"])
     hardware = circumstance["hardware"]
     job = Job(
@@ -71,10 +75,14 @@ def run(context: StepContext) -> None:
         (context.directory / EXAMPLE).write_text(pairs.preview + "\n", encoding="utf-8")
         context.facts.update(train_dpo(job, pairs, model, tokenizer))
         return
-    rows = supervised_rows(samples, task, renderer, recipe.loss or "completion", recipe.max_length, recipe.max_too_long)
+    limits = recipe.max_length, recipe.max_too_long
+    if isinstance(renderer, EncoderDecoderRenderer):
+        rows, train = paired_rows(samples, task, renderer, *limits), train_seq2seq
+    else:
+        rows, train = supervised_rows(samples, task, renderer, recipe.loss or "completion", *limits), train_sft
     refuse_long_rows(rows.receipt["longest"], model.config)
     (context.directory / EXAMPLE).write_text(rows.preview + "\n", encoding="utf-8")
-    context.facts.update(train_sft(job, rows, model, tokenizer))
+    context.facts.update(train(job, rows, model, tokenizer))
 
 
 def _classifier(context: StepContext, job: Job, samples: Sequence[Sample], renderer: Renderer, ref: ModelRef) -> None:
