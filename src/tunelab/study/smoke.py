@@ -11,8 +11,9 @@ from typing import Any
 
 from tunelab.data.downloads import is_url
 from tunelab.formats.format import Format
-from tunelab.models.spec import TINY, is_local
+from tunelab.models.spec import TINY, is_local, resolve
 from tunelab.scoring.judges.judge import Judge
+from tunelab.study.endpoint_model import AnyModel
 from tunelab.study.entries import CheckpointSearch, Evaluate, LrSearch, Size, Train
 from tunelab.study.spec import Data, Study
 from tunelab.training.recipe import Grpo
@@ -27,9 +28,11 @@ LENGTH = 4096
 """The bundled model's context."""
 QUESTION = LENGTH * 3 // 4
 """Bytes that a row's words may have: never fewer than their tokens, so that prompt, template and answer fit."""
+SERVED = "transformers serve tiny"
+"""What identifies the server of the bundled model: its port is another one in each run."""
 CHANGES = (
-    f"the bundled model everywhere; at most {TRAIN_ROWS} training and {EVALUATE_ROWS} evaluation rows; {STEPS} steps "
-    f"of 8 rows; at most {TOKENS} new tokens and {SHOTS} drawn worked examples, of {SHOTS_OF}; rows of more than "
+    "the bundled model everywhere, behind a server of this machine where --smoke-endpoint asks for it; "
+    f"at most {TRAIN_ROWS} training and {EVALUATE_ROWS} evaluation rows; {STEPS} steps of 8 rows; at most {TOKENS} new tokens and {SHOTS} drawn worked examples, of {SHOTS_OF}; rows of more than "
     f"{LENGTH} tokens, or of {QUESTION} bytes before a template, left out; adapters on all linear "
     "layers; entries with a checkpoint on the hub are trained; DPO prefers targets where it would sample; leaks are "
     "listed and stop nothing; the tasks' own rows in place of a variant's file and of files behind URLs; the bundled "
@@ -37,25 +40,35 @@ CHANGES = (
 )
 
 
-def smoke(study: Study, folder: Path | None = None) -> Study:
+def smoke(study: Study, folder: Path | None = None, server: str | None = None) -> Study:
     """Return the study with the tiny model in place of every model, few rows and few steps. Its name says so.
 
     ``folder`` is where its paths start: checkpoints in a folder are adopted, and have to fit the tiny model.
+    ``server`` is the address of the bundled model, for models that are behind a server; without it they are not.
     """
-    start = folder or Path.cwd()
+    start, model = folder or Path.cwd(), _small_model(study.model, server)
+    trained = None if isinstance(model, str) else TINY
     judges = _small_judges(study.judges) if any(entry.judges for entry in study.evaluate.values()) else study.judges
     small: dict[str, Any] = {
         "study": f"{study.study}-smoke",
-        "model": TINY,
+        "model": model,
+        "models": {name: _small_model(other, server) for name, other in study.models.items()},
         "smoke": True,
         "hardware": study.hardware.model_copy(update={"rollouts": "local"}),
         "formats": {name: _small_format(fmt) for name, fmt in study.formats.items()},
-        "train": {name: _small_train(entry, start) for name, entry in study.train.items()},
+        "train": {name: _small_train(entry, start, trained) for name, entry in study.train.items()},
         "judges": judges,
         "evaluate": {name: _small_evaluate(entry, judges) for name, entry in study.evaluate.items()},
         "data": _small_data(study.data),
     }
     return study.model_copy(update=small)
+
+
+def _small_model(model: AnyModel, server: str | None) -> AnyModel:
+    """Take the bundled model, from its server where the study's own is behind one and there is one."""
+    if isinstance(model, str) or server is None:
+        return TINY
+    return model.model_copy(update={"endpoint": server, "name": resolve(TINY).location, "server": SERVED})
 
 
 def _small_data(data: Data) -> Data:
@@ -79,7 +92,7 @@ def _small_format(fmt: Format) -> Format:
     return fmt.model_copy(update={"few_shots": shots.model_copy(update=cut)})
 
 
-def _small_train(entry: Train, folder: Path) -> Train:
+def _small_train(entry: Train, folder: Path, model: str | None) -> Train:
     there = entry.from_checkpoint is not None and is_local(entry.from_checkpoint, folder)
     rows = _at_most(entry.rows, TRAIN_ROWS)
     dpo = entry.dpo.model_copy(update={"max_new_tokens": _budget(entry.dpo.max_new_tokens), **_target_pairs(entry)})
@@ -91,7 +104,7 @@ def _small_train(entry: Train, folder: Path) -> Train:
         "from_checkpoint": entry.from_checkpoint if there else None,
         "grpo": _small_grpo(entry.grpo),
         "lora": lora,
-        "model": None,
+        "model": model,
         "rows": rows,
         "batch_size": 8,
         "max_steps": STEPS,

@@ -47,7 +47,9 @@ def run(context: StepContext) -> None:
         append_lines(path, made)
         done |= {(row["id"], row["sample"]) for row in made}
         context.progress(len(done), len(exchanges), "outputs")
-    context.facts.update(summary(read_lines(path)))
+    rows = read_lines(path)
+    context.owe(sum(row["reason"] == UNANSWERED for row in rows), "outputs that a judge did not answer")
+    context.facts.update(summary(rows))
 
 
 def verdict_rows(context: StepContext, owed: Mapping[tuple[str, int], Exchange]) -> Iterator[list[Row]]:
@@ -106,7 +108,7 @@ class Bench:
     @property
     def _ask(self) -> Ask:
         if not self._open:
-            self._open.append(open_judge(self.judge["asked"], self.context.circumstance))
+            self._open.append(open_judge(self.judge["asked"], self.context.circumstance, self.context.facts))
         return self._open[0]
 
     def _decided(self, place: tuple[str, int], said: Sequence[str | Silence], from_cache: int) -> Row:
