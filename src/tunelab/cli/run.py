@@ -68,28 +68,27 @@ def command(
 ) -> None:
     """Example: tunelab run quickstart"""
 
-    def chosen(server: str | None = None) -> Opened:
-        whole = open_study(study, overrides or [], store, smoke or server is not None, skip or [], server)
-        if only is not Only.EVALUATE:
-            return whole
-        _tell_left_out(whole, kept := only_trained(whole))
-        return kept
+    def found(server: str | None = None) -> Opened:
+        return open_study(study, overrides or [], store, smoke or server is not None, skip or [], server)
 
     with ExitStack() as until_done:
-        opened = _served(chosen, until_done, force or []) if smoke_endpoint else chosen()
+        opened = _served(found, until_done, force or []) if smoke_endpoint else found()
+        if only is Only.EVALUATE:
+            whole, opened = opened, only_trained(opened)
+            _tell_left_out(whole, opened)
         code = run_opened(opened, gate=gate, quiet=quiet, as_json=as_json, results=results, force=force or [])
     sys.exit(code)
 
 
-def _served(chosen: Callable[[str], Opened], until_done: ExitStack, force: Sequence[str]) -> Opened:
+def _served(found: Callable[[str], Opened], until_done: ExitStack, force: Sequence[str]) -> Opened:
     """Open a smoke run with a server, which is started where something is left to ask it."""
-    opened = chosen(NOT_STARTED)
+    opened = found(NOT_STARTED)
     if not opened.is_served:
         raise StudyError(f"--smoke-endpoint: {opened.name} has no model behind a server; use --smoke")
     if not opened.asks_servers() and not force:
         return opened
     signal.signal(signal.SIGTERM, _interrupt)
-    return chosen(until_done.enter_context(serving()))
+    return found(until_done.enter_context(serving()))
 
 
 def run_opened(

@@ -155,9 +155,8 @@ def costs(evidence: Evidence) -> Table:
          *_served(found), _price(kind, evidence)]
         for kind, found in kinds.items()
     ]  # fmt: skip
-    totals = [sum(row[i] or 0 for row in rows) for i in range(1, 8)]
     prices = [row[8] for row in rows if row[8] is not None]
-    totals.append(sum(prices) if prices else None)
+    totals = [*(sum(row[i] or 0 for row in rows) for i in range(1, 8)), sum(prices) if prices else None]
     columns = ("kind of step", "steps", "seconds", "CPU seconds", "tokens read", "tokens written",
                "requests to servers", "of them retries", "price")  # fmt: skip
     return Table("Costs", columns, [*rows, ["all", *totals]] if rows else [])

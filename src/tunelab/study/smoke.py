@@ -31,9 +31,10 @@ QUESTION = LENGTH * 3 // 4
 SERVED = "transformers serve tiny"
 """What identifies the server of the bundled model: its port is another one in each run."""
 CHANGES = (
-    "the bundled model everywhere, behind a server of this machine where --smoke-endpoint asks for it; "
-    f"at most {TRAIN_ROWS} training and {EVALUATE_ROWS} evaluation rows; {STEPS} steps of 8 rows; at most {TOKENS} new tokens and {SHOTS} drawn worked examples, of {SHOTS_OF}; rows of more than "
-    f"{LENGTH} tokens, or of {QUESTION} bytes before a template, left out; adapters on all linear "
+    "the bundled model everywhere, behind a server of this machine where --smoke-endpoint asks for it; at most "
+    f"{TRAIN_ROWS} training and {EVALUATE_ROWS} evaluation rows; {STEPS} steps of 8 rows; at most {TOKENS} new tokens "
+    f"and {SHOTS} drawn worked examples, of {SHOTS_OF}; rows of more than {LENGTH} tokens, or of {QUESTION} bytes "
+    "before a template, left out; adapters on all linear "
     "layers; entries with a checkpoint on the hub are trained; DPO prefers targets where it would sample; leaks are "
     "listed and stop nothing; the tasks' own rows in place of a variant's file and of files behind URLs; the bundled "
     "model in place of every judge's, behind patterns of refusing, which give the headline"
