@@ -1,0 +1,59 @@
+"""`--smoke-endpoint`: the cells of served models go through a real server on loopback, which is gone afterwards."""
+
+import json
+from pathlib import Path
+
+import yaml
+
+STUDY = {
+    "study": "large",
+    "question": "Is the large one better?",
+    "model": "some-owner/small",
+    "models": {"large": {"endpoint": "https://far.example/v1", "name": "gemma-3-27b-it", "price": {"input": 1, "output": 2}}},
+    "task": "arithmetic",
+    "formats": {"chat": {"template": "chat", "system": "Be brief."}},
+    "evaluate": {"chat": {"format": "chat", "rows": 6, "max_new_tokens": 4}},
+}  # fmt: skip
+
+
+def servers() -> list[str]:
+    """Command lines of the servers of the bundled model that run now with a home of a smoke run."""
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"HF_HOME=/" in (variables := (process / "environ").read_bytes()) and b"tunelab-serve-" in variables:
+                found.append((process / "cmdline").read_text())
+        except OSError:
+            continue
+    return [command for command in found if "transformers" in command and "serve" in command]
+
+
+def test_endpoint_cells_go_through_a_server_that_is_started_for_them_alone(tunelab, tmp_path):
+    study = tmp_path / "large.yaml"
+    study.write_text(yaml.safe_dump(STUDY), encoding="utf-8")
+    planned = tunelab("plan", "large.yaml", "--smoke-endpoint")
+    assert planned.returncode == 0, planned.stderr
+    assert "generate/large-chat" in planned.stdout
+    before = servers()
+
+    done = tunelab("run", "large.yaml", "--smoke-endpoint", "--json")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(servers()) <= len(before)
+    [record] = [
+        json.loads(path.read_text()) for path in (tmp_path / ".tunelab").glob("generate/large-chat-*/record.json")
+    ]
+    assert record["settings"]["backend"] == "endpoint"
+    assert record["facts"]["server"]["probe"]["listed"] is not None
+    assert (record["facts"]["outputs"], record["facts"]["server"]["unanswered"]) == (6, 0)
+    rows = [json.loads(line) for line in (tmp_path / "results/large-smoke/eval/large_eval_chat/outputs.jsonl").open()]
+    local = [json.loads(line) for line in (tmp_path / "results/large-smoke/eval/base_eval_chat/outputs.jsonl").open()]
+    assert {row["id"]: row["output"].strip() for row in rows} == {row["id"]: row["output"].strip() for row in local}
+    again = tunelab("run", "large.yaml", "--smoke-endpoint", "--json")
+    assert '"done": 0' in again.stdout.splitlines()[-1]
+
+
+def test_a_study_without_a_served_model_has_no_use_for_a_server(tunelab):
+    found = tunelab("run", "quickstart", "--smoke-endpoint")
+    assert found.returncode == 2
+    assert found.stderr.strip().endswith("quickstart-smoke has no model behind a server; use --smoke")
