@@ -9,23 +9,23 @@ STUDY = {
     "study": "large",
     "question": "Is the large one better?",
     "model": "some-owner/small",
-    "models": {"large": {"endpoint": "https://far.example/v1", "name": "gemma-3-27b-it", "price": {"input": 1, "output": 2}}},
+    "models": {"large": {"endpoint": "https://far.example/v1", "name": "gemma-3-27b-it"}},
     "task": "arithmetic",
     "formats": {"chat": {"template": "chat", "system": "Be brief."}},
     "evaluate": {"chat": {"format": "chat", "rows": 6, "max_new_tokens": 4}},
-}  # fmt: skip
+}
 
 
-def servers() -> list[str]:
-    """Command lines of the servers of the bundled model that run now with a home of a smoke run."""
-    found: list[str] = []
+def servers(folder: Path) -> list[Path]:
+    """Processes that run now with a home of a smoke run's server below a folder."""
+    found: list[Path] = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if b"HF_HOME=/" in (variables := (process / "environ").read_bytes()) and b"tunelab-serve-" in variables:
-                found.append((process / "cmdline").read_text())
-        except OSError:
+            if f"HF_HOME={folder}/tunelab-serve-".encode() in (process / "environ").read_bytes():
+                found.append(process)
+        except OSError:  # it has ended, or is another user's
             continue
-    return [command for command in found if "transformers" in command and "serve" in command]
+    return found
 
 
 def test_endpoint_cells_go_through_a_server_that_is_started_for_them_alone(tunelab, tmp_path):
@@ -34,17 +34,16 @@ def test_endpoint_cells_go_through_a_server_that_is_started_for_them_alone(tunel
     planned = tunelab("plan", "large.yaml", "--smoke-endpoint")
     assert planned.returncode == 0, planned.stderr
     assert "generate/large-chat" in planned.stdout
-    before = servers()
-
-    done = tunelab("run", "large.yaml", "--smoke-endpoint", "--json")
+    done = tunelab("run", "large.yaml", "--smoke-endpoint", "--json", TMPDIR=str(tmp_path))
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(servers()) <= len(before)
+    assert not servers(tmp_path)
+    assert not [*tmp_path.glob("tunelab-serve-*")]
     [record] = [
         json.loads(path.read_text()) for path in (tmp_path / ".tunelab").glob("generate/large-chat-*/record.json")
     ]
     assert record["settings"]["backend"] == "endpoint"
-    assert record["facts"]["server"]["probe"]["listed"] is not None
+    assert record["facts"]["server"]["probe"]["system_role"] is True
     assert (record["facts"]["outputs"], record["facts"]["server"]["unanswered"]) == (6, 0)
     rows = [json.loads(line) for line in (tmp_path / "results/large-smoke/eval/large_eval_chat/outputs.jsonl").open()]
     local = [json.loads(line) for line in (tmp_path / "results/large-smoke/eval/base_eval_chat/outputs.jsonl").open()]
