@@ -28,6 +28,12 @@ def servers(folder: Path) -> list[Path]:
     return found
 
 
+def outputs(folder: Path, variant: str) -> dict[str, str]:
+    """What a variant answered, by sample."""
+    path = folder / "results" / "large-smoke" / "eval" / f"{variant}_eval_chat" / "outputs.jsonl"
+    return {row["id"]: row["output"].strip() for row in map(json.loads, path.read_text().splitlines())}
+
+
 def test_endpoint_cells_go_through_a_server_that_is_started_for_them_alone(tunelab, tmp_path):
     study = tmp_path / "large.yaml"
     study.write_text(yaml.safe_dump(STUDY), encoding="utf-8")
@@ -45,9 +51,7 @@ def test_endpoint_cells_go_through_a_server_that_is_started_for_them_alone(tunel
     assert record["settings"]["backend"] == "endpoint"
     assert record["facts"]["server"]["probe"]["system_role"] is True
     assert (record["facts"]["outputs"], record["facts"]["server"]["unanswered"]) == (6, 0)
-    rows = [json.loads(line) for line in (tmp_path / "results/large-smoke/eval/large_eval_chat/outputs.jsonl").open()]
-    local = [json.loads(line) for line in (tmp_path / "results/large-smoke/eval/base_eval_chat/outputs.jsonl").open()]
-    assert {row["id"]: row["output"].strip() for row in rows} == {row["id"]: row["output"].strip() for row in local}
+    assert outputs(tmp_path, "large") == outputs(tmp_path, "base")
     again = tunelab("run", "large.yaml", "--smoke-endpoint", "--json")
     assert '"done": 0' in again.stdout.splitlines()[-1]
 

@@ -59,6 +59,11 @@ class EndpointModel(BaseModel):
         """Return how a request is waited for, as plain JSON: the circumstance of a step."""
         return self.model_dump(mode="json", include={"slots", "timeout", "attempts", "first_wait"})
 
+    def declared(self) -> dict[str, Any]:
+        """Return what says which model it is and what it costs, as plain JSON: not how it is reached and asked."""
+        reached = set() if self.server is None else {"endpoint"}
+        return self.model_dump(mode="json", exclude={"slots", "timeout", "attempts", "first_wait", *reached})
+
 
 def _served(raw: Any) -> Any:
     """Read a mapping as a served model, so that a mistake in it is named and not that it is no text."""
