@@ -176,7 +176,7 @@ def test_what_the_server_can_do_and_what_it_took_are_facts_and_a_cost_where_a_pr
     page = artifact(found, outcome, found.compiled.report).path("index.html").read_text()
     costs = page[page.index("<caption><span>Costs<") :]
     assert (40 * 10 * 2000.0 + 40 * 5 * 10_000.0) / 1e6 == 2.8
-    assert ">2.8</td>" in costs[: costs.index("</table>")]
+    assert ">2.800</td>" in costs[: costs.index("</table>")]
 
 
 KEY = "sk-not-to-be-seen-0123456789"
