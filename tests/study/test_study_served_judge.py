@@ -13,12 +13,13 @@ pytest.importorskip("tunelab.generation.endpoint")
 
 
 class Chat(BaseHTTPRequestHandler):
-    """Answers every chat with ``server.reply(body)``, or with an error where that is a number."""
+    """Answers every chat with ``server.reply(body)``, or with an error where that is a number; and what it can do."""
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.seen.append(body)
-        reply = self.server.reply(body)
+        probing = body["max_tokens"] == 1
+        (self.server.probed if probing else self.server.seen).append(body)
+        reply = "yes" if probing else self.server.reply(body)
         failed = isinstance(reply, int)
         message = {"role": "assistant", "content": reply}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
@@ -38,7 +39,7 @@ class Chat(BaseHTTPRequestHandler):
 def server():
     """A server whose reply a test sets."""
     made = ThreadingHTTPServer(("127.0.0.1", 0), Chat)
-    made.seen, made.reply = [], lambda body: "SAFE"
+    made.seen, made.probed, made.reply = [], [], lambda body: "SAFE"
     thread = threading.Thread(target=made.serve_forever)
     thread.start()
     yield made
@@ -91,6 +92,15 @@ def test_one_exchange_that_a_server_will_not_take_is_unscored_and_the_others_sta
     summary = cell(found, ran(found))
     assert (summary["n"], summary["scored"], summary["metrics"]["safe"]["value"]) == (4, 3, 1.0)
     assert summary["metrics"]["safe"]["worst_case"] == 0.75
+
+
+def test_what_a_judges_server_can_do_and_took_are_facts(server, tmp_path):
+    server.reply = lambda body: 400 if "joke" in body["messages"][0]["content"] else "SAFE"
+    found = served(server, tmp_path)
+    facts = artifact(found, ran(found), judge_step(found, "served")).record.facts["server"]
+    assert facts["probe"] == {"listed": None, "system_role": True, "seed": True, "logprobs": False}
+    assert (facts["answered"], facts["unanswered"], facts["attempts"]) == (3, 1, 4)
+    assert len(server.probed) == 4
 
 
 def test_repeats_at_a_server_have_different_seeds(server, tmp_path):

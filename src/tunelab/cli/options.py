@@ -42,6 +42,12 @@ Force = Annotated[
     typer.Option("--force", metavar="GLOB", help="Run these steps again, though finished: 'generate/simple-*'."),
 ]
 Smoke = Annotated[bool, typer.Option("--smoke", help="The bundled tiny model, few rows, few steps, no network.")]
+SmokeEndpoint = Annotated[
+    bool,
+    typer.Option(
+        "--smoke-endpoint", help="--smoke, with the tiny model behind a server on loopback for endpoint models."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Gate = Annotated[bool, typer.Option("--gate", help="Exit with 3 when a threshold (at_least) is not met.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and the end.")]

@@ -9,12 +9,13 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from tunelab.cli.options import STORE, Force, Json, Overrides, Skip, Smoke, StoreDir, StudyName
+from tunelab.cli.options import STORE, Force, Json, Overrides, Skip, Smoke, SmokeEndpoint, StoreDir, StudyName
 from tunelab.cli.tables import console
 from tunelab.engine.forced import forced, with_forced
 from tunelab.engine.plan import Plan, Status
 from tunelab.study.denominators import planned_rows
 from tunelab.study.open import Opened, open_study
+from tunelab.study.smoke_server import NOT_STARTED
 
 STYLES = {Status.CACHED: "dim", Status.TO_RUN: "", Status.BLOCKED: "red"}
 DISCORDANCE = 0.1
@@ -24,13 +25,15 @@ def command(
     study: StudyName,
     overrides: Overrides = None,
     smoke: Smoke = False,
+    smoke_endpoint: SmokeEndpoint = False,
     skip: Skip = None,
     force: Force = None,
     as_json: Json = False,
     store: StoreDir = STORE,
 ) -> None:
     """Example: tunelab plan chat-template train=sft_*"""
-    opened = open_study(study, overrides or [], store, smoke, skip or [])
+    server = NOT_STARTED if smoke_endpoint else None
+    opened = open_study(study, overrides or [], store, smoke or smoke_endpoint, skip or [], server)
     planned, notices = opened.plan(), dict(opened.compiled.settled.notices)
     again = forced(planned, force or [], opened.store)
     planned = with_forced(planned, again)

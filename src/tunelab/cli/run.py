@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ from tunelab.cli.options import (
     ResultsDir,
     Skip,
     Smoke,
+    SmokeEndpoint,
     StoreDir,
     StudyName,
 )
@@ -32,9 +34,11 @@ from tunelab.engine.forced import forced, set_aside
 from tunelab.engine.record import describe_owed
 from tunelab.engine.runner import Outcome, Runner, State, artifact_of
 from tunelab.engine.store import REPLACED
+from tunelab.errors import StudyError
 from tunelab.files import read_json
 from tunelab.study.layout import link_results
 from tunelab.study.open import Opened, only_trained, open_study
+from tunelab.study.smoke_server import NOT_STARTED, serving
 
 REPORT = Path("report", "index.html")
 FAILED, GATE, INTERRUPTED = 1, 3, 130
@@ -50,6 +54,7 @@ def command(
     study: StudyName,
     overrides: Overrides = None,
     smoke: Smoke = False,
+    smoke_endpoint: SmokeEndpoint = False,
     skip: Skip = None,
     force: Force = None,
     only: Annotated[
@@ -62,11 +67,28 @@ def command(
     results: ResultsDir = RESULTS,
 ) -> None:
     """Example: tunelab run quickstart"""
-    opened = open_study(study, overrides or [], store, smoke, skip or [])
-    if only is Only.EVALUATE:
-        whole, opened = opened, only_trained(opened)
-        _tell_left_out(whole, opened)
-    sys.exit(run_opened(opened, gate=gate, quiet=quiet, as_json=as_json, results=results, force=force or []))
+
+    def found(server: str | None = None) -> Opened:
+        return open_study(study, overrides or [], store, smoke or server is not None, skip or [], server)
+
+    with ExitStack() as until_done:
+        opened = _served(found, until_done, force or []) if smoke_endpoint else found()
+        if only is Only.EVALUATE:
+            whole, opened = opened, only_trained(opened)
+            _tell_left_out(whole, opened)
+        code = run_opened(opened, gate=gate, quiet=quiet, as_json=as_json, results=results, force=force or [])
+    sys.exit(code)
+
+
+def _served(found: Callable[[str], Opened], until_done: ExitStack, force: Sequence[str]) -> Opened:
+    """Open a smoke run with a server, which is started where something is left to ask it."""
+    opened = found(NOT_STARTED)
+    if not opened.is_served:
+        raise StudyError(f"--smoke-endpoint: {opened.name} has no model behind a server; use --smoke")
+    if not opened.asks_servers() and not force:
+        return opened
+    signal.signal(signal.SIGTERM, _interrupt)
+    return found(until_done.enter_context(serving()))
 
 
 def run_opened(

@@ -16,15 +16,13 @@ from jinja2 import TemplateError
 
 from tunelab.data.sample import Message
 from tunelab.errors import FormatError
+from tunelab.formats.conversation import Shot, conversation, raw_text
 from tunelab.formats.format import Format
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SENTINEL = "tunelab-sentinel"
-
-Shot = tuple[list[Message], str]
-"""A worked example: its conversation and its target."""
 
 
 @dataclass(frozen=True)
@@ -109,30 +107,12 @@ class Renderer:
         return self._decode(ids).removeprefix(before).removesuffix(after)
 
     def _conversation(self, messages: Sequence[Message]) -> list[Message]:
-        """Put system prompt and worked examples before the messages, as the format declares."""
-        system = [Message("system", self.format.system)] if self.format.system else []
-        turns = [m for shot, target in self._shots for m in (*shot, Message("assistant", target))]
-        if turns and self.format.template == "chat" and self.format.few_shots.style == "text":
-            *before, question = messages
-            return [*system, *before, Message(question.role, self._raw_text([*turns, question]))]
-        return [*system, *turns, *messages]
+        return conversation(self.format, self._shots, messages)
 
-    def _prompt_text(self, conversation: Sequence[Message]) -> str:
+    def _prompt_text(self, turns: Sequence[Message]) -> str:
         if self.format.template == "chat":
-            return self._template(conversation, add_generation_prompt=True)
-        return self._raw_text(conversation)
-
-    def _raw_text(self, conversation: Sequence[Message]) -> str:
-        """Write turns as plain text, ending with the assistant's prefix."""
-        parts: list[str] = []
-        for message in conversation:
-            if message.role == "user":
-                parts.append(f"{self.format.user_prefix}{message.content}\n")
-            elif message.role == "assistant":
-                parts.append(f"{self.format.assistant_prefix} {message.content}\n\n")
-            else:
-                parts.append(f"{message.content}\n\n")
-        return "".join(parts) + self.format.assistant_prefix
+            return self._template(turns, add_generation_prompt=True)
+        return raw_text(self.format, turns)
 
     def _completion_text(self, messages: Sequence[Message], target: str, prompt: str) -> str:
         if self.format.template == "raw":
@@ -160,8 +140,8 @@ class Renderer:
                     "format raw: the tokenizer has no end-of-text token; use template: chat or another model"
                 )
             return self.tokenizer.eos_token, self.tokenizer.eos_token_id
-        conversation = [Message("user", "x"), Message("assistant", SENTINEL)]
-        after = self._template(conversation).rpartition(SENTINEL)[2]
+        answered = [Message("user", "x"), Message("assistant", SENTINEL)]
+        after = self._template(answered).rpartition(SENTINEL)[2]
         end = next((i for i in self._encode(after) if str(self.tokenizer.decode([i])).strip()), None)
         special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
         if end is None or end not in special:
@@ -184,8 +164,8 @@ class Renderer:
         before, found, after = self._decode(self._encode(whole[len(prompt) :])).partition(SENTINEL)
         return (before, after) if found else ("", "")
 
-    def _template(self, conversation: Sequence[Message], add_generation_prompt: bool = False) -> str:
-        rows: list[dict[str, Any]] = [{"role": m.role, "content": m.content} for m in conversation]
+    def _template(self, turns: Sequence[Message], add_generation_prompt: bool = False) -> str:
+        rows: list[dict[str, Any]] = [{"role": m.role, "content": m.content} for m in turns]
         try:
             text = self.tokenizer.apply_chat_template(
                 rows, tokenize=False, add_generation_prompt=add_generation_prompt, **self.format.kwargs

@@ -152,11 +152,14 @@ def costs(evidence: Evidence) -> Table:
     for record in _records(evidence):
         kinds[record.kind].append(record)
     rows: list[list[Any]] = [
-        [kind, len(found), sum(r.seconds for r in found), sum(r.cpu_seconds for r in found), *_tokens(found)]
+        [kind, len(found), sum(r.seconds for r in found), sum(r.cpu_seconds for r in found), *_tokens(found),
+         *_served(found), _price(kind, evidence)]
         for kind, found in kinds.items()
-    ]
-    totals = [sum(row[i] or 0 for row in rows) for i in range(1, 6)]
-    columns = ("kind of step", "steps", "seconds", "CPU seconds", "tokens read", "tokens written")
+    ]  # fmt: skip
+    prices = [row[8] for row in rows if row[8] is not None]
+    totals = [*(sum(row[i] or 0 for row in rows) for i in range(1, 8)), sum(prices) if prices else None]
+    columns = ("kind of step", "steps", "seconds", "CPU seconds", "tokens read", "tokens written",
+               "requests to servers", "of them retries", "price")  # fmt: skip
     return Table("Costs", columns, [*rows, ["all", *totals]] if rows else [])
 
 
@@ -165,6 +168,25 @@ def _tokens(records: list[Record]) -> tuple[int | None, int | None]:
     if records[0].kind != "generate":
         return None, None
     return sum(r.facts["prompt_tokens"] for r in records), sum(r.facts["output_tokens"] for r in records)
+
+
+def _served(records: list[Record]) -> tuple[int | None, int | None]:
+    """Attempts at requests to servers, the probe's aside, and how many of them were repeated attempts."""
+    found = [r.facts["server"] for r in records if "attempts" in r.facts.get("server", {})]
+    if not found:
+        return None, None
+    attempts = sum(it["attempts"] for it in found)
+    return attempts, attempts - sum(it["answered"] + it["unanswered"] for it in found)
+
+
+def _price(kind: str, evidence: Evidence) -> float | None:
+    """What the tokens of answers cost that a server with a declared price gave; each step counts once."""
+    prices = {cell["cell"]: cell["price"] for cell in evidence.cells if "price" in cell}
+    found = {a.record.fingerprint: (a, prices[name]) for name, a in evidence.of(kind).items() if name in prices}
+    if kind != "generate" or not found:
+        return None
+    facts = [(artifact.record.facts, price) for artifact, price in found.values()]
+    return sum(f["prompt_tokens"] * p["input"] + f["output_tokens"] * p["output"] for f, p in facts) / 1e6
 
 
 def versions(evidence: Evidence) -> Table:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tunelab.errors import StudyError
-from tunelab.study.cells import By, Cell, Variant
+from tunelab.study.cells import By, Cell, Evaluation, Variant
 from tunelab.tasks.mixed import JOINT
 from tunelab.tasks.task import find_task, has_choices
 
@@ -45,6 +45,8 @@ def way_of(cell: Cell, folder: Path) -> By:
     """Return how a cell answers: by its head, as declared, or as the task offers."""
     if _classifies(cell.variant):
         return "classifier"
+    if cell.variant.served is not None:
+        return "generate"
     declared = cell.evaluation.settings.by
     return declared or ("choose" if has_choices(find_task(cell.evaluation.task, folder)) else "generate")
 
@@ -53,11 +55,34 @@ def _why_not(cell: Cell) -> str:
     """Say why a variant cannot answer an evaluation; an empty text when it can."""
     variant, evaluation = cell.variant, cell.evaluation
     declared = evaluation.settings.by
+    if variant.served is not None and (reason := _why_not_served(evaluation)):
+        return f"{variant.name} is behind a server, {reason}"
     if not _classifies(variant):
         return f"{variant.name} has no classifier's head" if declared == "classifier" else ""
     if declared not in (None, "classifier"):
         return f"{variant.name} has a classifier's head only, and evaluate.{evaluation.name} asks by: {declared}"
     return "" if evaluation.task in heads(variant) else f"{variant.name} has no head for the task {evaluation.task}"
+
+
+def _why_not_served(evaluation: Evaluation) -> str:
+    """Say what a server does not do: text comes out of it, under a chat template that is its own."""
+    if evaluation.format.template == "raw":
+        return f"which writes conversations by its own template, and evaluate.{evaluation.name} uses template: raw"
+    if evaluation.settings.by == "choose":
+        return f"which gives no log-probability of a label, and evaluate.{evaluation.name} asks by: choose"
+    return ""
+
+
+def generates_instead(cell: Cell, folder: Path) -> str:
+    """Say why a served model writes text where others choose; an empty text where they do not."""
+    if cell.variant.served is None or cell.evaluation.settings.by is not None:
+        return ""
+    if not has_choices(find_task(cell.evaluation.task, folder)):
+        return ""
+    return (
+        f"answers evaluate.{cell.evaluation.name} by: generate, because its server gives no log-probability of a "
+        "label; it is compared with others only where the evaluation says by: generate"
+    )
 
 
 def _refuse_impossible(cell: Cell, folder: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from tunelab.errors import StudyError
 from tunelab.formats.format import Format
+from tunelab.study.endpoint_model import AnyModel, EndpointModel
 from tunelab.study.entries import Evaluate, Train
 from tunelab.study.spec import Study
 from tunelab.tasks.mixed import JOINT
@@ -29,7 +30,7 @@ Labels = Mapping[tuple[str, Hashable], str]
 
 @dataclass(frozen=True)
 class Variant:
-    """The base model (``train`` is None) or what one recipe makes of it with one seed."""
+    """An untouched model (``train`` is None) or what one recipe makes of it with one seed."""
 
     name: str
     model: str
@@ -40,6 +41,8 @@ class Variant:
     seed: int
     checkpoint: tuple[int, int] | None = None
     """(i, n): its training's weights at i of n evenly spaced points, in place of those at the end."""
+    served: EndpointModel | None = None
+    """The server that the model is behind; None where it is loaded here."""
 
 
 @dataclass(frozen=True)
@@ -117,10 +120,11 @@ def _is_of(study: Study, settings: Evaluate, variant: Variant, variants: Sequenc
     """Say whether an evaluation is of a variant: one that ``of`` names, or what those are compared with."""
     if settings.of is None:
         return True
-    if variant.train is not None:
+    if variant.train is not None or variant.name in settings.of:
         return _entry(variant) in (*settings.of, study.baseline)
-    models = {v.model for v in variants if v.train and _entry(v) in settings.of}
-    return BASE in settings.of or (study.baseline == BASE and variant.model in models)
+    if variant.name not in study.models and BASE in settings.of:
+        return True
+    return variant in [_baseline(study, v, variants) for v in variants if _entry(v) in settings.of]
 
 
 def _entry(variant: Variant) -> str:
@@ -129,28 +133,46 @@ def _entry(variant: Variant) -> str:
 
 
 def _variants(study: Study) -> list[Variant]:
-    models = dict.fromkeys([study.model, *(t.model for t in study.train.values() if t.model)])
-    found = [
-        Variant(BASE if model == study.model else f"{BASE}_{_short(model)}", model, None, None, study.task or "", 0)
-        for model in models
-    ]
+    found = [_untouched(name, model, study) for name, model in _untouched_models(study)]
     for name, train in study.train.items():
         seeds = study.seeds[:1] if train.from_checkpoint else study.seeds  # weights from elsewhere are what they are
         for seed in seeds:
             label = name if len(seeds) == 1 else f"{name}#{seed}"
             fmt = study.formats[train.format]
             task = JOINT.join(train.tasks) or study.task or ""
-            found.append(Variant(label, train.model or study.model, train, fmt, task, seed))
+            found.append(Variant(label, train.model or _name(study.model), train, fmt, task, seed))
     names = [variant.name for variant in found]
     if repeated := [name for name in names if names.count(name) > 1]:
         raise StudyError(f"{study.study}: two variants have the name {repeated[0]!r}; rename a train entry or a model")
     return found
 
 
+def _untouched_models(study: Study) -> list[tuple[str, AnyModel]]:
+    """Name the models as variants: the study's, the further ones, and what else is trained."""
+    named = {BASE: study.model, **study.models}
+    trained = dict.fromkeys(t.model for t in study.train.values() if t.model and t.model not in named.values())
+    return [*named.items(), *((f"{BASE}_{_short(model)}", model) for model in trained)]
+
+
+def _untouched(name: str, model: AnyModel, study: Study) -> Variant:
+    served = model if isinstance(model, EndpointModel) else None
+    return Variant(name, _name(model), None, None, study.task or "", 0, served=served)
+
+
+def _name(model: AnyModel) -> str:
+    return model if isinstance(model, str) else model.name
+
+
 def _baseline(study: Study, variant: Variant, variants: Sequence[Variant]) -> Variant | None:
-    """Return what a variant is compared with: its own model's base, or the named variant of the same seed."""
+    """Return what a variant is compared with: the named variant of the same seed, or its own model's base.
+
+    A further untouched model is compared with the study's.
+    """
+    if study.baseline == BASE and variant.train is None:
+        return next(v for v in variants if v.name == BASE) if variant.name in study.models else None
     if study.baseline == BASE:
-        return next((v for v in variants if v.train is None and v.model == variant.model and v is not variant), None)
+        same = (v for v in variants if v.train is None and v.model == variant.model and v.served is None)
+        return next(same, None)
     named = [v for v in variants if _entry(v) == study.baseline]
     return None if variant in named else next((v for v in named if v.seed == variant.seed), named[0])
 
@@ -205,6 +227,7 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
         "matched": cell.matched,
         "by": cell.by,
         "at_least": cell.evaluation.settings.at_least,
+        **_price(cell.variant),
         "seed": cell.variant.seed if train else None,
         "size": _size(train) if train else None,
         "others": _other_settings(cell),
@@ -222,6 +245,12 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
             "eval_format": cell.evaluation.settings.format,
         },
     }
+
+
+def _price(variant: Variant) -> dict[str, Any]:
+    """Return what tokens of a served model cost, where the study says it."""
+    price = variant.served and variant.served.price
+    return {"price": price.model_dump(mode="json")} if price else {}
 
 
 def _trained_on(task: str, train: Train) -> str:

@@ -14,6 +14,7 @@ from tunelab.engine.step import Step
 from tunelab.study.adopt_plan import KIND as ADOPT
 from tunelab.study.cells import Cell, describe_cell
 from tunelab.study.denominators import declared_rows
+from tunelab.study.endpoint_model import AnyModel
 from tunelab.study.spec import Study
 from tunelab.study.thresholds import headline, minimums
 
@@ -65,7 +66,7 @@ def report_step(
         slug=slug(study.study),
         entry="tunelab.report.build:run",
         settings={
-            "study": study.model_dump(mode="json", exclude={"hardware"}),
+            "study": _declared(study),
             "left_out": dict(left_out),
             "notices": dict(notices),
         },
@@ -80,6 +81,16 @@ def report_step(
         },
         tolerant=True,
     )
+
+
+def _declared(study: Study) -> dict[str, Any]:
+    """The study as a report shows it, without what only runs it."""
+    models = {name: _model(model) for name, model in study.models.items()}
+    return {**study.model_dump(mode="json", exclude={"hardware"}), "model": _model(study.model), "models": models}
+
+
+def _model(model: AnyModel) -> str | dict[str, Any]:
+    return model if isinstance(model, str) else model.declared()
 
 
 def _verdicts(scores: Steps) -> dict[str, Step]:

@@ -21,6 +21,7 @@ from tunelab.study.adopt_plan import adopt_step
 from tunelab.study.answering import answerable, way_of
 from tunelab.study.cells import Cell, Variant, cells
 from tunelab.study.closing_plan import compare_step, report_step, slug
+from tunelab.study.endpoint_model import EndpointModel
 from tunelab.study.judges_plan import JudgesPlan
 from tunelab.study.kinds import refuse_unlike
 from tunelab.study.machine import Machine
@@ -233,6 +234,8 @@ class _Compiler:
     def outputs(self, cell: Cell, rows: Step, after: tuple[Step, ...]) -> Step:
         """A cell's variant answers ``rows``."""
         variant, evaluation = cell.variant, cell.evaluation
+        if variant.served is not None:
+            return self.served_outputs(cell, variant.served, rows, after)
         model, blocked = self.machine.model(variant.model)
         shots = self.rows.shots(evaluation.task, evaluation.format)
         trained = {"trained": self.train(variant)} if variant.train else {}
@@ -255,6 +258,23 @@ class _Compiler:
             circumstance={"model": model, "task": evaluation.task, **self.machine.hardware()},
             after=after,
             blocked=blocked or unloadable,
+        )
+
+    def served_outputs(self, cell: Cell, served: EndpointModel, rows: Step, after: tuple[Step, ...]) -> Step:
+        """A model behind a server answers ``rows``; how it computes is the server's business, and unknown."""
+        evaluation = cell.evaluation
+        model, circumstance, blocked = self.machine.endpoint(served)
+        shots = self.rows.shots(evaluation.task, evaluation.format)
+        return Step(
+            kind="generate",
+            version=VERSIONS["generate"],
+            slug=slug(f"{cell.variant.name}-{evaluation.name}"),
+            entry="tunelab.study.steps.ask:run",
+            settings={"model": model, **self.answering(cell), "backend": "endpoint"},
+            inputs={"rows": rows, **({"shots": shots} if shots else {})},
+            circumstance={"model": circumstance, "task": evaluation.task, "folder": str(self.folder)},
+            after=after,
+            blocked=blocked,
         )
 
     def four_bits(self, variant: Variant) -> tuple[dict[str, Any] | None, str | None]:

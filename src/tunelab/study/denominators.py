@@ -4,8 +4,8 @@ A share of fewer rows than were published, or answers that got lost, would other
 the evaluation declares (``expected``) always counts. Else n follows from the published size of the split on the hub,
 and from the rows that are there in a mirror, which may hold a part of a split: that is told, and is no error. Rows
 of one's own, built-in and generated rows, and splits that a study makes itself, have no published size; what was asked
-must still have been answered.
-Unscored answers are no mismatch: they are counted and bound the score.
+must still have been answered. Unscored answers are no mismatch: they are counted and bound the score. Nor are requests
+that a server left without a reply: each is an unscored answer, and told.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def with_denominator(rows: Plain, summary: Plain) -> dict[str, Any]:
     asked = summary["n"] + summary.get("unanswered", 0)
     expected = _expected(rows, summary.get("available"), asked)
     found: dict[str, Any] = {**summary, "asked": asked, "expected": expected, "published": rows["published"]}
-    if note := _note(rows, summary.get("available")):
-        found["note"] = note
+    if notes := _notes(rows, summary):
+        found["note"] = "; ".join(notes)
     if error := _error(rows, summary, asked, asked if expected is None else expected):
         found["error"] = error
         found["metrics"] = {name: {**about, **NO_VALUE} for name, about in summary["metrics"].items()}
@@ -91,10 +91,12 @@ def _error(rows: Plain, summary: Plain, asked: int, wanted: int) -> str:
     return ""
 
 
-def _note(rows: Plain, available: int | None) -> str:
-    if rows["place"] != "mirror" or not _differs(rows, available):
-        return ""
-    return f"mirror holds {available} of {rows['published']} rows"
+def _notes(rows: Plain, summary: Plain) -> list[str]:
+    available, silent = summary.get("available"), summary.get("no_reply")
+    notes = [f"{silent} requests without a reply are unscored"] if silent else []
+    if rows["place"] == "mirror" and _differs(rows, available):
+        notes.append(f"mirror holds {available} of {rows['published']} rows")
+    return notes
 
 
 def _differs(rows: Plain, available: int | None) -> bool:

@@ -110,6 +110,13 @@ class Train(Recipe):
         """What chooses among this entry's candidates; None where there is one."""
         return self.lr_search or self.checkpoint_search
 
+    @field_validator("model", mode="before")
+    @classmethod
+    def _model_can_be_trained(cls, model: Any) -> Any:
+        if isinstance(model, dict):
+            raise ValueError("got a model behind a server, expected a folder or a hub id; nothing is trained there")
+        return model
+
     @field_validator("task")
     @classmethod
     def _tasks_differ(cls, task: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:

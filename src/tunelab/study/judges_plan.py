@@ -105,12 +105,7 @@ class JudgesPlan:
         """
         assert judge.model is not None
         if judge.kind == "endpoint":
-            from tunelab.generation.address import find_address
-
-            try:
-                url, blocked = find_address(judge.endpoint).url, None
-            except StudyError as error:
-                url, blocked = judge.endpoint, str(error)
+            url, blocked = self.machine.address(judge.endpoint)
             return {"model": {"served": judge.model, "url": url}}, {"model": {"name": judge.model}}, blocked
         model, blocked = self.machine.model(judge.model)
         identity = {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import types
 import typing
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -24,14 +25,23 @@ def check_keys(raw: Mapping[str, Any], model: type[BaseModel], where: str, path:
 
 
 def _check_below(value: dict[str, Any], annotation: Any, where: str, path: str) -> None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        check_keys(value, annotation, where, path)
-        return
-    below = typing.get_args(annotation)
-    if typing.get_origin(annotation) is dict and isinstance(below[1], type) and issubclass(below[1], BaseModel):
+    if section := _section(annotation):
+        check_keys(value, section, where, path)
+    elif typing.get_origin(annotation) is dict and (section := _section(typing.get_args(annotation)[1])):
         for name, entry in value.items():
             if isinstance(entry, dict):
-                check_keys(cast(dict[str, Any], entry), below[1], where, f"{path}.{name}")
+                check_keys(cast(dict[str, Any], entry), section, where, f"{path}.{name}")
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """Return the section that a mapping means where a field is one, or may be one or something else."""
+    if isinstance(annotation, type):
+        return annotation if issubclass(annotation, BaseModel) else None
+    if typing.get_origin(annotation) is Annotated:
+        return _section(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
+        return None
+    return next((found for member in typing.get_args(annotation) if (found := _section(member))), None)
 
 
 def describe_validation(error: ValidationError) -> str:

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from tunelab.errors import ModelError, StudyError
+from tunelab.generation.address import find_address
 from tunelab.models import device as devices
 from tunelab.models.checkpoint import resolve_checkpoint
 from tunelab.models.kind import Kind, declared_kind
 from tunelab.models.spec import ModelRef, known_config, resolve
+from tunelab.study.endpoint_model import EndpointModel
 from tunelab.study.entries import Evaluate, Train
 from tunelab.study.spec import Hardware
 from tunelab.training.recipe import Qlora
@@ -126,6 +128,19 @@ class Machine:
     def checkpoint(self, name: str) -> tuple[dict[str, Any], str | None]:
         """Return the same of a checkpoint to adopt."""
         return self._found(name, resolve_checkpoint)
+
+    def endpoint(self, model: EndpointModel) -> tuple[dict[str, Any], dict[str, Any], str | None]:
+        """Return identity and circumstance of a model behind a server, and why it cannot be asked, if it cannot."""
+        url, blocked = self.address(model.endpoint)
+        at = {"url": url} if model.server is None else {"server": model.server}
+        return {"served": model.name, **at}, {"name": model.name, "url": url, **model.patience()}, blocked
+
+    def address(self, endpoint: str | None) -> tuple[str | None, str | None]:
+        """Return where a server is, and why it cannot be asked: no address, or none of its key."""
+        try:
+            return find_address(endpoint).url, None
+        except StudyError as error:
+            return endpoint, str(error)
 
     def _found(self, name: str, find: Callable[[str, Path], ModelRef]) -> tuple[dict[str, Any], str | None]:
         key = f"{find.__name__} {name}"

@@ -55,21 +55,41 @@ class Opened:
         """Return why each judge that cannot be asked gives no verdict, once a reason."""
         return list(dict.fromkeys(step.blocked for step in self._blocked() if step.blocked and step.kind == "judge"))
 
+    @property
+    def is_served(self) -> bool:
+        """Whether any cell's model is behind a server."""
+        return any(cell.variant.served for cell in self.compiled.cells)
+
+    def asks_servers(self) -> bool:
+        """Say whether a run would ask a served model."""
+        to_run = [p.step.settings for p in self.plan().steps if p.status is Status.TO_RUN]
+        return any(settings.get("backend") == "endpoint" for settings in to_run)
+
     def _blocked(self) -> list[Step]:
         return [p.step for p in self.plan().steps if p.status is Status.BLOCKED]
 
 
 def open_study(
-    name: str, overrides: Sequence[str], store: Path, smoke: bool = False, skipped: Sequence[str] = ()
+    name: str,
+    overrides: Sequence[str],
+    store: Path,
+    smoke: bool = False,
+    skipped: Sequence[str] = (),
+    server: str | None = None,
 ) -> Opened:
-    """Open a bundled study by name or a study file by path. Raises UserError or StoreError."""
+    """Open a bundled study by name or a study file by path. Raises UserError or StoreError.
+
+    ``server`` is where a smoke run asks for models that are behind a server.
+    """
     points = read_study(name, overrides, skipped)
-    return open_points(points, read_file(name).folder, store, smoke)
+    return open_points(points, read_file(name).folder, store, smoke, server)
 
 
-def open_points(points: Sequence[tuple[str, Study]], folder: Path, store: Path, smoke: bool = False) -> Opened:
+def open_points(
+    points: Sequence[tuple[str, Study]], folder: Path, store: Path, smoke: bool = False, server: str | None = None
+) -> Opened:
     """Open studies that are already objects: the labelled points of a sweep, or one under an empty label."""
-    chosen = [(label, shrink(study, folder) if smoke else study) for label, study in points]
+    chosen = [(label, shrink(study, folder, server) if smoke else study) for label, study in points]
     return Opened(compile_study(chosen, folder), Store(store))
 
 

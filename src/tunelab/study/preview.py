@@ -59,7 +59,9 @@ def find_subject(name: str) -> Subject:
     if name not in bundled() and Path(name).suffix not in (".yaml", ".yml"):
         return Subject(name, TINY, {}, Data(), Path.cwd())
     study = read_study(name)[0][1]
-    return Subject(study.first_task, study.model, study.formats, study.data, read_file(name).folder)
+    loaded = (study.model, *study.models.values(), *(entry.model for entry in study.train.values()), TINY)
+    model = next(name for name in loaded if isinstance(name, str))  # a server keeps its tokenizer to itself
+    return Subject(study.first_task, model, study.formats, study.data, read_file(name).folder)
 
 
 def _shown(task: Task, sample: Sample) -> list[Message]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from tunelab.study.answering import generates_instead
 from tunelab.study.cells import BASE, Cell, Variant
 from tunelab.study.machine import Machine, Untouched
 
@@ -25,6 +26,7 @@ def settle(cells: Sequence[Cell], machine: Machine, base_weights: str) -> tuple[
     trained = {c.variant.name: c.variant.train for c in cells if c.variant.train}
     untouched = machine.untouched(base_weights, trained.values())
     notices = {name: why for name, train in trained.items() if (why := machine.settled(train)[1])}
+    notices |= _told({(c.variant.name, why) for c in cells if (why := generates_instead(c, machine.folder))})
     if untouched.notice:
         notices = {BASE: untouched.notice, **notices}
     found = [
@@ -36,6 +38,11 @@ def settle(cells: Sequence[Cell], machine: Machine, base_weights: str) -> tuple[
         for cell in cells
     ]
     return found, Settled(untouched, notices)
+
+
+def _told(found: set[tuple[str, str]]) -> dict[str, str]:
+    """Return all that is to be told of each variant."""
+    return {name: "; ".join(sorted(why for of, why in found if of == name)) for name, _ in sorted(found)}
 
 
 def _settled(variant: Variant, machine: Machine) -> Variant:

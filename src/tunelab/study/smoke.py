@@ -12,8 +12,9 @@ from typing import Any
 from tunelab.data.downloads import is_url
 from tunelab.data.splits import Splits
 from tunelab.formats.format import Format
-from tunelab.models.spec import TINY, TINY_T5, is_local
+from tunelab.models.spec import TINY, TINY_T5, is_local, resolve
 from tunelab.scoring.judges.judge import Judge
+from tunelab.study.endpoint_model import AnyModel
 from tunelab.study.entries import CheckpointSearch, Evaluate, LrSearch, Size, Train
 from tunelab.study.spec import Data, Study
 from tunelab.training.recipe import Grpo
@@ -28,11 +29,14 @@ LENGTH = 4096
 """The bundled model's context."""
 QUESTION = LENGTH * 3 // 4
 """Bytes that a row's words may have: never fewer than their tokens, so that prompt, template and answer fit."""
+SERVED = "transformers serve tiny"
+"""What identifies the server of the bundled model: its port is another one in each run."""
 CHANGES = (
-    f"the bundled model everywhere, but {TINY_T5}, which has learnt nothing, where the method is seq2seq; at most "
-    f"{TRAIN_ROWS} training and {EVALUATE_ROWS} evaluation rows; {STEPS} steps "
-    f"of 8 rows; at most {TOKENS} new tokens and {SHOTS} drawn worked examples, of {SHOTS_OF}; rows of more than "
-    f"{LENGTH} tokens, or of {QUESTION} bytes before a template, left out; adapters on all linear "
+    f"the bundled model everywhere, but {TINY_T5}, which has learnt nothing, where the method is seq2seq, and behind a "
+    f"server of this machine where --smoke-endpoint asks for it; at most {TRAIN_ROWS} training and {EVALUATE_ROWS} "
+    f"evaluation rows; {STEPS} steps of 8 rows; at most {TOKENS} new tokens and {SHOTS} drawn worked examples, of "
+    f"{SHOTS_OF}; rows of more than {LENGTH} tokens, or of {QUESTION} bytes before a template, left out; adapters on all "
+    "linear "
     "layers; entries with a checkpoint on the hub are trained; DPO prefers targets where it would sample; leaks are "
     "listed and stop nothing; the tasks' own rows in place of a variant's file and of files behind URLs; the bundled "
     "model in place of every judge's, behind patterns of refusing, which give the headline; its tokenizer in place of "
@@ -40,17 +44,18 @@ CHANGES = (
 )
 
 
-def smoke(study: Study, folder: Path | None = None) -> Study:
+def smoke(study: Study, folder: Path | None = None, server: str | None = None) -> Study:
     """Return the study with a tiny model in place of every model, few rows and few steps. Its name says so.
 
     ``folder`` is where its paths start: checkpoints in a folder are adopted, and have to fit the tiny model.
+    ``server`` is the address of the bundled model, for models that are behind a server; without it they are not.
     """
-    start = folder or Path.cwd()
+    start, model = folder or Path.cwd(), _small_model(study.model, server, _kind(study))
     judges = _small_judges(study.judges) if any(entry.judges for entry in study.evaluate.values()) else study.judges
-    model = _small_model(study)
     small: dict[str, Any] = {
         "study": f"{study.study}-smoke",
         "model": model,
+        "models": {name: _small_model(other, server) for name, other in study.models.items()},
         "smoke": True,
         "hardware": study.hardware.model_copy(update={"rollouts": "local"}),
         "formats": {name: _small_format(fmt) for name, fmt in study.formats.items()},
@@ -62,7 +67,7 @@ def smoke(study: Study, folder: Path | None = None) -> Study:
     return study.model_copy(update=small)
 
 
-def _small_model(study: Study) -> str:
+def _kind(study: Study) -> str:
     """Return what stands for the study's model: the kind that the entries train which name no other."""
     own = [entry for entry in study.train.values() if entry.model in (None, study.model)]
     return _stand_in(own[0]) if own else TINY
@@ -70,6 +75,13 @@ def _small_model(study: Study) -> str:
 
 def _stand_in(entry: Train) -> str:
     return TINY_T5 if entry.method == "seq2seq" else TINY
+
+
+def _small_model(model: AnyModel, server: str | None, kind: str = TINY) -> AnyModel:
+    """Take a bundled model, from its server where the study's own is behind one and there is one."""
+    if isinstance(model, str) or server is None:
+        return kind
+    return model.model_copy(update={"endpoint": server, "name": resolve(TINY).location, "server": SERVED})
 
 
 def _small_data(data: Data) -> Data:
@@ -102,7 +114,7 @@ def _small_format(fmt: Format) -> Format:
     return fmt.model_copy(update={"few_shots": shots.model_copy(update=cut)})
 
 
-def _small_train(entry: Train, folder: Path, model: str) -> Train:
+def _small_train(entry: Train, folder: Path, model: AnyModel) -> Train:
     there = entry.from_checkpoint is not None and is_local(entry.from_checkpoint, folder)
     rows = _at_most(entry.rows, TRAIN_ROWS)
     dpo = entry.dpo.model_copy(update={"max_new_tokens": _budget(entry.dpo.max_new_tokens), **_target_pairs(entry)})

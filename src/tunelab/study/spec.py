@@ -15,6 +15,7 @@ from tunelab.data.splits import Splits
 from tunelab.errors import nearest
 from tunelab.formats.format import Format
 from tunelab.scoring.judges.judge import Judge
+from tunelab.study.endpoint_model import AnyModel, EndpointModel
 from tunelab.study.entries import Evaluate, Strict, Train
 from tunelab.study.selection import settled
 from tunelab.study.tree import check_tree
@@ -78,7 +79,14 @@ class Study(Strict):
         description="Name of the study and of its folder under results.", pattern=r"^[A-Za-z0-9][\w.-]*$"
     )
     question: str = Field(description="What the report should answer.")
-    model: str = Field(description="'tiny', 'tiny-t5', a local folder, or a hub id, with @revision if need be.")
+    model: AnyModel = Field(
+        description="'tiny', 'tiny-t5', a local folder, or a hub id, with @revision if need be; {endpoint: URL, name: "
+        "NAME} for one behind a server, which is evaluated only."
+    )
+    models: dict[str, AnyModel] = Field(
+        default_factory=dict,
+        description="Further untouched models to evaluate, by variant name: {large: {endpoint: URL, name: NAME}}.",
+    )
     task: str | None = Field(default=None, description="Name of a task, or FILE.py:Class, where entries name none.")
     tasks: dict[str, Any] = Field(
         default_factory=dict, description="Tasks in named groups, for averages: {similar: [sst2, mnli], ...}."
@@ -146,16 +154,28 @@ class Study(Strict):
             for name, entry in entries.items():
                 if entry.task is None and self.task is None:
                     raise ValueError(f"task: missing, and {section}.{name} names none; add one of the two")
-        known = {"base", *self.train}
+        known = {"base", *self.models, *self.train}
         if self.baseline not in known:
             raise ValueError(f"baseline: got {self.baseline!r}, expected one of {', '.join(sorted(known))}")
         if "base" in self.train:
             raise ValueError("train.base: the name 'base' is taken by the untouched model; rename the entry")
+        if taken := [name for name in self.models if name in ("base", *self.train)]:
+            raise ValueError(f"models.{taken[0]}: the name is taken by another variant; rename the model")
+        return self
+
+    @model_validator(mode="after")
+    def _served_models_are_not_trained(self) -> Study:
+        untrained = [name for name, entry in self.train.items() if entry.model is None]
+        if isinstance(self.model, EndpointModel) and untrained:
+            raise ValueError(
+                f"train.{untrained[0]}.model: missing, and the study's model {self.model.name} is behind a server, "
+                "where nothing is trained; name a model to train"
+            )
         return self
 
     @model_validator(mode="after")
     def _variants_exist(self) -> Study:
-        known = ["base", *self.train, *self.unselected]
+        known = ["base", *self.models, *self.train, *self.unselected]
         named = [(f"evaluate.{name}.of", entry.of) for name, entry in self.evaluate.items() if entry.of is not None]
         for place, variants in [*named, ("baselines", tuple(self.baselines))]:
             for variant in variants:

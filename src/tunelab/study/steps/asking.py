@@ -49,12 +49,15 @@ Keep = Callable[[Question, str], None]
 Ask = Callable[[Sequence[Question], Keep], list[str | Silence]]
 
 
-def open_judge(asked: Mapping[str, Any], circumstance: Mapping[str, Any]) -> Ask:
-    """Load or connect what replies. Raises ModelError, FormatError or StudyError."""
+def open_judge(asked: Mapping[str, Any], circumstance: Mapping[str, Any], facts: dict[str, Any]) -> Ask:
+    """Load or connect what replies; what is known of a server is added to ``facts``.
+
+    Raises ModelError, FormatError or StudyError.
+    """
     if asked["kind"] == "endpoint":
         from tunelab.study.steps.served import ServedJudge
 
-        return ServedJudge(asked).ask
+        return ServedJudge(asked, facts).ask
     return LocalJudge(asked, ModelRef(**circumstance["model"]), circumstance["hardware"]).ask
 
 

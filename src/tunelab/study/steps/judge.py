@@ -116,7 +116,7 @@ class Bench:
     @property
     def _ask(self) -> Ask:
         if not self._open:
-            self._open.append(open_judge(self.judge["asked"], self.context.circumstance))
+            self._open.append(open_judge(self.judge["asked"], self.context.circumstance, self.context.facts))
         return self._open[0]
 
     def _decided(self, place: tuple[str, int], said: Sequence[str | Silence], from_cache: int) -> Row:

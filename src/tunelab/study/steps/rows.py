@@ -10,7 +10,7 @@ from tunelab.data.sample import Sample
 from tunelab.engine.context import StepContext
 from tunelab.engine.record import Artifact
 from tunelab.files import read_lines, write_lines
-from tunelab.formats.renderer import Shot
+from tunelab.formats.conversation import Shot
 from tunelab.tasks.task import Task, find_task, item_of, question_text
 
 ROWS = "rows.jsonl"

@@ -11,10 +11,11 @@ from typing import Any
 from tunelab.data.sample import Sample
 from tunelab.engine.context import StepContext
 from tunelab.errors import DataError
-from tunelab.files import read_lines, write_json, write_lines
+from tunelab.files import write_json, write_lines
 from tunelab.scoring.aggregate import item_values, summarise
 from tunelab.scoring.judges.judge import Verdict
 from tunelab.scoring.score import Outcome, Score, at_budget_end
+from tunelab.study.steps.answers import REASON, read_answers
 from tunelab.study.steps.judging import Judgement, rate_of_each
 from tunelab.study.steps.rows import read_samples
 from tunelab.tasks.task import Task, find_task, groups_of, has_choices, is_judged, is_sensitive
@@ -26,7 +27,7 @@ def run(context: StepContext) -> None:
     """Write ``scores.jsonl`` (values by id), ``results.json`` (all that a person reads) and ``summary.json``."""
     task = find_task(context.circumstance["task"], Path(context.circumstance["folder"]))
     samples = {s.id: s for s in read_samples(context.inputs["rows"])}
-    outputs = sorted(read_lines(context.inputs["outputs"].path("outputs.jsonl")), key=lambda r: (r["id"], r["sample"]))
+    outputs = read_answers(context.inputs["outputs"])
     judgement = Judgement.of(context)
     scored = [
         (samples[row["id"]], row, score_output(task, samples[row["id"]], row, judgement.on(row))) for row in outputs
@@ -42,6 +43,8 @@ def run(context: StepContext) -> None:
         **summarise(by_item, task.metrics, clusters, item_groups(task, samples.values())),
     }
     summary["unanswered"] = len(samples) - len(by_item)
+    if silent := sum(REASON in row for row in outputs):
+        summary["no_reply"] = silent
     if is_judged(task):
         summary["metrics"] |= rate_of_each(
             judgement, task.metrics[0], outputs, lambda row, v: score_output(task, samples[row["id"]], row, v), clusters
@@ -69,9 +72,11 @@ def score_output(
 
     ``verdicts`` are those of a judged task, by judge. What was judged stays what it was judged to be when it was cut.
 
-    A scorer that fails on a sample leaves it ``unscored``. Raises DataError for a score that breaks the contract;
-    the one by which a scorer refuses a gold answer passes through.
+    A request that a server did not answer, and a sample on which the scorer fails, are ``unscored``. Raises DataError
+    for a score that breaks the contract; the one by which a scorer refuses a gold answer passes through.
     """
+    if REASON in row:
+        return Score(Outcome.UNSCORED, explanation=f"no reply: {row[REASON]}")
     try:
         if verdicts and is_judged(task):
             score = task.judged_score(sample, row["output"], verdicts)

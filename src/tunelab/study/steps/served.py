@@ -6,17 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunelab.errors import StepError
-from tunelab.generation.endpoint import ChatRequest, Endpoint, EndpointClient, Reply, Unanswered
+from tunelab.generation.endpoint import ChatRequest, Endpoint, Reply, Unanswered
 from tunelab.study.steps.asking import UNANSWERED, Keep, Question, Silence, messages_for
+from tunelab.study.steps.serving import Server, chat_request
 
 
 class ServedJudge:
     """Asks one served model. Raises StudyError for an address without its key."""
 
-    def __init__(self, asked: Mapping[str, Any]) -> None:
+    def __init__(self, asked: Mapping[str, Any], facts: dict[str, Any]) -> None:
         self._asked = asked
         self._replied = False
-        self._client = EndpointClient(Endpoint.find(asked["model"]["served"], asked["model"]["url"]))
+        self._server = Server(Endpoint.find(asked["model"]["served"], asked["model"]["url"]), facts)
 
     def ask(self, questions: Sequence[Question], keep: Keep) -> list[str | Silence]:
         """Return the replies in order.
@@ -28,7 +29,7 @@ class ServedJudge:
             if isinstance(reply, Reply):
                 keep(questions[index], reply.text)
 
-        found = self._client.ask_all([self._request(question) for question in questions], arrived)
+        found = self._server.ask([self._request(question) for question in questions], arrived)
         silent = [reply.reason for reply in found if isinstance(reply, Unanswered) and reply.may_pass]
         self._replied |= len(silent) < len(found)
         if not self._replied:
@@ -37,10 +38,7 @@ class ServedJudge:
         return [_silence(reply) if isinstance(reply, Unanswered) else reply.text for reply in found]
 
     def _request(self, question: Question) -> ChatRequest:
-        asked = self._asked
-        messages = [{"role": m.role, "content": m.content} for m in messages_for(asked, question.exchange)]
-        extra = {"chat_template_kwargs": asked["kwargs"]} if asked["kwargs"] else {}
-        return ChatRequest(messages, asked["max_new_tokens"], asked["temperature"], question.repeat, extra)
+        return chat_request(messages_for(self._asked, question.exchange), self._asked, question.repeat)
 
 
 def _silence(reply: Unanswered) -> Silence:

@@ -1,0 +1,80 @@
+"""The bundled model behind a real server on this machine, for the time of a smoke run.
+
+``transformers serve`` is started on a port of the system's choice and ended by its process id. It sees no model but
+the bundled one: its hub cache is an empty folder, and it may not go to the network.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tunelab.errors import StepError, StudyError
+from tunelab.models.spec import TINY, resolve
+
+NOT_STARTED = "http://127.0.0.1/v1"
+"""Stands for the address while nothing is asked: it is no part of an identity."""
+NEEDED = ("fastapi", "uvicorn")
+START_SECONDS = 300
+END_SECONDS = 30
+
+
+@contextmanager
+def serving() -> Generator[str]:
+    """Give the base URL of the bundled model's server; it ends with the block.
+
+    Raises StudyError where the serving extra is not installed, and StepError where the server does not start.
+    """
+    if lacking := [name for name in NEEDED if find_spec(name) is None]:
+        raise StudyError(
+            f"--smoke-endpoint: {lacking[0]} is not installed, expected what `transformers serve` needs; "
+            "do pip install 'tunelab[serving]'"
+        )
+    with TemporaryDirectory(prefix="tunelab-serve-") as folder:
+        (Path(folder) / "hub").mkdir()
+        log = Path(folder) / "serve.log"
+        with log.open("wb") as sink:
+            process = _start(Path(folder), sink.fileno())
+        try:
+            yield _address(process, log)
+        finally:
+            _end(process)
+
+
+def _start(folder: Path, log: int) -> subprocess.Popen[bytes]:
+    served = ["serve", resolve(TINY).location, "--device", "cpu", "--host", "127.0.0.1", "--port", "0"]
+    return subprocess.Popen(
+        [str(Path(sys.executable).with_name("transformers")), *served],
+        env={**os.environ, "HF_HOME": str(folder), "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Wait for the address that the server says it listens on."""
+    end = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < end:
+        if found := re.search(r"running on (http://[\d.:]+)", log.read_text(encoding="utf-8", errors="replace")):
+            return f"{found[1]}/v1"
+        time.sleep(0.1)
+    said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    raise StepError(f"transformers serve: got no server ({said[-1] if said else 'it said nothing'}), expected one")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
