@@ -35,12 +35,11 @@ CHANGES = (
     f"the bundled model everywhere, but {TINY_T5}, which has learnt nothing, where the method is seq2seq, and behind a "
     f"server of this machine where --smoke-endpoint asks for it; at most {TRAIN_ROWS} training and {EVALUATE_ROWS} "
     f"evaluation rows; {STEPS} steps of 8 rows; at most {TOKENS} new tokens and {SHOTS} drawn worked examples, of "
-    f"{SHOTS_OF}; rows of more than {LENGTH} tokens, or of {QUESTION} bytes before a template, left out; adapters on all "
-    "linear "
-    "layers; entries with a checkpoint on the hub are trained; DPO prefers targets where it would sample; leaks are "
-    "listed and stop nothing; the tasks' own rows in place of a variant's file and of files behind URLs; the bundled "
-    "model in place of every judge's, behind patterns of refusing, which give the headline; its tokenizer in place of "
-    "every other that says which rows are too long to be parted into splits"
+    f"{SHOTS_OF}; rows of more than {LENGTH} tokens, or of {QUESTION} bytes before a template, left out; adapters on "
+    "all linear layers; entries with a checkpoint on the hub are trained; DPO prefers targets where it would sample; "
+    "leaks are listed and stop nothing; the tasks' own rows in place of a variant's file and of files behind URLs; the "
+    "bundled model in place of every judge's, behind patterns of refusing, which give the headline; its tokenizer in "
+    "place of every other that says which rows are too long to be parted into splits"
 )
 
 
