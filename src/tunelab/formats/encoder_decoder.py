@@ -34,8 +34,8 @@ class EncoderDecoderRenderer(Renderer):
         read = example.mask.index(1)
         return example.ids[:read], example.ids[read:]
 
-    def _prompt_text(self, conversation: Sequence[Message]) -> str:
-        return super()._prompt_text(conversation).rstrip()
+    def _prompt_text(self, turns: Sequence[Message]) -> str:
+        return super()._prompt_text(turns).rstrip()
 
     def _prompt_ids(self, text: str) -> list[int]:
         return [*super()._prompt_ids(text), self.end_of_turn[1]]
