@@ -7,7 +7,7 @@
     tasks/                       the user's task files
     comparison.json, final_metrics.*, summary.csv, report/
 
-The same store gives the same bytes. Folders of the machine are taken out of the records.
+The same store and file name give the same bytes. Folders of the machine are taken out of the records.
 """
 
 from __future__ import annotations
