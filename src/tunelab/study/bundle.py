@@ -7,8 +7,8 @@
     tasks/                       the user's task files
     comparison.json, final_metrics.*, summary.csv, report/
 
-The same store gives the same bytes. Folders of the machine are taken out of the records, unless the reason of a
-missing result names one: the results that are scored again say it too.
+The same store and file name give the same bytes. Folders of the machine are taken out of the records, unless the reason
+of a missing result names one: the results that are scored again say it too.
 """
 
 from __future__ import annotations
