@@ -117,14 +117,17 @@ def _point_cells(study: Study) -> list[Cell]:
 
 
 def _is_of(study: Study, settings: Evaluate, variant: Variant, variants: Sequence[Variant]) -> bool:
-    """Say whether an evaluation is of a variant: one that ``of`` names, or what those are compared with."""
+    """Say whether an evaluation is of a variant: one that ``of`` names, or what the trained ones are compared with.
+
+    An untouched model that is named alone is asked alone: another may not even have its template.
+    """
     if settings.of is None:
         return True
     if variant.train is not None or variant.name in settings.of:
         return _entry(variant) in (*settings.of, study.baseline)
     if variant.name not in study.models and BASE in settings.of:
         return True
-    return variant in [_baseline(study, v, variants) for v in variants if _entry(v) in settings.of]
+    return variant in [_baseline(study, v, variants) for v in variants if v.train and _entry(v) in settings.of]
 
 
 def _entry(variant: Variant) -> str:
