@@ -47,9 +47,12 @@ def test_a_further_model_may_be_what_the_others_are_compared_with(tmp_path):
     assert next(cell.baseline for cell in found.cells if cell.variant.name == "large") is None
 
 
-def test_an_evaluation_may_be_of_a_further_model_alone_beside_the_baseline(tmp_path):
-    found = compiled(tmp_path, study(evaluate={"chat": {"format": "chat", "of": ["large"]}}))
-    assert named(found) == ["base/chat", "large/chat"]
+def test_an_evaluation_may_be_of_a_further_model_alone_or_beside_the_baseline(tmp_path):
+    alone = compiled(tmp_path, study(evaluate={"chat": {"format": "chat", "of": ["large"]}}))
+    assert [(cell.name, cell.baseline) for cell in alone.cells] == [("large/chat", None)]
+    both = compiled(tmp_path, study(evaluate={"chat": {"format": "chat", "of": ["base", "large"]}}))
+    assert named(both) == ["base/chat", "large/chat"]
+    assert [cell.baseline and cell.baseline.name for cell in both.cells] == [None, "base"]
     of_another = study(evaluate={"chat": {"format": "chat", "of": ["sft_chat"]}})
     assert named(compiled(tmp_path, of_another)) == ["base/chat", "sft_chat/chat"]
 

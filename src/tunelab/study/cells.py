@@ -112,7 +112,9 @@ def _point_cells(study: Study) -> list[Cell]:
                     f"{study.study}: {variant.name} was trained under another format than evaluate.{name} uses; "
                     "write mismatch: allow to compare formats, or mismatch: skip to leave such cells out"
                 )
-            found.append(Cell(variant, evaluation, _baseline(study, variant, variants), matched))
+            baseline = _baseline(study, variant, variants)
+            asked = baseline and _is_of(study, settings, baseline, variants)
+            found.append(Cell(variant, evaluation, baseline if asked else None, matched))
     return found
 
 
