@@ -182,6 +182,15 @@ def test_what_is_no_bundle_is_refused(tmp_path, content):
         rescore(tmp_path / "out.zip", tmp_path / "again")
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_file_that_is_there_twice_is_refused(ran, tmp_path):
+    shutil.copy(ran / "out.zip", tmp_path / "out.zip")
+    with zipfile.ZipFile(tmp_path / "out.zip", "a") as archive:
+        archive.writestr("summary.csv", archive.read("summary.csv"))
+    with pytest.raises(StoreError, match=r"summary\.csv is not in manifest\.json or is there twice"):
+        rescore(tmp_path / "out.zip", tmp_path / "again")
+
+
 WHOLE = {"format": 1, "study": "s", "compare": "c", "left_out": {}, "task_names": {}, "files": {"c/record.json": {}}}
 
 

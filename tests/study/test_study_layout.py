@@ -1,11 +1,12 @@
 """Results by name: the links are those of the latest run, and what is not a link of ours is left alone."""
 
 import copy
+import shutil
 
 import pytest
 from study_files import STUDY
 
-from tunelab.errors import StoreError
+from tunelab.errors import StepError, StoreError
 from tunelab.study.api import run
 from tunelab.study.spec import Study
 
@@ -13,11 +14,11 @@ SMALL = {"format": "chat", "loss": "all", "method": "sft", "adaptation": "full",
 SMALL |= {"batch_size": 4, "rows": 8, "max_steps": 1}
 
 
-def ran(folder, train=("one", "two"), evaluate=("chat", "raw")):
+def ran(folder, train=("one", "two"), evaluate=("chat", "raw"), rows=2):
     """Run a small study with these variants and evaluations, and return the folder of its results."""
     raw = copy.deepcopy(STUDY) | {"recipe": {}, "evaluation": {}}
     raw["train"] = dict.fromkeys(train, SMALL)
-    raw["evaluate"] = {name: {"format": name, "rows": 2, "max_new_tokens": 2} for name in evaluate}
+    raw["evaluate"] = {name: {"format": name, "rows": rows, "max_new_tokens": 2} for name in evaluate}
     run(Study.model_validate(raw), store=folder / "store", results=folder / "results")
     return folder / "results" / "templates"
 
@@ -34,6 +35,20 @@ def test_links_of_variants_and_evaluations_that_are_gone_are_removed(tmp_path):
     assert names(root / "models") == ["two"]
     assert names(root / "eval") == ["base_eval_raw", "two_eval_raw"]
     assert all(path.exists() for path in root.rglob("*"))
+
+
+def test_results_of_an_earlier_run_do_not_pass_for_those_of_one_that_failed(tmp_path):
+    root = ran(tmp_path, train=("one",), evaluate=("raw",))
+    (root / "eval" / "one_eval_raw" / "notes.md").write_text("my own")
+    assert {"comparison.json", "final_metrics.csv", "final_metrics.json", "summary.csv"} < set(names(root))
+    for kind in ("train", "generate"):
+        shutil.rmtree(tmp_path / "store" / kind)
+        (tmp_path / "store" / kind).write_text("in the way")
+    with pytest.raises(StepError, match="Not a directory"):
+        ran(tmp_path, train=("one",), evaluate=("raw",), rows=3)
+    assert names(root / "models") == []
+    assert names(root / "eval" / "one_eval_raw") == ["notes.md"]
+    assert not {"comparison.json", "final_metrics.csv", "final_metrics.json", "summary.csv"} & set(names(root))
 
 
 def test_what_is_no_link_of_ours_is_kept(tmp_path):

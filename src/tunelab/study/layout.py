@@ -23,16 +23,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tunelab.engine.record import Artifact
 from tunelab.engine.runner import Outcome, artifact_of
 from tunelab.engine.step import Step
 from tunelab.errors import StoreError
 from tunelab.files import read_json, write_json
-from tunelab.study.cells import file_name
+from tunelab.study.cells import Cell, file_name
 from tunelab.study.closing_plan import verdict_steps
 from tunelab.study.configurations import configuration
 from tunelab.study.examples_copy import copy_examples
-from tunelab.study.exports import write_exports
+from tunelab.study.exports import EXPORTS, write_exports
 from tunelab.study.judges_plan import VERDICTS
 from tunelab.study.open import Opened, tokenised_sets
 from tunelab.study.steps.compare import COMPARISON
@@ -45,27 +44,41 @@ from tunelab.tasks.task import find_task
 def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
     """Make the links of a study and return its folder."""
     root = results / opened.name
-    for variant, step in opened.compiled.train.items():
-        if artifact := artifact_of(opened.store, outcome, step):
-            _link_variant(opened, variant, artifact, root)
+    for variant in opened.compiled.train:
+        _link_variant(opened, outcome, variant, root)
     for cell in opened.compiled.cells:
-        step = opened.compiled.scores[cell.name]
-        if artifact := artifact_of(opened.store, outcome, step):
-            folder = root / "eval" / f"{file_name(cell.variant.name)}_eval_{file_name(cell.evaluation.name)}"
-            for name in ("results.json", "summary.json", "scores.jsonl"):
-                _link(folder / name, artifact.directory / name)
-            for name, (behind, file) in _behind(step).items():
-                if found := artifact_of(opened.store, outcome, behind):
-                    _link(folder / name, found.directory / file)
+        _link_cell(opened, outcome, cell, root)
     copy_examples(opened, outcome, root / "few_shots")
     _forget_others(root, opened)
     _link_rows(opened, outcome, root / "data")
-    if compared := artifact_of(opened.store, outcome, opened.compiled.compare):
-        _link(root / COMPARISON, compared.directory / COMPARISON)
-        write_exports(read_json(compared.path(COMPARISON)), opened.name, root)
+    _link_comparison(opened, outcome, root)
     if report := artifact_of(opened.store, outcome, opened.compiled.report):
         _link(root / "report", report.directory)
     return root
+
+
+def _link_cell(opened: Opened, outcome: Outcome, cell: Cell, root: Path) -> None:
+    step = opened.compiled.scores[cell.name]
+    folder = root / "eval" / f"{file_name(cell.variant.name)}_eval_{file_name(cell.evaluation.name)}"
+    if artifact := artifact_of(opened.store, outcome, step):
+        for name in ("results.json", "summary.json", "scores.jsonl"):
+            _link(folder / name, artifact.directory / name)
+        for name, (behind, file) in _behind(step).items():
+            if found := artifact_of(opened.store, outcome, behind):
+                _link(folder / name, found.directory / file)
+    elif step.fingerprint in outcome.states:
+        _unlink(*folder.glob("*"))
+
+
+def _link_comparison(opened: Opened, outcome: Outcome, root: Path) -> None:
+    step = opened.compiled.compare
+    if compared := artifact_of(opened.store, outcome, step):
+        _link(root / COMPARISON, compared.directory / COMPARISON)
+        write_exports(read_json(compared.path(COMPARISON)), opened.name, root)
+    elif step.fingerprint in outcome.states:
+        _unlink(root / COMPARISON)
+        for name in EXPORTS:
+            (root / name).unlink(missing_ok=True)
 
 
 def _behind(score: Step) -> dict[str, tuple[Step, str]]:
@@ -74,11 +87,16 @@ def _behind(score: Step) -> dict[str, tuple[Step, str]]:
     return {"outputs.jsonl": (score.inputs["outputs"], "outputs.jsonl"), **verdicts}
 
 
-def _link_variant(opened: Opened, variant: str, artifact: Artifact, root: Path) -> None:
-    _link(root / "models" / file_name(variant), artifact.directory / "model")
-    _write(root / "configs" / f"{file_name(variant)}.json", configuration(opened.compiled, variant))
-    if CHECKPOINT_SCORES in artifact.record.files:
-        _link(_checkpoint_scores(root, variant), artifact.directory / CHECKPOINT_SCORES)
+def _link_variant(opened: Opened, outcome: Outcome, variant: str, root: Path) -> None:
+    step, model = opened.compiled.train[variant], root / "models" / file_name(variant)
+    scores = _checkpoint_scores(root, variant)
+    if artifact := artifact_of(opened.store, outcome, step):
+        _link(model, artifact.directory / "model")
+        _write(root / "configs" / f"{file_name(variant)}.json", configuration(opened.compiled, variant))
+        if CHECKPOINT_SCORES in artifact.record.files:
+            _link(scores, artifact.directory / CHECKPOINT_SCORES)
+    elif step.fingerprint in outcome.states:
+        _unlink(model, scores)
 
 
 def _checkpoint_scores(root: Path, variant: str) -> Path:
@@ -141,6 +159,13 @@ def _forget_others(root: Path, opened: Opened) -> None:
     for folder in root.glob("eval/*"):
         if folder not in kept and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def _unlink(*paths: Path) -> None:
+    """Remove links to results of an earlier run where this one has failed: they would pass for its own."""
+    for path in paths:
+        if path.is_symlink():
+            path.unlink()
 
 
 def _link(path: Path, target: Path) -> None:
