@@ -34,7 +34,7 @@ from tunelab.tasks import task as tasks
 from tunelab.tasks.identity import scorer_identity
 from tunelab.training.rewards import length_buffer
 
-VERSIONS = {"train": 3, "generate": 2, "score": 2}
+VERSIONS = {"train": 3, "generate": 2, "score": 3}
 
 
 @dataclass(frozen=True)
