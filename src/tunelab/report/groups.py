@@ -61,10 +61,7 @@ def values(name: str, cells: Sequence[Cell]) -> list[str]:
 
 
 def groups_csv(evidence: Evidence) -> str:
-    """Return a row per cell and group, with every digit of ``comparison.json``; empty where nothing is grouped.
-
-    Rates by single judges are of whole cells, and have no columns here.
-    """
+    """Return a row per cell and group, with every digit of ``comparison.json``; empty where nothing is grouped."""
     metrics = _grouped_metrics(evidence.scored)
     return to_csv(
         [

@@ -13,9 +13,11 @@ from typing import Any
 
 from tunelab.engine.record import Artifact
 from tunelab.files import read_lines
-from tunelab.report.evidence import Evidence
+from tunelab.report.evidence import Cell, Evidence
+from tunelab.report.groups import groupings, values
 from tunelab.report.tables import Table
 from tunelab.report.wording import interval, number
+from tunelab.scoring.judges.judge import by_judge
 from tunelab.stats import agreement, wilson
 from tunelab.study.judges_plan import VERDICTS
 
@@ -30,6 +32,8 @@ class Sheet:
 
     judges: Table
     agreements: Table
+    by_group: Sequence[Table]
+    """A table per grouping (hazard): cells and groups by judges."""
     missing: Mapping[str, str]
     """Cell and judge without verdicts, with the reason."""
 
@@ -47,8 +51,37 @@ def sheet(evidence: Evidence) -> Sheet:
     return Sheet(
         Table("What each judge was asked, and what could be read", columns, [_shown(row) for row in rows]),
         Table("Agreement of judges, and of a judge with itself", shown, [_shown_pair(row) for row in pairs]),
+        [_by_group(name, cells) for (_, name), cells in groupings(evidence.scored).items() if _rates(cells)],
         missing,
     )
+
+
+def _rates(cells: Sequence[Cell]) -> list[str]:
+    """Return the names of the judges' rates in any of the cells."""
+    rates = dict.fromkeys(name for cell in cells for name in cell["metrics"] if name.startswith(_of_judges(cell)))
+    return list(rates)
+
+
+def _of_judges(cell: Cell) -> str:
+    return by_judge(cell["headline"], "")
+
+
+def _by_group(name: str, cells: Sequence[Cell]) -> Table:
+    """A rate of every judge in every group of every cell; a dash where a judge has no verdict."""
+    rates = _rates(cells)
+    rows = [
+        [cell["cell"], value, cell["groups"][name][value]["n"], *(_rate(cell["groups"][name][value], r) for r in rates)]
+        for cell in cells
+        for value in values(name, [cell])
+    ]
+    return Table(f"Each judge's rate by {name}, with 95 % intervals", ("cell", name, "outputs", *rates), rows)
+
+
+def _rate(group: Mapping[str, Any], name: str) -> str | None:
+    found = group["metrics"].get(name)
+    if found is None or found["value"] is None:
+        return None
+    return f"{number(found['value'])} {interval(found)}, n = {found['n']}"
 
 
 def judging_rows(evidence: Evidence) -> list[Row]:

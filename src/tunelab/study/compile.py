@@ -40,7 +40,7 @@ from tunelab.training.rewards import length_buffer
 
 SUPERVISED = ("sft", "seq2seq")
 """Methods that draw no text while they train."""
-VERSIONS = {"train": 3, "generate": 2, "score": 2}
+VERSIONS = {"train": 3, "generate": 2, "score": 3}
 
 
 @dataclass(frozen=True)

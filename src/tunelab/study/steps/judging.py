@@ -13,7 +13,7 @@ from typing import Any
 
 from tunelab.engine.context import StepContext
 from tunelab.files import read_lines
-from tunelab.scoring.aggregate import interval
+from tunelab.scoring.aggregate import Clusters, Groups, Scores, by_group, interval
 from tunelab.scoring.judges.judge import Verdict, by_judge
 from tunelab.scoring.score import Metric, Score
 from tunelab.study.closing_plan import VERDICTS_OF
@@ -62,18 +62,28 @@ class Judgement:
         return self.found[name].get((row["id"], row["sample"]), Verdict(None, (), "not judged"))
 
 
-def rate_of_each(
+def scores_of_each(
     judgement: Judgement,
-    headline: Metric,
+    headline: str,
     outputs: Sequence[Row],
     score: Callable[[Row, Mapping[str, Verdict]], Score],
-    clusters: Mapping[str, str],
-) -> dict[str, dict[str, Any]]:
-    """Return, for each judge, what the headline would be if that judge were the only one, with its interval."""
-    found: dict[str, dict[str, Any]] = {}
+) -> dict[str, dict[str, list[Score]]]:
+    """Return the scores by item that each judge would give alone, by the name of its rate; none of a missing one."""
+    found: dict[str, dict[str, list[Score]]] = {}
     for judge in judgement.judges:
         scores: defaultdict[str, list[Score]] = defaultdict(list)
         for row in outputs if judge in judgement.found else []:
             scores[row["id"]].append(score(row, {judge: judgement.of_judge(judge, row)}))
-        found[by_judge(headline.name, judge)] = interval(scores, headline, clusters)
+        found[by_judge(headline, judge)] = dict(scores)
     return found
+
+
+def add_rates(
+    summary: dict[str, Any], rated: Mapping[str, Scores], headline: Metric, clusters: Clusters, groups: Groups
+) -> None:
+    """Add each judge's rate to a summary, with its interval: over all items, and within every group of them."""
+    for name, scores in rated.items():
+        summary["metrics"][name] = interval(scores, headline, clusters)
+        for by, parts in by_group(scores, [headline], clusters, groups).items():
+            for value, part in parts.items():
+                summary["groups"][by][value]["metrics"][name] = part["metrics"][headline.name]

@@ -16,7 +16,7 @@ from tunelab.scoring.aggregate import item_values, summarise
 from tunelab.scoring.judges.judge import Verdict
 from tunelab.scoring.score import Outcome, Score, at_budget_end
 from tunelab.study.steps.answers import REASON, read_answers
-from tunelab.study.steps.judging import Judgement, rate_of_each
+from tunelab.study.steps.judging import Judgement, add_rates, scores_of_each
 from tunelab.study.steps.rows import read_samples
 from tunelab.tasks.task import Task, find_task, groups_of, has_choices, is_judged, is_sensitive
 
@@ -38,17 +38,17 @@ def run(context: StepContext) -> None:
     for sample, _, score in scored:
         by_item[sample.id].append(score)
     clusters = {sample.id: cluster for sample in samples.values() if (cluster := cluster_of(sample)) is not None}
-    summary: dict[str, Any] = {
-        "task": task.name,
-        **summarise(by_item, task.metrics, clusters, item_groups(task, samples.values())),
-    }
+    groups = item_groups(task, samples.values())
+    summary: dict[str, Any] = {"task": task.name, **summarise(by_item, task.metrics, clusters, groups)}
     summary["unanswered"] = len(samples) - len(by_item)
     if silent := sum(REASON in row for row in outputs):
         summary["no_reply"] = silent
     if is_judged(task):
-        summary["metrics"] |= rate_of_each(
-            judgement, task.metrics[0], outputs, lambda row, v: score_output(task, samples[row["id"]], row, v), clusters
+        headline = task.metrics[0]
+        rated = scores_of_each(
+            judgement, headline.name, outputs, lambda row, v: score_output(task, samples[row["id"]], row, v)
         )
+        add_rates(summary, rated, headline, clusters, groups)
         summary["no_verdicts"] = dict(judgement.missing)
     if has_choices(task):
         summary["majority"] = majority([samples[i] for i in item_values(by_item, task.metrics[0].name)])
