@@ -102,9 +102,10 @@ def score(context: StepContext) -> None:
         rows.append({"id": f"q{i:03d}", "sample": 0, "outcome": found.outcome.value, "values": dict(found.values)})
     text = {"prompt": "2 + 2?", "output": output, "answer": "4", "targets": ["4"], "explanation": ""}
     write_lines(context.directory / "scores.jsonl", rows)
-    write_json(context.directory / "results.json", [row | text for row in rows])
     groups = context.settings["groups"]
     by_name = {name: {f"q{i:03d}": of[i % len(of)] for i in range(N)} for name, of in groups.items()}
+    told = [{"metadata": {name: of[row["id"]] for name, of in by_name.items()}} for row in rows]
+    write_json(context.directory / "results.json", [row | text | more for row, more in zip(rows, told, strict=True)])
     summary = {"task": "arithmetic", **summarise(read_scores(rows), METRICS, groups=by_name), "unanswered": 0}
     if groups:
         summary["sensitive"] = True

@@ -78,6 +78,17 @@ def test_the_summary_says_what_a_constant_answer_would_reach(results, name):
     assert read_json(cell(results, name) / "summary.json")["majority"] == most / len(rows)
 
 
+def test_the_comparison_counts_which_answers_were_given_where_each_was_right(results):
+    found = {matrix["cell"]: matrix for matrix in read_json(results / "comparison.json")["confusions"]}
+    assert set(found) == {*CHOSEN, "base/text", "lm/text"}
+    for name, matrix in found.items():
+        pairs = Counter((row["targets"][0], row["answer"]) for row in read_json(cell(results, name) / "results.json"))
+        for gold, counts, none in zip(matrix["gold"], matrix["counts"], matrix["no_answer"], strict=True):
+            assert counts == [pairs[gold, answer] for answer in matrix["answered"]]
+            assert none == pairs[gold, None]
+    assert (results / "report" / "confusion_sst2.png").stat().st_size > 0
+
+
 def test_the_record_says_what_the_labels_were_told_apart_by(results):
     outputs = (cell(results, "base/any") / "outputs.jsonl").resolve().parent
     assert read_json(outputs / "record.json")["facts"]["told_apart_by"] == ["first differing token"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunelab.report import groups
+from tunelab.report import confusion, group_differences, groups
 from tunelab.report.bars import accuracy_bar, accuracy_grouped
 from tunelab.report.checkpoints import checkpoint_curves
 from tunelab.report.curves import training_curves
@@ -31,6 +31,8 @@ def draw(evidence: Evidence) -> list[Picture]:
         eval_template_scatter(evidence),
         interaction(evidence.comparison["interactions"]),
         *groups.pictures(evidence.scored),
+        *group_differences.pictures(evidence.comparison),
+        *confusion.pictures(evidence.comparison["confusions"]),
         *[picture for picture in of_tasks(evidence) if picture.figure is not None],
         training_curves(trained),
         *[picture for picture in [checkpoint_curves(evidence)] if picture.figure is not None],

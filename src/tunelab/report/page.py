@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tunelab.report import checkpoints, groups, judging, provenance, several, tables
+from tunelab.report import checkpoints, confusion, group_differences, groups, judging, provenance, several, tables
 from tunelab.report.adopted import adopted
 from tunelab.report.crossed import is_matched_effect
 from tunelab.report.drawing import Picture
@@ -61,6 +61,9 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "outcomes": tables.outcomes(evidence),
         "metrics": tables.metrics(evidence),
         "groups": groups.tables(evidence),
+        "changes": group_differences.changes(evidence.comparison["group_changes"]),
+        "side_by_side": group_differences.side_by_side(evidence.comparison["group_pairs"]),
+        "confusions": confusion.tables(evidence.comparison["confusions"]),
         "definitions": tables.definitions(evidence),
         "effects": tables.effects(evidence),
         "thresholds": tables.thresholds(evidence),

@@ -6,7 +6,7 @@
     corpus metrics    corpus_interval · paired_corpus_difference · corpus_contrast · corpus_mean
                       bootstrap_statistic · bootstrap_difference
     several tasks     macro_mean
-    many              holm · benjamini_hochberg
+    many              holm · benjamini_hochberg · shrunken_means
     factors           main_effects · interaction → contrast
     several seeds     seed_mean · seed_difference · between_seed_sd
     before running    minimum_detectable_effect · items_needed, and _mean for graded scores
@@ -32,6 +32,7 @@ from tunelab.stats.multiple import benjamini_hochberg, holm
 from tunelab.stats.paired import Estimate, Paired, contrast, mcnemar_exact, paired_difference
 from tunelab.stats.power import items_needed, items_needed_mean, minimum_detectable_effect, minimum_detectable_mean
 from tunelab.stats.seeds import between_seed_sd, seed_difference, seed_mean
+from tunelab.stats.shrinkage import shrunken_means
 from tunelab.stats.verdict import ThresholdVerdict, Verdict, threshold, verdict
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "paired_difference",
     "seed_difference",
     "seed_mean",
+    "shrunken_means",
     "threshold",
     "verdict",
     "wilson",

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from tunelab.stats import Paired, corpus_mean, holm, macro_mean, paired_corpus_difference, paired_difference, verdict
+from tunelab.stats import corpus_mean, holm, macro_mean, verdict
 from tunelab.stats.means import Mean, clustered_mean, mean_bounds, p_against_zero
-from tunelab.study.scored import Aligned, Cell, Scored, align
+from tunelab.study.scored import Aligned, Cell, Scored, align, headline_difference, size_of
 from tunelab.study.tree import Tree, places
 
 Row = dict[str, Any]
@@ -105,12 +105,8 @@ def _score(cell: Scored) -> Mean:
 
 def _difference(cell: Scored, baseline: Scored) -> Mean:
     aligned = align([cell, baseline])
-    if corpus := aligned.corpus:
-        found = paired_corpus_difference(corpus.parts[0], corpus.parts[1], corpus.total, aligned.clusters)
-    else:
-        found = paired_difference(aligned.values[0], aligned.values[1], aligned.clusters)
-    value = found.difference if isinstance(found, Paired) else found.value
-    return _scaled(Mean(value, found.se, found.df, _units(aligned)), cell)
+    found = headline_difference(aligned)
+    return _scaled(Mean(size_of(found), found.se, found.df, _units(aligned)), cell)
 
 
 def _units(aligned: Aligned) -> int:

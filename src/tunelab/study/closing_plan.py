@@ -18,7 +18,7 @@ from tunelab.study.endpoint_model import AnyModel
 from tunelab.study.spec import Study
 from tunelab.study.thresholds import headline, minimums
 
-VERSIONS = {"compare": 4, "report": 6}
+VERSIONS = {"compare": 5, "report": 7}
 
 Steps = Mapping[str, Step]
 

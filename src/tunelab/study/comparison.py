@@ -13,20 +13,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunelab.stats import (
-    Estimate,
-    Interval,
-    Paired,
-    holm,
-    paired_corpus_difference,
-    paired_difference,
-    threshold,
-    verdict,
-)
-from tunelab.stats.arrays import IndexArray
+from tunelab.stats import Interval, Paired, holm, paired_difference, threshold, verdict
 from tunelab.study.averages import averages
 from tunelab.study.crossing import factor_effects, interactions
-from tunelab.study.scored import Cell, Corpus, Scored, align
+from tunelab.study.grouped import changes_by_group, confusion, groups_side_by_side, groups_with_shrunken
+from tunelab.study.scored import Cell, Scored, align, headline_difference, size_of
 from tunelab.study.sensitivity import sensitivity
 from tunelab.study.tree import Tree
 
@@ -46,10 +37,18 @@ def compare(
     without = [*holes, *(s.cell for s in scored.values() if s.error)]
     return {
         "alpha": alpha,
-        "cells": [{**s.cell, "headline": s.headline, **s.summary} for s in scored.values()],
+        "cells": [{**s.cell, "headline": s.headline, **s.summary, **groups_with_shrunken(s)} for s in scored.values()],
         "comparisons": comparisons,
         "effects": factor_effects(sound.values(), alpha),
         "interactions": interactions(sound.values()),
+        "group_changes": [
+            line
+            for row in comparisons
+            if "refused" not in row
+            for line in changes_by_group(scored[row["cell"]], scored[row["baseline"]], alpha)
+        ],
+        "group_pairs": [line for s in sound.values() for line in groups_side_by_side(s, alpha)],
+        "confusions": [confusion(s) for s in sound.values() if s.answers],
         "tree": averages(sound, tree, alpha, without) if tree else [],
         "thresholds": [
             *(row for s in scored.values() for row in _thresholds(s.cell, s.summary)),
@@ -72,11 +71,11 @@ def _against_baseline(one: Scored, baseline: Scored, alpha: float) -> dict[str, 
     if not aligned.items:
         return {**row, "refused": "no item was scored on both sides"}
     variant, other = aligned.values
-    paired = paired_difference(variant, other, aligned.clusters)
-    found = _corpus_difference(aligned.corpus, aligned.clusters) if aligned.corpus else paired
+    found = headline_difference(aligned)
+    paired = found if isinstance(found, Paired) else paired_difference(variant, other, aligned.clusters)
     return {
         **row,
-        "difference": found.difference if isinstance(found, Paired) else found.value,
+        "difference": size_of(found),
         "low": found.low,
         "high": found.high,
         "p_value": found.p_value,
@@ -89,11 +88,6 @@ def _against_baseline(one: Scored, baseline: Scored, alpha: float) -> dict[str, 
         "discordant": paired.discordant,
         **sensitivity(found, alpha),
     }
-
-
-def _corpus_difference(corpus: Corpus, clusters: IndexArray | None) -> Estimate:
-    variant, other = corpus.parts
-    return paired_corpus_difference(variant, other, corpus.total, clusters)
 
 
 def _incomparable(one: Scored, other: Scored) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,18 @@ import numpy.typing as npt
 
 from tunelab.scoring.aggregate import cluster_codes, item_parts, item_values
 from tunelab.scoring.score import Metric, Score, Total
+from tunelab.stats import Estimate, Paired, paired_corpus_difference, paired_difference
 
 Cell = Mapping[str, Any]
 """A cell as ``cells.describe_cell`` writes it."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The right choice and the one that was taken; None where an output takes none."""
+
+    gold: str
+    taken: str | None
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,10 @@ class Scored:
     """Item to what it shares with other items: a passage, a question in two languages. Others stand alone."""
     metric: Metric = field(default_factory=lambda: Metric(""))
     """The task's first metric."""
+    groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    """By what items are grouped, to each item's group; every item has one."""
+    answers: Sequence[Answer] = ()
+    """What was answered to questions with choices; empty for other tasks."""
 
     @property
     def error(self) -> str:
@@ -42,6 +55,11 @@ class Scored:
     def values(self) -> dict[str, float]:
         """Each scored item's headline value."""
         return item_values(self.scores, self.headline)
+
+    def within(self, by: str, group: str) -> Scored:
+        """Return the cell with the items of one group only."""
+        of = self.groups[by]
+        return replace(self, scores={item: found for item, found in self.scores.items() if of[item] == group})
 
 
 @dataclass(frozen=True)
@@ -83,3 +101,16 @@ def _corpus(cells: Sequence[Scored], items: Sequence[str]) -> Corpus | None:
         return None
     parts = [item_parts(cell.scores, cell.headline) for cell in cells]
     return Corpus(np.array([[found[i] for i in items] for found in parts], dtype=np.float64), total)
+
+
+def headline_difference(aligned: Aligned) -> Paired | Estimate:
+    """Return the first cell's headline minus the second's, on the items that both scored."""
+    if aligned.corpus is None:
+        return paired_difference(aligned.values[0], aligned.values[1], aligned.clusters)
+    first, second = aligned.corpus.parts
+    return paired_corpus_difference(first, second, aligned.corpus.total, aligned.clusters)
+
+
+def size_of(found: Paired | Estimate) -> float:
+    """Return the difference itself."""
+    return found.difference if isinstance(found, Paired) else found.value

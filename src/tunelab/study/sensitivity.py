@@ -17,11 +17,12 @@ from tunelab.stats import (
     minimum_detectable_effect,
     minimum_detectable_mean,
 )
+from tunelab.study.scored import size_of
 
 
 def sensitivity(found: Paired | Estimate, alpha: float) -> dict[str, Any]:
     """Return ``minimum_detectable_effect`` and ``items_needed``; the latter is None for an estimate of exactly 0."""
-    value = found.difference if isinstance(found, Paired) else found.value
+    value = size_of(found)
     if isinstance(found, Paired) and found.test == "mcnemar_exact":
         smallest = minimum_detectable_effect(found.n, found.discordant, alpha=alpha)
         needed = items_needed(value, found.discordant, alpha=alpha) if value else None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tunelab.canonical import canonical
 from tunelab.engine.context import StepContext
 from tunelab.files import read_json, read_lines, write_json
+from tunelab.scoring.score import Outcome
 from tunelab.study.comparison import compare
 from tunelab.study.denominators import with_denominator
-from tunelab.study.scored import Scored
-from tunelab.study.steps.score import SCORES, read_scores
+from tunelab.study.scored import Answer, Scored
+from tunelab.study.steps.score import SCORES, group_of, read_scores
 from tunelab.tasks.task import find_task
 
 COMPARISON = "comparison.json"
@@ -26,19 +28,32 @@ def run(context: StepContext) -> None:
         artifact = context.inputs.get(cell["cell"])
         if artifact is not None:
             rows = read_lines(artifact.path(SCORES))
+            summary = read_json(artifact.path("summary.json"))
+            results = read_json(artifact.path("results.json")) if {"groups", "majority"} & set(summary) else []
             scored[cell["cell"]] = Scored(
                 cell=cell,
                 scores=read_scores(rows),
-                summary=with_denominator(cell["rows"], read_json(artifact.path("summary.json"))),
+                summary=with_denominator(cell["rows"], summary),
                 scorer=canonical({name: artifact.record.settings.get(name) for name in ("scorer", "by", "judges")}),
                 clusters={row["id"]: row["cluster"] for row in rows if "cluster" in row},
                 metric=find_task(task_names.get(cell["task"], cell["task"]), folder).metrics[0],
+                groups=_groups(summary, results),
+                answers=_answers(results) if "majority" in summary else (),
             )
     holes = [cell for cell in context.settings["cells"] if cell["cell"] not in scored]
     result = compare(scored, context.settings["alpha"], context.settings["tree"], holes)
     result["holes"] = [cell["cell"] for cell in holes]
     result["missing"] = [{**cell, "error": _reason(context.holes.get(cell["cell"]))} for cell in holes]
     write_json(context.directory / COMPARISON, result)
+
+
+def _groups(summary: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    return {name: {row["id"]: group_of(row["metadata"], name) for row in results} for name in summary.get("groups", {})}
+
+
+def _answers(results: Sequence[Mapping[str, Any]]) -> list[Answer]:
+    """Return what was answered; a reply that never came is no answer that was not understood, and is left out."""
+    return [Answer(row["targets"][0], row["answer"]) for row in results if row["outcome"] != Outcome.UNSCORED]
 
 
 def _reason(why: str | None) -> str:

@@ -12,7 +12,7 @@ from tunelab.data.sample import Sample
 from tunelab.engine.context import StepContext
 from tunelab.errors import DataError
 from tunelab.files import write_json, write_lines
-from tunelab.scoring.aggregate import item_values, summarise
+from tunelab.scoring.aggregate import NO_GROUP, item_values, summarise
 from tunelab.scoring.judges.judge import Verdict
 from tunelab.scoring.score import Outcome, Score, at_budget_end
 from tunelab.study.steps.answers import REASON, read_answers
@@ -138,10 +138,15 @@ def item_groups(task: Task, samples: Iterable[Sample]) -> dict[str, dict[str, st
     """Return each sample's group by every ``groups`` of the task that any sample has in its metadata."""
     known = list(samples)
     found = {
-        name: {s.id: str(s.metadata[name]) for s in known if s.metadata.get(name) not in (None, "")}
+        name: {s.id: group for s in known if (group := group_of(s.metadata, name)) != NO_GROUP}
         for name in groups_of(task)
     }
     return {name: of for name, of in found.items() if of}
+
+
+def group_of(metadata: Mapping[str, Any], name: str) -> str:
+    """Return the group of a sample with such metadata, ``NO_GROUP`` where it says nothing."""
+    return str(metadata[name]) if metadata.get(name) not in (None, "") else NO_GROUP
 
 
 def score_row(sample: Sample, row: dict[str, Any], score: Score) -> dict[str, Any]:
