@@ -98,7 +98,7 @@ def stats_of(
     found = find_subject(subject)
     stats = explore(found if data is None else replace(found, data=data), Question(splits, tokenizers, limits, by))
     if refused := stats["refused"]:
-        raise DataError("; ".join(f"{split}: {why}" for split, why in refused.items()))
+        raise DataError("; ".join(refused.values()))
     return {
         name: pd.DataFrame(list(table.rows), columns=list(table.columns)) for name, table in whole_tables(stats).items()
     }
