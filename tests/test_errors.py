@@ -19,6 +19,7 @@ def test_the_tree_of_errors_is_as_documented():
         "FormatError": ("UserError", 2),
         "ModelError": ("UserError", 2),
         "HubError": ("TunelabError", 1),
+        "TrackerError": ("TunelabError", 1),
         "StoreError": ("TunelabError", 1),
         "StepError": ("TunelabError", 1),
         "LeaseLost": ("StepError", 1),

@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tunelab.formats.format import Format
+    from tunelab.report.frames import open_results, stats_of
     from tunelab.study.api import run
     from tunelab.study.entries import Evaluate, Train
     from tunelab.study.spec import Data, Hardware, Study
 
-__all__ = ["Data", "Evaluate", "Format", "Hardware", "Study", "Train", "run"]
+__all__ = ["Data", "Evaluate", "Format", "Hardware", "Study", "Train", "open_results", "run", "stats_of"]
 
 _HOMES = {
     "Evaluate": "tunelab.study.entries",
     "Format": "tunelab.formats.format",
     "Train": "tunelab.study.entries",
+    "open_results": "tunelab.report.frames",
     "run": "tunelab.study.api",
+    "stats_of": "tunelab.report.frames",
 }
 
 

@@ -7,6 +7,7 @@
     │   ├── FormatError           a prompt that cannot be rendered faithfully
     │   └── ModelError            a model that is not there or cannot be loaded
     ├── HubError                  the hub: not reachable, refuses a token, fails in the middle
+    ├── TrackerError              a tracker (W&B, TensorBoard, Trackio) did not take a study's results
     ├── StoreError                the store: corrupt, newer than this version, disk full
     └── StepError                 a step ran and failed
         └── LeaseLost             another process took the step over
@@ -51,6 +52,10 @@ class ModelError(UserError):
 
 class HubError(TunelabError):
     """The hub cannot be reached, refuses a token or a name, or failed in the middle."""
+
+
+class TrackerError(TunelabError):
+    """A tracker did not take a study's results."""
 
 
 class StoreError(TunelabError):

@@ -275,4 +275,8 @@ def test_training_metrics_go_to_tensorboard_too(tunelab, tmp_path):
     assert tunelab("run", "quickstart", "--smoke", *overrides).returncode == 0
     [events] = tmp_path.glob(".tunelab/train/*/tensorboard/events*")
     assert events.stat().st_size > 0
+    folder = tmp_path / "results" / "quickstart-smoke" / "tensorboard"
+    assert [path.name for path in folder.glob("training/sft_chat/*")] == [events.name]
+    [table] = folder.glob("quickstart-smoke/events*")
+    assert b"sft_chat/chat/difference" in table.read_bytes()
     assert tunelab("doctor").returncode == 0

@@ -1,4 +1,4 @@
-"""The examples run, and the public surface is what the examples use."""
+"""The examples run, and the public surface is what the examples and the notebooks use."""
 
 import os
 import subprocess
@@ -19,5 +19,6 @@ def test_the_first_study_prints_a_verdict_for_each_variant(tmp_path):
 
 
 def test_the_public_surface_is_this():
-    assert tunelab.__all__ == ["Data", "Evaluate", "Format", "Hardware", "Study", "Train", "run"]
+    models = ["Data", "Evaluate", "Format", "Hardware", "Study", "Train"]
+    assert tunelab.__all__ == [*models, "open_results", "run", "stats_of"]
     assert all(getattr(tunelab, name) for name in tunelab.__all__)

@@ -39,6 +39,7 @@ from tunelab.files import read_json
 from tunelab.study.layout import link_results
 from tunelab.study.open import Opened, only_trained, open_study
 from tunelab.study.smoke_server import NOT_STARTED, serving
+from tunelab.study.track import track_results
 
 REPORT = Path("report", "index.html")
 FAILED, GATE, INTERRUPTED = 1, 3, 130
@@ -105,7 +106,7 @@ def run_opened(
     outcome = _run(opened, quiet, as_json)
     folder = link_results(opened, outcome, results)
     comparison = _comparison(opened, outcome)
-    wrong = wrong_denominators(comparison)
+    wrong = [*wrong_denominators(comparison), *track_results(opened.compiled.study, folder)]
     for line in wrong:
         print(f"tunelab: {line}", file=sys.stderr)
     code = _exit_code(outcome, comparison, gate) if not wrong else FAILED

@@ -25,10 +25,8 @@ def write_statistics(stats: Stats, directory: Path) -> None:
     """Write ``stats.json``, a CSV file a table, each figure as .png and .svg, and ``index.html``."""
     directory.mkdir(parents=True, exist_ok=True)
     write_json(directory / STATS, stats)
-    found = {**tables(stats), "distributions": _all_distributions(stats)}
-    for name, table in found.items():
-        if table.rows:
-            write_atomic(directory / f"{name}.csv", _csv(table))
+    for name, table in whole_tables(stats).items():
+        write_atomic(directory / f"{name}.csv", _csv(table))
     pictures = draw(stats)
     for picture in pictures:
         save(picture, directory)
@@ -58,6 +56,12 @@ def tables(stats: Stats) -> dict[str, Table]:
         "places": _places(stats),
         "lengths": _lengths(stats),
     }
+
+
+def whole_tables(stats: Stats) -> dict[str, Table]:
+    """Return every table that has rows, with all values of all distributions, by the name of its file."""
+    found = {**tables(stats), "distributions": _all_distributions(stats)}
+    return {name: table for name, table in found.items() if table.rows}
 
 
 def distributions(stats: Stats, most: int | None = MOST) -> list[Table]:

@@ -7,12 +7,13 @@ from typing import Any
 
 from tunelab.engine.runner import Reporter, Runner, State, artifact_of
 from tunelab.engine.step import Step
-from tunelab.errors import StepError
+from tunelab.errors import StepError, TrackerError
 from tunelab.files import read_json
 from tunelab.study.layout import link_results
 from tunelab.study.open import open_points
 from tunelab.study.spec import Study
 from tunelab.study.steps.compare import COMPARISON
+from tunelab.study.track import track_results
 
 
 class SilentReporter:
@@ -38,13 +39,15 @@ def run(
 ) -> dict[str, Any]:
     """Run what is not done yet and return the comparison, as ``comparison.json`` holds it.
 
-    Failed cells are among its ``holes``. Raises UserError for a study that cannot run, and StepError when nothing
-    was left to compare.
+    Failed cells are among its ``holes``. Raises UserError for a study that cannot run, StepError when nothing was
+    left to compare, and TrackerError, with all results in place, when a tracker did not take them.
     """
     opened = open_points([("", study)], Path.cwd(), store, smoke)
     opened.refuse_blocked()
     outcome = Runner(opened.store, reporter or SilentReporter()).run(opened.targets())
-    link_results(opened, outcome, results)
+    folder = link_results(opened, outcome, results)
+    if failed := track_results(opened.compiled.study, folder):
+        raise TrackerError("; ".join(failed))
     compared = artifact_of(opened.store, outcome, opened.compiled.compare)
     if compared is None:
         raise StepError("; ".join(dict.fromkeys(outcome.messages.values())))

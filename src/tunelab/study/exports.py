@@ -20,6 +20,7 @@ from tunelab.files import write_atomic, write_json
 
 FINAL_JSON, FINAL_CSV, SUMMARY_CSV = "final_metrics.json", "final_metrics.csv", "summary.csv"
 EXPORTS = (FINAL_JSON, FINAL_CSV, SUMMARY_CSV)
+PLACE = ("variant", "evaluation", "task")
 Row = dict[str, Any]
 Plain = Mapping[str, Any]
 
@@ -49,7 +50,7 @@ def _cells(comparison: Plain) -> list[Plain]:
 
 def _final(cell: Plain, metric: str, found: Plain, threshold: Plain) -> Row:
     return {
-        **{name: cell[name] for name in ("variant", "evaluation", "task")},
+        **{name: cell[name] for name in PLACE},
         "metric": metric,
         **{name: found.get(name) for name in ("value", "low", "high")},
         "interval_method": found.get("method"),
@@ -65,34 +66,39 @@ def _final(cell: Plain, metric: str, found: Plain, threshold: Plain) -> Row:
     }
 
 
-def summary(comparison: Plain, study: str) -> list[Row]:
-    """Return a row for each variant, with the same columns for every evaluation."""
-    cells = {(cell["variant"], cell["evaluation"]): cell for cell in _cells(comparison)}
+def cell_rows(comparison: Plain) -> list[Row]:
+    """Return a row for each cell: its headline, its difference from the baseline, its threshold."""
     against = {row["cell"]: row for row in comparison["comparisons"]}
     thresholds = {(row["cell"], row["metric"]): row for row in comparison["thresholds"]}
+    return [_cell_row(cell, against, thresholds) for cell in _cells(comparison)]
+
+
+def summary(comparison: Plain, study: str) -> list[Row]:
+    """Return a row for each variant, with the same columns for every evaluation; a cell nobody asked for is empty."""
+    cells = {(row["variant"], row["evaluation"]): row for row in cell_rows(comparison)}
     evaluations = list(dict.fromkeys(evaluation for _, evaluation in cells))
+    columns = [name for name in next(iter(cells.values()), {}) if name not in PLACE]
     rows: list[Row] = []
     for variant in dict.fromkeys(variant for variant, _ in cells):
         row: Row = {"study": study, "variant": variant}
         for evaluation in evaluations:
-            found = _wide(cells.get((variant, evaluation)), against, thresholds)
-            row |= {f"{evaluation}_{name}": value for name, value in found.items()}
+            found = cells.get((variant, evaluation), {})
+            row |= {f"{evaluation}_{name}": found.get(name) for name in columns}
         rows.append(row)
     return rows
 
 
-def _wide(cell: Plain | None, against: Mapping[str, Plain], thresholds: Mapping[tuple[str, str], Plain]) -> Row:
-    """One cell's part of a variant's row; a cell that was not asked for is empty."""
-    place: Plain = cell or {}
-    metric = place.get("headline", "")
-    found: Plain = place.get("metrics", {}).get(metric, {})
-    compared = against.get(place.get("cell", ""), {})
-    threshold = thresholds.get((place.get("cell", ""), metric), {})
+def _cell_row(cell: Plain, against: Mapping[str, Plain], thresholds: Mapping[tuple[str, str], Plain]) -> Row:
+    metric = cell["headline"]
+    found: Plain = cell["metrics"].get(metric, {})
+    compared = against.get(cell["cell"], {})
+    threshold = thresholds.get((cell["cell"], metric), {})
     return {
+        **{name: cell[name] for name in PLACE},
         "metric": metric,
         **{name: found.get(name) for name in ("value", "low", "high")},
-        "n": place.get("n"),
-        "expected_n": place.get("expected"),
+        "n": cell.get("n"),
+        "expected_n": cell.get("expected"),
         "scored": found.get("n"),
         "difference": compared.get("difference"),
         "difference_low": compared.get("low"),
@@ -100,7 +106,7 @@ def _wide(cell: Plain | None, against: Mapping[str, Plain], thresholds: Mapping[
         "difference_verdict": compared.get("verdict"),
         "threshold": threshold.get("at_least"),
         "threshold_verdict": threshold.get("verdict"),
-        "error": place.get("error", compared.get("refused")),
+        "error": cell.get("error", compared.get("refused")),
     }
 
 

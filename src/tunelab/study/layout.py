@@ -1,6 +1,9 @@
 """``results/<study>/``: a study's results by the names that people use, as links into the store.
 
     models/<variant>/             the trained model or adapter
+    training/<variant>.jsonl      what its trainer logged: loss, learning rate and more over the optimiser steps
+    tensorboard/training/<variant>/   TensorBoard's files of its training, where hardware.track asks for them;
+                                  tensorboard/<study>/ has the final table
     configs/<variant>.json        the variant as a study file of its own, every default written out
     eval/<variant>_eval_<name>/   results.json, summary.json, scores.jsonl, outputs.jsonl,
                                   verdicts_<judge>.jsonl where outputs are judged
@@ -36,9 +39,10 @@ from tunelab.study.judges_plan import VERDICTS
 from tunelab.study.open import Opened, tokenised_sets
 from tunelab.study.steps.compare import COMPARISON
 from tunelab.study.steps.rows import ROWS
-from tunelab.study.steps.select import CHECKPOINT_SCORES
+from tunelab.study.steps.select import CHECKPOINT_SCORES, METRICS
 from tunelab.study.tokenise_plan import RECEIPT, TOKENS
 from tunelab.tasks.task import find_task
+from tunelab.training.trackers import TENSORBOARD
 
 
 def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
@@ -89,14 +93,32 @@ def _behind(score: Step) -> dict[str, tuple[Step, str]]:
 
 def _link_variant(opened: Opened, outcome: Outcome, variant: str, root: Path) -> None:
     step, model = opened.compiled.train[variant], root / "models" / file_name(variant)
-    scores = _checkpoint_scores(root, variant)
+    scores, curves = _checkpoint_scores(root, variant), _curves(root, variant)
     if artifact := artifact_of(opened.store, outcome, step):
         _link(model, artifact.directory / "model")
         _write(root / "configs" / f"{file_name(variant)}.json", configuration(opened.compiled, variant))
+        if METRICS in artifact.record.files:
+            _link(logged(root, variant), artifact.directory / METRICS)
+        if (artifact.directory / TENSORBOARD).is_dir():
+            _link(curves, artifact.directory / TENSORBOARD)
         if CHECKPOINT_SCORES in artifact.record.files:
             _link(scores, artifact.directory / CHECKPOINT_SCORES)
     elif step.fingerprint in outcome.states:
-        _unlink(model, scores)
+        _unlink(model, scores, logged(root, variant), curves)
+
+
+def eval_folder(root: Path, variant: str, evaluation: str) -> Path:
+    """Return where a cell's files are in a study's folder."""
+    return root / "eval" / f"{file_name(variant)}_eval_{file_name(evaluation)}"
+
+
+def logged(root: Path, variant: str) -> Path:
+    """Return where a study's folder has what a variant's trainer logged."""
+    return root / "training" / f"{file_name(variant)}.jsonl"
+
+
+def _curves(root: Path, variant: str) -> Path:
+    return root / "tensorboard" / "training" / file_name(variant)
 
 
 def _checkpoint_scores(root: Path, variant: str) -> Path:
@@ -144,16 +166,16 @@ def scored_rows(opened: Opened) -> dict[str, Step]:
 def _forget_others(root: Path, opened: Opened) -> None:
     """Remove links that an earlier run made for variants and cells that this one does not have."""
     kept = {root / "models" / file_name(variant) for variant in opened.compiled.train}
-    kept |= {
-        root / "eval" / f"{file_name(c.variant.name)}_eval_{file_name(c.evaluation.name)}"
-        for c in opened.compiled.cells
-    }
+    kept |= {logged(root, variant) for variant in opened.compiled.train}
+    kept |= {_curves(root, variant) for variant in opened.compiled.train}
+    kept |= {eval_folder(root, c.variant.name, c.evaluation.name) for c in opened.compiled.cells}
     kept |= {
         _checkpoint_scores(root, variant)
         for variant, step in opened.compiled.train.items()
         if step.settings.get("search") == "checkpoints"
     }
-    for path in (*root.glob("models/*"), *root.glob("eval/*/*"), *root.glob(_checkpoint_scores(root, "*").name)):
+    links = ("models/*", "training/*", "tensorboard/training/*", "eval/*/*", _checkpoint_scores(root, "*").name)
+    for path in (path for pattern in links for path in root.glob(pattern)):
         if path.is_symlink() and path not in kept and path.parent not in kept:
             path.unlink()
     for folder in root.glob("eval/*"):

@@ -68,7 +68,7 @@ class Hardware(Strict):
     )
     gradient_checkpointing: bool = Field(default=False, description="Trade time for memory in training.")
     track: tuple[Literal["wandb", "tensorboard", "trackio"], ...] = Field(
-        default=(), description="Also send training metrics to these trackers."
+        default=(), description="Also send training metrics and the final table to these trackers."
     )
 
 

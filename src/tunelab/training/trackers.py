@@ -7,6 +7,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+TENSORBOARD = "tensorboard"
+"""Where TensorBoard's files lie in the step of a training."""
+
 
 @contextmanager
 def trackers(names: tuple[str, ...], directory: Path) -> Generator[None]:
@@ -17,13 +20,13 @@ def trackers(names: tuple[str, ...], directory: Path) -> Generator[None]:
     place = "TENSORBOARD_LOGGING_DIR"
     ours = "tensorboard" in names and place not in os.environ
     if ours:
-        os.environ[place] = str(directory / "tensorboard")
+        os.environ[place] = str(directory / TENSORBOARD)
     try:
         yield
     finally:
         if ours:
             del os.environ[place]
         if "wandb" in names:
-            import wandb  # pyright: ignore[reportMissingImports]
+            import wandb
 
             wandb.finish()

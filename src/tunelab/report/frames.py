@@ -1,0 +1,104 @@
+"""Results and statistics of rows as pandas frames, for notebooks.
+
+A frame is a file of ``results/<study>/``, or a table of ``tunelab data stats``, with its columns and every digit;
+nothing is computed here. What is missing is NaN or None, never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tunelab.errors import DataError, StudyError
+from tunelab.files import read_json, read_lines
+from tunelab.report.statistics import whole_tables
+from tunelab.study.explore import LIMITS, Question, explore
+from tunelab.study.exports import FINAL_JSON, PLACE, cell_rows
+from tunelab.study.layout import eval_folder, logged
+from tunelab.study.preview import find_subject
+from tunelab.study.spec import Data
+from tunelab.study.steps.compare import COMPARISON
+from tunelab.study.steps.score import SCORES
+
+
+@dataclass(frozen=True)
+class Results:
+    """A study's results; each frame is read when it is first asked for."""
+
+    folder: Path
+
+    @cached_property
+    def comparison(self) -> dict[str, Any]:
+        """What ``comparison.json`` holds: the same that ``tunelab.run`` returns."""
+        return read_json(self.folder / COMPARISON)
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """A row for each variant and evaluation: headline, n, difference from the baseline, verdict, threshold."""
+        return pd.DataFrame(cell_rows(self.comparison))
+
+    @cached_property
+    def comparisons(self) -> pd.DataFrame:
+        """A row for each cell against its baseline: difference, interval, p, test, n, items that decide."""
+        return pd.DataFrame(self.comparison["comparisons"])
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """A row for each metric of each cell with its interval, as in ``final_metrics.json``."""
+        return pd.DataFrame(read_json(self.folder / FINAL_JSON))
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """A row for each sample that a cell was scored on: outcome, and a column for each metric."""
+        return pd.DataFrame([*self._scores()])
+
+    @cached_property
+    def training(self) -> pd.DataFrame:
+        """A row for each logged optimiser step of each trained variant: loss, learning rate and more."""
+        variants = dict.fromkeys(row["variant"] for row in cell_rows(self.comparison))
+        rows = [{"variant": v, **row} for v in variants for row in read_lines(logged(self.folder, v))]
+        return pd.DataFrame(rows)
+
+    def _scores(self) -> Iterator[dict[str, Any]]:
+        for cell in self.comparison["cells"]:
+            place = {name: cell[name] for name in PLACE}
+            for row in read_lines(eval_folder(self.folder, cell["variant"], cell["evaluation"]) / SCORES):
+                plain = {name: value for name, value in row.items() if name not in ("values", "parts")}
+                yield {**place, **plain, **row["values"]}
+
+
+def open_results(folder: str | Path) -> Results:
+    """Open ``results/<study>``. Raises StudyError where no study has compared anything."""
+    found = Path(folder)
+    if not (found / COMPARISON).is_file():
+        raise StudyError(f"{found}: got a folder without {COMPARISON}, expected results/<study>; run the study first")
+    return Results(found)
+
+
+def stats_of(
+    subject: str,
+    *,
+    splits: Sequence[str] = (),
+    tokenizers: Sequence[str] = ("tiny",),
+    limits: Sequence[int] = LIMITS,
+    by: Sequence[str] = (),
+    data: Data | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Return what ``tunelab data stats`` writes as CSV: splits, columns, duplicates, places, lengths, distributions.
+
+    ``subject`` is a task's name, FILE.py:Class or a study; ``limits`` are lengths in characters and tokens. Without
+    ``splits``, those of training and test that are there. A table without rows is left out. Raises DataError for rows
+    that are not there, and for a row that the task refuses.
+    """
+    found = find_subject(subject)
+    stats = explore(found if data is None else replace(found, data=data), Question(splits, tokenizers, limits, by))
+    if refused := stats["refused"]:
+        raise DataError("; ".join(refused.values()))
+    return {
+        name: pd.DataFrame(list(table.rows), columns=list(table.columns)) for name, table in whole_tables(stats).items()
+    }
