@@ -53,7 +53,7 @@ def test_another_n_than_expected_ends_with_an_error_and_no_value(gated, tmp_path
     ended = gated("evaluate.sums.expected=9", "baselines.base.sums=0.0", "--gate")
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1] == "tunelab: base/sums: n: got 8, expected 9"
-    assert "○ missing" in ended.stdout
+    assert "✗ wrong n" in ended.stdout
     results = tmp_path / "results" / "gated"
     [row] = table(results / "final_metrics.csv")
     assert (row["value"], row["n"], row["expected_n"], row["error"]) == ("", "8", "9", "n: got 8, expected 9")
