@@ -9,11 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tunelab.data.sample import Message, Sample
+from tunelab.data.sample import Sample
 from tunelab.data.sources import Dataset, Source
-from tunelab.scoring.labels import ACCURACY
-from tunelab.scoring.letters import explicit_letter, judged_letter
-from tunelab.scoring.score import Score
 from tunelab.tasks import multiple_choice as mc
 from tunelab.tasks.languages import by_language, language_of, shared
 from tunelab.tasks.task import checked_rows
@@ -22,7 +19,7 @@ LANGUAGES = {"Arabic": "ar", "French": "fr", "German": "de", "Italian": "it", "P
 UNKNOWN = "@"
 
 
-class Exams:
+class Exams(mc.Lettered):
     """mhardalov/exams, multilingual: the German (577) and French (318) test questions, but for two."""
 
     name = "exams"
@@ -39,10 +36,7 @@ class Exams:
     )
     train_split = "train"
     test_split = "test"
-    metrics = (ACCURACY,)
     groups = ("subject", "language")
-    stop: tuple[str, ...] = ()
-    max_new_tokens = mc.MAX_NEW_TOKENS
 
     def load(self, split: str, source: Source | None) -> Iterable[Sample]:
         assert self.dataset is not None
@@ -56,18 +50,3 @@ class Exams:
                 fields = mc.lettered(row["question"]["stem"], row["question"]["choices"]["text"], where)
                 letter = mc.checked_letter(row["answerKey"], fields, where)
                 yield Sample(row["id"], fields, (letter,), shared(row["id"], language, subject=row["info"]["subject"]))
-
-    def messages(self, sample: Sample) -> list[Message]:
-        return mc.question_with_options(sample)
-
-    def choices(self, sample: Sample) -> tuple[str, ...]:
-        return mc.letters_of(sample)
-
-    def target(self, sample: Sample) -> str:
-        return sample.targets[0]
-
-    def explicit(self, output: str) -> bool:
-        return explicit_letter(output) is not None
-
-    def score(self, sample: Sample, output: str) -> Score:
-        return judged_letter(output, self.choices(sample), sample.targets)

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tunelab.data.sample import Message, Sample
+from tunelab.data.sample import Sample
 from tunelab.data.sources import Dataset, Source
-from tunelab.scoring.labels import ACCURACY
-from tunelab.scoring.letters import LETTERS, explicit_letter, judged_letter
-from tunelab.scoring.score import Score
+from tunelab.scoring.letters import LETTERS
 from tunelab.tasks import multiple_choice as mc
 from tunelab.tasks.languages import shared
 from tunelab.tasks.task import checked_label, checked_rows
 
 
-class Mmlu:
+class Mmlu(mc.Lettered):
     """cais/mmlu: 285 questions to learn from (``dev``) and 14,042 test questions."""
 
     name = "mmlu"
@@ -33,11 +31,8 @@ class Mmlu:
     )
     train_split = "dev"
     test_split = "test"
-    metrics = (ACCURACY,)
     groups = mc.GROUPS
     clusters = "mmlu"
-    stop: tuple[str, ...] = ()
-    max_new_tokens = mc.MAX_NEW_TOKENS
 
     def load(self, split: str, source: Source | None) -> Iterable[Sample]:
         for number, row in enumerate(checked_rows(self, split, source)):
@@ -46,18 +41,3 @@ class Mmlu:
             fields = mc.lettered(row["question"], row["choices"], where)
             letter = checked_label(self, split, number, row["answer"], LETTERS[: len(row["choices"])])
             yield Sample(f"{item}-en", fields, (letter,), shared(item, "en", subject=row["subject"], category=category))
-
-    def messages(self, sample: Sample) -> list[Message]:
-        return mc.question_with_options(sample)
-
-    def choices(self, sample: Sample) -> tuple[str, ...]:
-        return mc.letters_of(sample)
-
-    def target(self, sample: Sample) -> str:
-        return sample.targets[0]
-
-    def explicit(self, output: str) -> bool:
-        return explicit_letter(output) is not None
-
-    def score(self, sample: Sample, output: str) -> Score:
-        return judged_letter(output, self.choices(sample), sample.targets)

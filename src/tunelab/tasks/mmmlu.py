@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tunelab.data.sample import Message, Sample
+from tunelab.data.sample import Sample
 from tunelab.data.sources import Dataset, Source
-from tunelab.scoring.labels import ACCURACY
-from tunelab.scoring.letters import explicit_letter, judged_letter
-from tunelab.scoring.score import Score
 from tunelab.tasks import multiple_choice as mc
 from tunelab.tasks.languages import by_language, rows_by_language, shared
 
@@ -31,7 +28,7 @@ NONE = "None"
 DEFAULT = ("de", "fr")
 
 
-class Mmmlu:
+class Mmmlu(mc.Lettered):
     """openai/MMMLU: 14,042 test questions in each language."""
 
     name = "mmmlu"
@@ -48,11 +45,8 @@ class Mmmlu:
     )
     train_split = "train"
     test_split = "test"
-    metrics = (ACCURACY,)
     groups = mc.GROUPS
     clusters = "mmlu"
-    stop: tuple[str, ...] = ()
-    max_new_tokens = mc.MAX_NEW_TOKENS
 
     def load(self, split: str, source: Source | None) -> Iterable[Sample]:
         for part, language, number, row in rows_by_language(self, split, source):
@@ -63,18 +57,3 @@ class Mmmlu:
             letter = mc.checked_letter(row["Answer"], fields, where)
             metadata = shared(item, language, subject=row["Subject"], category=category)
             yield Sample(f"{item}-{language}", fields, (letter,), metadata)
-
-    def messages(self, sample: Sample) -> list[Message]:
-        return mc.question_with_options(sample)
-
-    def choices(self, sample: Sample) -> tuple[str, ...]:
-        return mc.letters_of(sample)
-
-    def target(self, sample: Sample) -> str:
-        return sample.targets[0]
-
-    def explicit(self, output: str) -> bool:
-        return explicit_letter(output) is not None
-
-    def score(self, sample: Sample, output: str) -> Score:
-        return judged_letter(output, self.choices(sample), sample.targets)

@@ -11,7 +11,9 @@ from typing import Any
 
 from tunelab.data.sample import Message, Sample
 from tunelab.errors import DataError
-from tunelab.scoring.letters import LETTERS
+from tunelab.scoring.labels import ACCURACY
+from tunelab.scoring.letters import LETTERS, explicit_letter, judged_letter
+from tunelab.scoring.score import Score
 from tunelab.tasks.languages import ASK_LETTER
 from tunelab.tasks.task import Task
 
@@ -86,3 +88,31 @@ def question_with_options(sample: Sample) -> list[Message]:
 def row_name(task: Task, split: str, number: int) -> str:
     """Say which row an error is about, counting from 1."""
     return f"task {task.name}, split {split}, row {number + 1}"
+
+
+class Lettered:
+    """What tasks with lettered options share once their rows are samples: how they ask, and how they read a letter."""
+
+    metrics = (ACCURACY,)
+    stop: tuple[str, ...] = ()
+    max_new_tokens = MAX_NEW_TOKENS
+
+    def messages(self, sample: Sample) -> list[Message]:
+        """Ask for the letter of an option, in the question's language."""
+        return question_with_options(sample)
+
+    def choices(self, sample: Sample) -> tuple[str, ...]:
+        """Return the letters that the question has."""
+        return letters_of(sample)
+
+    def target(self, sample: Sample) -> str:
+        """Return the letter of the right option."""
+        return sample.targets[0]
+
+    def explicit(self, output: str) -> bool:
+        """Say whether the letter stands behind a marker."""
+        return explicit_letter(output) is not None
+
+    def score(self, sample: Sample, output: str) -> Score:
+        """Compare the letter that the output gives."""
+        return judged_letter(output, self.choices(sample), sample.targets)
