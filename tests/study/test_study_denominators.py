@@ -11,7 +11,7 @@ from tunelab.data.readers import read_rows
 from tunelab.scoring.aggregate import summarise
 from tunelab.scoring.score import Metric, Outcome, Score
 from tunelab.study.comparison import compare
-from tunelab.study.denominators import with_denominator
+from tunelab.study.denominators import planned_rows, with_denominator
 from tunelab.study.exports import EXPORTS, final_metrics, summary, write_exports
 from tunelab.study.scored import Scored
 from tunelab.tasks.task import find_task
@@ -174,3 +174,19 @@ def test_a_missing_value_is_empty_and_never_zero(tmp_path, sft):
     header, *lines = [line.split(",") for line in (tmp_path / "summary.csv").read_text().splitlines()]
     [line] = [found for found in lines if found[header.index("variant")] == "sft"]
     assert line[header.index("chat_value")] == line[header.index("chat_difference")] == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "n"),
+    [
+        ({"sample": 0.2}, 263),
+        ({"sample": 1.0}, 1319),
+        ({}, 1319),
+        ({"rows": 40}, 40),
+        ({"rows": 40, "expected": 39}, 39),
+    ],
+)
+def test_a_plan_knows_n_before_the_rows_are_there(tmp_path, asked, n):
+    rows = rows_of(compiled(tmp_path, put(GSM8K, "evaluate.chat", {"format": "chat", **asked})))
+    assert planned_rows({**rows, "published": 1319}) == n
+    assert planned_rows({**rows, "published": None, "size": 0.2, "declared": None}) is None

@@ -191,3 +191,15 @@ def test_a_configuration_of_a_selected_variant_asks_for_the_same_steps(tmp_path)
 def test_a_batch_size_of_generation_is_one_of_the_hardware(tmp_path):
     assert only(tmp_path, PRESETS, "generation.batch_size=8").hardware.generation_batch_size == 8
     assert "hardware.generation_batch_size: got 0" in refused(tmp_path, PRESETS, "generation.batch_size=0")
+
+
+def test_a_name_that_no_entry_has_means_those_that_begin_with_it(tmp_path):
+    study = only(tmp_path, PRESETS, "evaluate.maths.rows=7", "evaluate.safety.rows=5")
+    assert {name: entry.rows for name, entry in study.evaluate.items()} == {
+        "maths_simple": 7, "maths_medium": 7, "safety": 5
+    }  # fmt: skip
+    assert list(only(tmp_path, PRESETS, "evaluate=maths").evaluate) == ["maths_simple", "maths_medium"]
+    exact = put(PRESETS, "evaluate.maths", {"format": "raw"})
+    rows = {name: entry.rows for name, entry in only(tmp_path, exact, "evaluate.maths.rows=7").evaluate.items()}
+    assert (rows["maths"], rows["maths_medium"]) == (7, 41)
+    assert "did you mean" in refused(tmp_path, PRESETS, "evaluate=math")
