@@ -17,6 +17,7 @@ def comparison():
     return {
         "cells": [base | score, other | score],
         "comparisons": [{"cell": "long/e", "minimum_detectable_effect": 0.116, **against}],
+        "contrasts": [],
         "effects": [],
         "thresholds": [],
         "holes": [],
@@ -30,6 +31,20 @@ def test_a_long_name_never_cuts_a_number_or_is_cut_itself(width, capsys):
     for number in ("0.362 … 0.607", "-0.072 … 0.106", "+0.017", "sees 0.116"):
         assert number in text
     assert text.count("…") == 3, "one in each interval, none where a text was cut"
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_contrast_names_both_cells_and_one_without_a_result_is_named_below(width, capsys):
+    found = comparison()
+    of = {"cell": "long/e", "baseline": "large/served", "difference": -0.217, "low": -0.372, "high": -0.06}
+    lost = {"cell": "base/e", "baseline": "gone/served", "refused": "gone/served has no result"}
+    found["contrasts"] = [{**of, "n": 57, "p_adjusted": 0.013, "verdict": "worse"}, lost]
+    print_comparison(Console(width=width), found, "Why?")
+    text = capsys.readouterr().out
+    [row] = [line for line in text.splitlines() if "-0.217" in line]
+    for part in ("long/e − large/served", "-0.372 … -0.060", "0.013", "worse", "57"):
+        assert part in row
+    assert "not compared: base/e: gone/served has no result" in text
 
 
 @pytest.mark.parametrize(

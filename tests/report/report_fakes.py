@@ -148,6 +148,7 @@ def report_step(
     at_least=None,
     left_out=None,
     groups=None,
+    contrasts=(),
     **changes,
 ) -> Step:
     """A study's plan: ``right`` maps each cell to its number of right answers; cells in ``fails`` say ``why``.
@@ -160,7 +161,7 @@ def report_step(
     trained = {v: _train(v, rows) for v in variants}
     generated = {c["cell"]: _generate(c, rows, trained, why if c["cell"] in fails else "") for c in cells}
     scores = {name: _score(name, n, output, rows, generated[name], groups or {}) for name, n in right.items()}
-    settings = {"cells": cells, "alpha": 0.05, "tree": {}}
+    settings = {"cells": cells, "alpha": 0.05, "tree": {}, "contrasts": contrasts}
     entry = "tunelab.study.steps.compare:run"
     compare = Step("compare", 1, "c", entry, settings, scores, {"folder": "."}, tolerant=True)
     checks = {"0": Step("check", 1, "leaks-rows", f"{__name__}:check", {"policy": "report"}, {"train": rows})}

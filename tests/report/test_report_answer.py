@@ -44,6 +44,15 @@ def test_undecided_comes_with_the_smallest_difference_that_could_be_seen():
     assert "no difference" not in text
 
 
+def test_contrasts_are_said_with_both_cells_interval_and_verdict():
+    cells = {name: scored(name, n) for name, n in {"base/raw": 20, "sft_raw/raw": 40, "base/chat": 10}.items()}
+    found = compare(cells, 0.05, contrasts=[("sft_raw/raw", "base/chat"), ("base/raw", "base/chat")])
+    text = first_screen(found | {"holes": []}, study())
+    assert "sft_raw/raw minus base/chat is +0.500 [+0.3" in text
+    assert "], better and base/raw minus base/chat is +0.167 [" in text
+    assert "contrasted" not in first_screen(compare(cells, 0.05) | {"holes": []}, study())
+
+
 CELLS = [f"{v}/{e}" for v in ("base", "sft_raw", "sft_chat") for e in ("raw", "chat")]
 
 

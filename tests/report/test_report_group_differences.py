@@ -53,9 +53,22 @@ def test_languages_side_by_side_name_both():
     assert table.rows == [["sft/x", "de − fr", "+0.100", "[+0.000, +0.200]", "0.02", "clustered t", 20, "▲ higher"]]
 
 
+def test_two_contrasts_of_one_cell_are_told_apart():
+    rows = [change("law", d, "worse", baseline=other) for d, other in ((-0.1, "large/x"), (-0.2, "larger/x"))]
+    [table] = group_differences.contrasts(rows)
+    assert [(row[0], row[2], row[-1]) for row in table.rows] == [
+        ("sft/x − large/x", "-0.100", "▼ lower"), ("sft/x − larger/x", "-0.200", "▼ lower")
+    ]  # fmt: skip
+    [picture] = group_differences.pictures({"group_changes": [], "group_contrasts": rows, "group_pairs": []})
+    assert picture.name == "contrast_by_subject_mmlu"
+    assert {name.get_text() for name in picture.figure.axes[0].get_legend().get_texts()} == {
+        row[0] for row in table.rows
+    }
+
+
 def test_a_figure_has_a_dot_per_cell_and_group_around_zero():
     other = [change(row["group"], -row["difference"], "undecided", cell="dpo/x") for row in ROWS]
-    [picture] = group_differences.pictures({"group_changes": ROWS + other, "group_pairs": []})
+    [picture] = group_differences.pictures({"group_changes": ROWS + other, "group_contrasts": [], "group_pairs": []})
     [axes] = picture.figure.axes
     assert [len(drawn.lines[0].get_xdata()) for drawn in axes.containers] == [4, 4]
     low, high = axes.get_xlim()

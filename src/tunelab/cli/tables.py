@@ -33,7 +33,9 @@ def print_comparison(out: Console, comparison: Mapping[str, Any], question: str)
     """Print the cells with intervals and verdicts, then the effects, then what is missing."""
     out.print(f"\n[bold]{escape(question)}[/]\n")
     out.print(_cells(comparison, narrow=out.width < WIDE))
-    if any(row.get("verdict") == "undecided" for row in comparison["comparisons"]):
+    if comparison["contrasts"]:
+        out.print(_contrasts(comparison))
+    if any(row.get("verdict") == "undecided" for row in (*comparison["comparisons"], *comparison["contrasts"])):
         out.print("undecided (sees x): a difference of x would have been found in 80 of 100 such studies")
     if any(cell["matched"] is False for cell in comparison["cells"]):
         out.print("≠ evaluated in another format than it was trained in")
@@ -52,9 +54,8 @@ def _not_there(comparison: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for cell in comparison["cells"]:
         for judge, why in cell.get("no_verdicts", {}).items():
             yield "missing", f"{cell['cell']} has no verdicts of {judge}: {why}"
-    yield from (
-        ("not compared", f"{row['cell']}: {row['refused']}") for row in comparison["comparisons"] if "refused" in row
-    )
+    compared = (*comparison["comparisons"], *comparison["contrasts"])
+    yield from (("not compared", f"{row['cell']}: {row['refused']}") for row in compared if "refused" in row)
 
 
 def wrong_denominators(comparison: Mapping[str, Any]) -> list[str]:
@@ -93,11 +94,27 @@ def _cell_row(cell: Mapping[str, Any], against: Mapping[str, Any] | None) -> tup
     row = (escape(cell["variant"]), label, f"{number(found['value'])} ({span(found)})")
     if against is None:
         return (*row, "", "", "baseline" if cell["baseline"] is None else "", str(cell["scored"]))
-    verdict = MARKS[against["verdict"]]
-    if against["verdict"] == "undecided":
-        verdict += f" (sees {against['minimum_detectable_effect']:.3f})"
-    difference = f"{against['difference']:+.3f} ({span(against)})"
-    return (*row, difference, f"{against['p_adjusted']:.2g}", verdict, str(cell["scored"]))
+    return (*row, *_difference(against), str(cell["scored"]))
+
+
+def _difference(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Write a difference with its interval, its corrected p-value and its verdict."""
+    verdict = MARKS[row["verdict"]]
+    if row["verdict"] == "undecided":
+        verdict += f" (sees {row['minimum_detectable_effect']:.3f})"
+    return f"{row['difference']:+.3f} ({span(row)})", f"{row['p_adjusted']:.2g}", verdict
+
+
+def _contrasts(comparison: Mapping[str, Any]) -> Table:
+    """The contrasts that the study declares; those that could not be taken are named below."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("contrast", overflow="fold")
+    for name in ("difference (95 %)", "p (Holm)", "verdict", "n"):
+        table.add_column(name, no_wrap=True, justify="right" if name in ("p (Holm)", "n") else "left")
+    for row in comparison["contrasts"]:
+        if "refused" not in row:
+            table.add_row(escape(f"{row['cell']} − {row['baseline']}"), *_difference(row), str(row["n"]))
+    return table
 
 
 def _effects(comparison: Mapping[str, Any]) -> Table:

@@ -32,7 +32,7 @@ def first_screen(comparison: Mapping[str, Any], study: Mapping[str, Any]) -> str
             f"This smoke run is too small to conclude anything; it shows that the study runs: "
             f"{len(cells)} of {total} {_plural('cell', total)} have a score."
         )
-    parts = _found(comparison, study) + _missing(comparison, total) + _seeds(cells)
+    parts = _found(comparison, study) + _contrasts(comparison) + _missing(comparison, total) + _seeds(cells)
     return "; ".join(parts) + "."
 
 
@@ -85,6 +85,14 @@ def _amount(rows: Sequence[Row]) -> str:
         return amount
     smallest = max(row["minimum_detectable_effect"] for row in rows)
     return f"{amount}, could see {number(smallest)} or more{would_take(rows)}"
+
+
+def _contrasts(comparison: Mapping[str, Any]) -> list[str]:
+    """Say each contrast that the study declares, the largest first; what could not be taken stands elsewhere."""
+    found = sorted((r for r in comparison["contrasts"] if "refused" not in r), key=lambda r: -abs(r["difference"]))
+    named = [f"{r['cell']} minus {r['baseline']} is {_amount([r])}, {r['verdict']}" for r in found[:LISTED]]
+    more = [f"{len(found) - LISTED} more {_plural('contrast', len(found) - LISTED)}"] if len(found) > LISTED else []
+    return [f"of cells declared to be contrasted, {listing(named + more)}"] if found else []
 
 
 def _scores(comparison: Mapping[str, Any]) -> list[str]:

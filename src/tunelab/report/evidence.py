@@ -16,8 +16,8 @@ from tunelab.engine.record import Artifact
 from tunelab.files import read_json
 
 Cell = Mapping[str, Any]
-TABLES = ("cells", "comparisons", "effects", "interactions", "group_changes", "group_pairs", "confusions", "tree",
-          "thresholds", "holes")  # fmt: skip
+TABLES = ("cells", "comparisons", "contrasts", "effects", "interactions", "group_changes", "group_contrasts",
+          "group_pairs", "confusions", "tree", "thresholds", "holes")  # fmt: skip
 
 
 @dataclass(frozen=True)

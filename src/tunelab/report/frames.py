@@ -48,6 +48,11 @@ class Results:
         return pd.DataFrame(self.comparison["comparisons"])
 
     @cached_property
+    def contrasts(self) -> pd.DataFrame:
+        """A row for each contrast that the study declares, in the same columns, with what its cells differ in."""
+        return pd.DataFrame(self.comparison["contrasts"])
+
+    @cached_property
     def metrics(self) -> pd.DataFrame:
         """A row for each metric of each cell with its interval, as in ``final_metrics.json``."""
         return pd.DataFrame(read_json(self.folder / FINAL_JSON))

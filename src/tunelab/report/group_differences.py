@@ -37,6 +37,19 @@ def changes(rows: Sequence[Row]) -> list[Changes]:
     return [_changes(task, by, found) for (task, by), found in _groupings(rows).items()]
 
 
+def contrasts(rows: Sequence[Row]) -> list[Table]:
+    """Return, per task and grouping, what each declared contrast is in every group; empty without contrasts."""
+    return [
+        _table(f"{task}: contrasts by {by}, the largest first", by, found, APART)
+        for (task, by), found in _groupings(_named_by_both(rows)).items()
+    ]
+
+
+def _named_by_both(rows: Sequence[Row]) -> list[Row]:
+    """Return rows of contrasts by the names of both cells: one cell may have several."""
+    return [{**row, "cell": f"{row['cell']} − {row['baseline']}"} for row in rows]
+
+
 def _changes(task: str, by: str, rows: Sequence[Row]) -> Changes:
     caption = f"{task}: change by {by} against the baseline, the largest gain first"
     return Changes(by, [_in_a_sentence(found) for found in _by_cell(rows).values()], _table(caption, by, rows, CHANGED))
@@ -51,12 +64,16 @@ def side_by_side(rows: Sequence[Row]) -> list[Table]:
 
 
 def pictures(comparison: Mapping[str, Sequence[Row]]) -> list[Picture]:
-    """Draw the changes and what stands side by side, a picture per task and grouping."""
-    kinds = {"group_changes": ("change_by", "change by"), "group_pairs": ("side_by_side", "side by side:")}
+    """Draw the changes, the contrasts and what stands side by side, a picture per task and grouping."""
+    kinds = {
+        ("change_by", "change by"): comparison["group_changes"],
+        ("contrast_by", "contrasts by"): _named_by_both(comparison["group_contrasts"]),
+        ("side_by_side", "side by side:"): comparison["group_pairs"],
+    }
     return [
         _picture(task, by, found, *words)
-        for kind, words in kinds.items()
-        for (task, by), found in _groupings(comparison[kind]).items()
+        for words, rows in kinds.items()
+        for (task, by), found in _groupings(rows).items()
     ]
 
 

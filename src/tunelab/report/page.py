@@ -55,13 +55,17 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "alpha": evidence.comparison["alpha"],
         "holes": evidence.holes,
         "left_out": evidence.left_out,
-        "refused": [row for row in evidence.comparison["comparisons"] if "refused" in row],
+        "refused": [
+            row for kind in ("comparisons", "contrasts") for row in evidence.comparison[kind] if "refused" in row
+        ],
         "matched": [effect for effect in effects if is_matched_effect(effect)],
         "comparisons": tables.comparisons(evidence),
+        "contrasts": tables.contrasts(evidence),
         "outcomes": tables.outcomes(evidence),
         "metrics": tables.metrics(evidence),
         "groups": groups.tables(evidence),
         "changes": group_differences.changes(evidence.comparison["group_changes"]),
+        "contrast_changes": group_differences.contrasts(evidence.comparison["group_contrasts"]),
         "side_by_side": group_differences.side_by_side(evidence.comparison["group_pairs"]),
         "confusions": confusion.tables(evidence.comparison["confusions"]),
         "definitions": tables.definitions(evidence),

@@ -75,10 +75,28 @@ def _why_missing(cell: Cell) -> str:
 
 def comparisons(evidence: Evidence) -> Table:
     """Every comparison with its baseline, with the counts behind it."""
-    columns = ("cell", "baseline", "Δ", "95 % of Δ", "p", "p (Holm)", "test", "n", "left out", "only this right",
-               "only baseline right", "could see ≥", "items to see Δ", "verdict")  # fmt: skip
+    rows = _differences(evidence.comparison["comparisons"])
+    return Table("Differences from the baseline on the same items", _columns("baseline"), rows)
+
+
+def contrasts(evidence: Evidence) -> Table:
+    """Every contrast that the study declares, with the counts behind it and all that its cells differ in."""
+    declared = evidence.comparison["contrasts"]
+    rows = [
+        [*line, ", ".join(row.get("differ_in", ())).replace("_", " ")]
+        for line, row in zip(_differences(declared), declared, strict=True)
+    ]
+    return Table("Contrasts, cell minus other on the same items", (*_columns("other"), "the two differ in"), rows)
+
+
+def _columns(other: str) -> tuple[str, ...]:
+    return ("cell", other, "Δ", "95 % of Δ", "p", "p (Holm)", "test", "n", "left out", "only this right",
+            f"only {other} right", "could see ≥", "items to see Δ", "verdict")  # fmt: skip
+
+
+def _differences(compared: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
     rows: list[list[Any]] = []
-    for row in evidence.comparison["comparisons"]:
+    for row in compared:
         if "refused" in row:
             rows.append([row["cell"], row["baseline"], *[None] * 11, f"{MARKS['refused']}: {row['refused']}"])
             continue
@@ -87,7 +105,7 @@ def comparisons(evidence: Evidence) -> Table:
         ends = [signed(row["difference"]), signed_range(row), *p_values, *counts]
         sees = [row["minimum_detectable_effect"], row["items_needed"]]
         rows.append([row["cell"], row["baseline"], *ends, *sees, MARKS[row["verdict"]]])
-    return Table("Differences from the baseline on the same items", columns, rows)
+    return rows
 
 
 def outcomes(evidence: Evidence) -> Table:

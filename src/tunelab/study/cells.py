@@ -7,6 +7,7 @@ the point's label.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from tunelab.tasks.mixed import JOINT
 from tunelab.training.recipe import OF_METHOD
 
 BASE = "base"
+LABEL = re.compile("[#@]")
+"""Begins what a seed or a point of a sweep adds to a name."""
 By = Literal["generate", "choose", "classifier"]
 
 NamesFormat = TypeVar("NamesFormat", Train, Evaluate)
@@ -134,7 +137,12 @@ def _is_of(study: Study, settings: Evaluate, variant: Variant, variants: Sequenc
 
 def _entry(variant: Variant) -> str:
     """Return the name of a variant's entry, whatever its seed."""
-    return variant.name.partition("#")[0]
+    return plain_name(variant.name)
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a variant or an evaluation without what a seed or a point of a sweep adds."""
+    return LABEL.split(name)[0]
 
 
 def _variants(study: Study) -> list[Variant]:

@@ -13,12 +13,13 @@ from tunelab.engine.plan import topological
 from tunelab.engine.step import Step
 from tunelab.study.adopt_plan import KIND as ADOPT
 from tunelab.study.cells import Cell, describe_cell
+from tunelab.study.contrasts import contrasts
 from tunelab.study.denominators import declared_rows
 from tunelab.study.endpoint_model import AnyModel
 from tunelab.study.spec import Study
 from tunelab.study.thresholds import headline, minimums
 
-VERSIONS = {"compare": 5, "report": 7}
+VERSIONS = {"compare": 6, "report": 8}
 
 Steps = Mapping[str, Step]
 
@@ -33,7 +34,12 @@ def compare_step(study: Study, cells: Sequence[Cell], scores: Steps, folder: Pat
         version=VERSIONS["compare"],
         slug=slug(study.study),
         entry="tunelab.study.steps.compare:run",
-        settings={"cells": [_described(study, c, folder) for c in cells], "alpha": study.alpha, "tree": study.tasks},
+        settings={
+            "cells": [_described(study, c, folder) for c in cells],
+            "contrasts": contrasts(study, cells),
+            "alpha": study.alpha,
+            "tree": study.tasks,
+        },
         inputs=dict(scores),
         circumstance={"folder": str(folder)},
         tolerant=True,

@@ -4,7 +4,7 @@ Pairs are made by sample id. Cells that were asked different samples, or scored 
 compared: the reason stands where the number would. Items that one side could not score are left out of the
 pair and counted; items that share a cluster count as one piece of evidence. A corpus metric is compared as a whole,
 by a bootstrap that draws the same items of both. Holm's correction runs over the
-declared family: every variant against its baseline, per task.
+declared family: every variant against its baseline and every contrast that the study declares, per task.
 """
 
 from __future__ import annotations
@@ -15,24 +15,38 @@ from typing import Any
 
 from tunelab.stats import Interval, Paired, holm, paired_difference, threshold, verdict
 from tunelab.study.averages import averages
+from tunelab.study.contrasts import differing
 from tunelab.study.crossing import factor_effects, interactions
 from tunelab.study.grouped import changes_by_group, confusion, groups_side_by_side, groups_with_shrunken
 from tunelab.study.scored import Cell, Scored, align, headline_difference, size_of
 from tunelab.study.sensitivity import sensitivity
 from tunelab.study.tree import Tree
 
+Row = dict[str, Any]
+
 
 def compare(
-    scored: Mapping[str, Scored], alpha: float, tree: Tree | None = None, holes: Sequence[Cell] = ()
+    scored: Mapping[str, Scored],
+    alpha: float,
+    tree: Tree | None = None,
+    holes: Sequence[Cell] = (),
+    contrasts: Sequence[Sequence[str]] = (),
 ) -> dict[str, Any]:
     """Return the comparison of a study as plain JSON: cells, comparisons, effects, averages over a tree of tasks.
 
-    ``holes`` are the cells that were asked for and have no score.
+    ``holes`` are the cells that were asked for and have no score; ``contrasts`` are further pairs of cells by name.
     """
     comparisons = [
-        _against_baseline(s, scored[s.cell["baseline"]], alpha) for s in scored.values() if s.cell["baseline"] in scored
+        _difference(s, scored[s.cell["baseline"]], alpha) for s in scored.values() if s.cell["baseline"] in scored
     ]
-    _adjust(comparisons, alpha)
+    tasks = {cell["cell"]: cell["task"] for cell in (*holes, *(s.cell for s in scored.values()))}
+    declared = [
+        _contrast(scored[one], scored[other], alpha)
+        if one in scored and other in scored
+        else {"cell": one, "baseline": other, "task": tasks[one], "refused": _no_result((one, other), scored)}
+        for one, other in contrasts
+    ]
+    _adjust([*comparisons, *declared], alpha)
     sound = {name: s for name, s in scored.items() if not s.error}
     without = [*holes, *(s.cell for s in scored.values() if s.error)]
     return {
@@ -41,12 +55,9 @@ def compare(
         "comparisons": comparisons,
         "effects": factor_effects(sound.values(), alpha),
         "interactions": interactions(sound.values()),
-        "group_changes": [
-            line
-            for row in comparisons
-            if "refused" not in row
-            for line in changes_by_group(scored[row["cell"]], scored[row["baseline"]], alpha)
-        ],
+        "contrasts": declared,
+        "group_changes": _by_group(comparisons, scored, alpha),
+        "group_contrasts": _by_group(declared, scored, alpha),
         "group_pairs": [line for s in sound.values() for line in groups_side_by_side(s, alpha)],
         "confusions": [confusion(s) for s in sound.values() if s.answers],
         "tree": averages(sound, tree, alpha, without) if tree else [],
@@ -57,8 +68,23 @@ def compare(
     }
 
 
-def _against_baseline(one: Scored, baseline: Scored, alpha: float) -> dict[str, Any]:
-    row: dict[str, Any] = {
+def _contrast(one: Scored, other: Scored, alpha: float) -> Row:
+    """Return a declared contrast with all that the two cells differ in."""
+    return {**_difference(one, other, alpha), "differ_in": differing(one.cell, other.cell)}
+
+
+def _no_result(pair: Sequence[str], scored: Mapping[str, Scored]) -> str:
+    return f"{next(cell for cell in pair if cell not in scored)} has no result"
+
+
+def _by_group(rows: Sequence[Row], scored: Mapping[str, Scored], alpha: float) -> list[Row]:
+    sound = [(scored[row["cell"]], scored[row["baseline"]]) for row in rows if "refused" not in row]
+    return [line for one, other in sound for line in changes_by_group(one, other, alpha)]
+
+
+def _difference(one: Scored, baseline: Scored, alpha: float) -> Row:
+    """Return the first cell minus the other on the items that both scored, or why the two are not compared."""
+    row: Row = {
         "cell": one.cell["cell"],
         "baseline": baseline.cell["cell"],
         "task": one.cell["task"],
@@ -93,6 +119,8 @@ def _against_baseline(one: Scored, baseline: Scored, alpha: float) -> dict[str, 
 def _incomparable(one: Scored, other: Scored) -> str:
     if error := one.error or other.error:
         return error
+    if one.cell["task"] != other.cell["task"]:
+        return f"the two are of different tasks: {one.cell['task']}, {other.cell['task']}"
     ways = [s.cell.get("by", "generate") for s in (one, other)]
     if ways[0] != ways[1]:
         return f"the two answer in different ways: by {ways[0]}, by {ways[1]}"
@@ -104,9 +132,9 @@ def _incomparable(one: Scored, other: Scored) -> str:
     return ""
 
 
-def _adjust(comparisons: list[dict[str, Any]], alpha: float) -> None:
+def _adjust(comparisons: Sequence[Row], alpha: float) -> None:
     """Add adjusted p-values and verdicts, one Holm family a task."""
-    families: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    families: defaultdict[str, list[Row]] = defaultdict(list)
     for row in comparisons:
         if "refused" not in row:
             families[row["task"]].append(row)

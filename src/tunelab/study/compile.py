@@ -17,9 +17,10 @@ from typing import Any
 from tunelab.engine.plan import topological
 from tunelab.engine.step import Step
 from tunelab.errors import StudyError
+from tunelab.study import contrasts, thresholds
 from tunelab.study.adopt_plan import adopt_step
 from tunelab.study.answering import answerable, way_of
-from tunelab.study.cells import Cell, Variant, cells
+from tunelab.study.cells import Cell, Variant, cells, plain_name
 from tunelab.study.closing_plan import compare_step, report_step, slug
 from tunelab.study.endpoint_model import EndpointModel
 from tunelab.study.judges_plan import JudgesPlan
@@ -31,7 +32,6 @@ from tunelab.study.rows_plan import RowsPlan
 from tunelab.study.search_plan import candidates, select_step, validations
 from tunelab.study.settling import Settled, settle
 from tunelab.study.spec import Study
-from tunelab.study.thresholds import refuse_unknown
 from tunelab.study.tree import leaves
 from tunelab.tasks import task as tasks
 from tunelab.tasks.identity import scorer_identity
@@ -79,8 +79,9 @@ def compile_study(points: Sequence[tuple[str, Study]], folder: Path | None = Non
     """Return the plan of a study. ``folder`` is where relative paths in it start. Raises UserError."""
     start = folder or Path.cwd()
     study, (kept, left_out) = _whole(points), answerable(cells(points), start)
-    refuse_unknown(study, kept, start)
+    thresholds.refuse_unknown(study, kept, start)
     refuse_unknown_tasks(study.data, _tasks(kept), start)
+    contrasts.refuse_unknown(study, kept, left_out)
     left_out |= _unevaluated(points, kept)
     kept, settled = settle(kept, Machine(study.hardware, start), study.base_weights)
     return _Compiler(study, kept, start, left_out, settled).compile()
@@ -94,7 +95,7 @@ def _tasks(kept: Sequence[Cell]) -> set[str]:
 
 def _unevaluated(points: Sequence[tuple[str, Study]], kept: Sequence[Cell]) -> dict[str, str]:
     """Name the variants that no evaluation is of: they are not trained."""
-    found = {cell.variant.name.partition("@")[0].partition("#")[0] for cell in kept}
+    found = {plain_name(cell.variant.name) for cell in kept}
     declared = dict.fromkeys(name for _, study in points for name in study.train)
     return {name: "no evaluation is of it" for name in declared if name not in found}
 
@@ -104,7 +105,7 @@ def _whole(points: Sequence[tuple[str, Study]]) -> Study:
     study = points[0][1]
     formats = dict(study.formats)
     for label, point in points[1:]:
-        for name in ("baseline", "baselines", "data", "alpha", "hardware", "judges", "base_weights"):
+        for name in ("baseline", "baselines", "contrasts", "data", "alpha", "hardware", "judges", "base_weights"):
             if getattr(point, name) != getattr(study, name):
                 raise StudyError(
                     f"sweep: {name} differs at {label}, expected one for the whole study; "

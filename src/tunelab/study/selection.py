@@ -2,7 +2,7 @@
 
 All act on the plain data, before it is validated. A variant that is left out is still known by name, so that
 ``evaluate.NAME.of`` and ``baselines`` may go on naming it; an evaluation of nothing but such variants is left out too.
-An evaluation that is left out is as if it were not in the file: ``baselines`` no longer ask for it.
+An evaluation that is left out is as if it were not in the file: ``baselines`` and ``contrasts`` no longer ask for it.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ def _without(raw: Raw, section: str, gone: Sequence[str]) -> Raw:
     left = raw | {section: {name: entry for name, entry in raw[section].items() if name not in gone}}
     if section == "train":
         return left | {"unselected": [*(raw.get("unselected") or ()), *gone]}
-    return left | ({"baselines": _baselines(raw["baselines"], gone)} if "baselines" in raw else {})
+    asked = {"baselines": _baselines, "contrasts": _contrasts}
+    return left | {key: without(raw[key], gone) for key, without in asked.items() if key in raw}
 
 
 def _baselines(declared: Any, gone: Collection[str]) -> Any:
@@ -106,6 +107,17 @@ def _baselines(declared: Any, gone: Collection[str]) -> Any:
         else named
         for variant, named in cast(Raw, declared).items()
     }
+
+
+def _contrasts(declared: Any, gone: Collection[str]) -> Any:
+    """Return the contrasts without those of an evaluation that is left out; what is no list is refused later."""
+    if not isinstance(declared, list | tuple):
+        return declared
+    return [pair for pair in cast(Sequence[Any], declared) if not any(_evaluation(side) in gone for side in pair)]
+
+
+def _evaluation(side: Any) -> str:
+    return str(side).partition("/")[2]
 
 
 def _entries(raw: Raw, section: str) -> Mapping[str, Any]:

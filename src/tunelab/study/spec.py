@@ -102,6 +102,11 @@ class Study(Strict):
         description="What a variant must reach: {VARIANT: {EVALUATION: 0.31}} for the headline, or "
         "{VARIANT: {EVALUATION: {METRIC: 0.31}}}; four-way verdicts, and --gate.",
     )
+    contrasts: tuple[tuple[str, str], ...] = Field(
+        default=(),
+        description="Further comparisons, the first cell minus the second on the items of both, whatever their "
+        "evaluations: [[small/chat, large/served]].",
+    )
     base_weights: Literal["full", "nf4"] = Field(
         default="full", description="How untouched models are loaded; nf4: the 4-bit weights that qlora starts from."
     )

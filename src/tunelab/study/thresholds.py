@@ -8,18 +8,15 @@ counts, in the metric's own units: 0.31 of an accuracy, 31 of a BLEU in points.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tunelab.errors import StudyError, nearest
-from tunelab.study.cells import Cell
+from tunelab.study.cells import Cell, plain_name
 from tunelab.study.spec import Study
 from tunelab.tasks.task import find_task
 
 Minimums = Mapping[str, float]
-LABEL = re.compile("[#@]")
-"""Begins what a seed or a point of a sweep adds to a name."""
 
 
 def minimums(study: Study, cell: Cell, folder: Path) -> dict[str, float]:
@@ -67,7 +64,7 @@ def _stands_for(variant: str, variant_name: str, evaluation: str, evaluation_nam
 
 def _names(name: str) -> tuple[str, str]:
     """A name as it is and without what a seed or a sweep adds."""
-    return name, LABEL.split(name)[0]
+    return name, plain_name(name)
 
 
 def _by_metric(minimum: float | Minimums, first: str) -> Minimums:

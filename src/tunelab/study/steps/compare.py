@@ -41,7 +41,8 @@ def run(context: StepContext) -> None:
                 answers=_answers(results) if "majority" in summary else (),
             )
     holes = [cell for cell in context.settings["cells"] if cell["cell"] not in scored]
-    result = compare(scored, context.settings["alpha"], context.settings["tree"], holes)
+    settings = context.settings
+    result = compare(scored, settings["alpha"], settings["tree"], holes, settings.get("contrasts", ()))
     result["holes"] = [cell["cell"] for cell in holes]
     result["missing"] = [{**cell, "error": _reason(context.holes.get(cell["cell"]))} for cell in holes]
     write_json(context.directory / COMPARISON, result)
