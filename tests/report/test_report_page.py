@@ -197,3 +197,16 @@ def test_pairs_from_a_data_set_have_no_completions(tmp_path):
 
 def test_a_study_without_pairs_does_not_speak_of_them(crossed):
     assert "<h3>Pairs</h3>" not in page(crossed)
+
+
+def test_declared_contrasts_have_a_table_and_those_without_a_result_are_refused(tmp_path):
+    pairs = [("sft_raw/raw", "base/chat"), ("sft_raw/raw", "sft_chat/chat")]
+    right = {"base/raw": 20, "base/chat": 10, "sft_raw/raw": 40, "sft_chat/chat": 30}
+    step = report_step(right, fails=["sft_chat/chat"], contrasts=pairs, groups={"subject": ["a", "b", "c", "d"]})
+    html = build(tmp_path, step).path("index.html").read_text()
+    [row] = [row for row in Cells(html).rows if row[:2] == ["sft_raw/raw", "base/chat"] and "subject" not in row]
+    assert row[2].startswith("+0.5")
+    assert "eval format" in row[-1]
+    assert "sft_raw/raw minus base/chat is +0.5" in html
+    assert "sft_chat/chat has no result" in html
+    assert "Contrasts by subject" in html
