@@ -18,6 +18,7 @@ from tunelab.files import (
     read_lines,
     resume_lines,
     sha256_file,
+    to_csv,
     write_atomic,
     write_json,
     write_lines,
@@ -117,3 +118,8 @@ def test_a_full_disk_is_recognised_in_the_errors_of_libraries_too():
     assert disk_full(OSError(errno.EDQUOT, "anything"))
     assert disk_full(RuntimeError("I/O error: No space left on device (os error 28)"))
     assert not disk_full(OSError(errno.EACCES, "Permission denied"))
+
+
+def test_rows_of_different_columns_make_one_table_with_empty_fields():
+    text = to_csv([{"a": 1, "b": ["x", "y"]}, {"a": None, "c": "z, w"}])
+    assert text.splitlines() == ["a,b,c", '1,"x, y",', ',,"z, w"']

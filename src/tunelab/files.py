@@ -97,12 +97,13 @@ def sha256_file(path: Path) -> str:
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows of equal columns as CSV; missing values are empty fields."""
+    """Return rows as CSV with every column that a row has; missing values are empty fields, lists are comma-parted."""
     text = io.StringIO()
     if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        columns = dict.fromkeys(column for row in rows for column in row)
+        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({k: ", ".join(v) if isinstance(v, list | tuple) else v for k, v in r.items()} for r in rows)
     return text.getvalue()
 
 

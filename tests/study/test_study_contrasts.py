@@ -137,6 +137,19 @@ def test_a_cell_that_is_not_there_is_refused_with_the_nearest(tmp_path):
         compiled(tmp_path, put(SERVED, "contrasts", [["sft/small", "large/servd"]]))
 
 
+def test_one_seed_may_be_named(tmp_path):
+    raw = changed(seeds=[1, 2], contrasts=[["sft_chat#2/chat", "sft_raw#2/raw"]])
+    assert declared(compiled(tmp_path, raw)) == [("sft_chat#2/chat", "sft_raw#2/raw")]
+
+
+@pytest.mark.parametrize("wrong", [5, "sft/small", [5], ["sft/small"], [["sft/small"]], {"a": "b"}])
+def test_what_is_no_list_of_pairs_is_refused_in_one_line(tmp_path, wrong):
+    for skipped in ([], ["evaluate.served"]):
+        with pytest.raises(StudyError, match="contrasts") as raised:
+            compiled(tmp_path, put(SERVED, "contrasts", wrong), skipped=skipped)
+        assert "\n" not in str(raised.value)
+
+
 def test_what_a_selection_leaves_out_is_contrasted_no_more(tmp_path):
     two = put(SERVED, "train.other", {"format": "raw", "loss": "all"})
     two["evaluate"]["small"]["of"] = ["sft", "other"]

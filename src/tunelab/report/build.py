@@ -9,8 +9,9 @@ from tunelab.report.cells import csv_rows, to_markdown
 from tunelab.report.drawing import save
 from tunelab.report.evidence import read_evidence
 from tunelab.report.figures import draw
+from tunelab.report.group_differences import differences
 from tunelab.report.groups import groups_csv
-from tunelab.report.judging import judging_rows, wide
+from tunelab.report.judging import judging_rows
 from tunelab.report.page import render
 from tunelab.report.several import averages_csv, averages_markdown
 
@@ -18,8 +19,9 @@ from tunelab.report.several import averages_csv, averages_markdown
 def run(context: StepContext) -> None:
     """Write tables, figures as .png and .svg, and ``index.html``.
 
-    There is an ``averages.csv`` where tasks form a tree, a ``groups.csv`` where a task's items are in groups, and a
-    ``judging.csv`` where judges read outputs.
+    There is an ``averages.csv`` where tasks form a tree, ``contrasts.csv`` where a study declares contrasts, where a
+    task's items are in groups ``groups.csv`` and ``group_differences.csv`` (changes, contrasts and what stands side by
+    side), and ``judging.csv`` where judges read outputs.
     """
     evidence = read_evidence(context)
     answer = first_screen(evidence.comparison, evidence.study)
@@ -29,8 +31,13 @@ def run(context: StepContext) -> None:
         write_atomic(context.directory / "averages.csv", averages_csv(tree))
     if groups := groups_csv(evidence):
         write_atomic(context.directory / "groups.csv", groups)
-    if judged := judging_rows(evidence):
-        write_atomic(context.directory / "judging.csv", to_csv(wide(judged)))
+    for name, rows in (
+        ("contrasts", evidence.comparison["contrasts"]),
+        ("group_differences", differences(evidence.comparison)),
+        ("judging", judging_rows(evidence)),
+    ):
+        if rows:
+            write_atomic(context.directory / f"{name}.csv", to_csv(rows))
     pictures = draw(evidence)
     for picture in pictures:
         save(picture, context.directory)

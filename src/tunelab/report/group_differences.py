@@ -32,6 +32,12 @@ class Changes:
     table: Table
 
 
+def differences(comparison: Mapping[str, Sequence[Row]]) -> list[Row]:
+    """Return every difference within groups as a row, with the kind of difference first."""
+    kinds = {"change": "group_changes", "contrast": "group_contrasts", "side by side": "group_pairs"}
+    return [{"kind": kind, **row} for kind, name in kinds.items() for row in comparison[name]]
+
+
 def changes(rows: Sequence[Row]) -> list[Changes]:
     """Return, per task and grouping, what each cell changed against its baseline; empty where nothing is grouped."""
     return [_changes(task, by, found) for (task, by), found in _groupings(rows).items()]

@@ -94,12 +94,6 @@ def judging_rows(evidence: Evidence) -> list[Row]:
     return found + [row for cell, judges in by_cell.items() for row in _agreement_rows(cell, judges)]
 
 
-def wide(rows: Sequence[Row]) -> list[Row]:
-    """Give every row every column, so that they make one table."""
-    columns = dict.fromkeys(column for row in rows for column in row)
-    return [{column: row.get(column) for column in columns} for row in rows]
-
-
 def _judge_row(cell: str, judge: str, artifact: Artifact) -> Row:
     facts = artifact.record.facts
     asked, outputs, unread = facts["asked"], facts["outputs"], facts["outputs"] - facts["parsed"]

@@ -36,7 +36,7 @@ def contrasts(study: Study, cells: Sequence[Cell]) -> list[Pair]:
 
 def refuse_unknown(study: Study, cells: Sequence[Cell], left_out: Collection[str]) -> None:
     """Raise StudyError for a side that is no cell of the study, unless the selection may have left it out."""
-    known = [*dict.fromkeys(_plain(cell.name) for cell in cells), *left_out]
+    known = [*dict.fromkeys(name for cell in cells for name in (_plain(cell.name), cell.name)), *left_out]
     for side in (side for pair in study.contrasts for side in pair):
         if side not in known and not study.unselected:
             raise StudyError(f"contrasts: got {side!r}, expected a cell, VARIANT/EVALUATION{nearest(side, known)}")

@@ -113,11 +113,12 @@ def _contrasts(declared: Any, gone: Collection[str]) -> Any:
     """Return the contrasts without those of an evaluation that is left out; what is no list is refused later."""
     if not isinstance(declared, list | tuple):
         return declared
-    return [pair for pair in cast(Sequence[Any], declared) if not any(_evaluation(side) in gone for side in pair)]
+    return [pair for pair in cast(Sequence[Any], declared) if not any(e in gone for e in _evaluations(pair))]
 
 
-def _evaluation(side: Any) -> str:
-    return str(side).partition("/")[2]
+def _evaluations(pair: Any) -> list[str]:
+    sides = cast(Sequence[Any], pair) if isinstance(pair, list | tuple) else ()
+    return [str(side).partition("/")[2] for side in sides]
 
 
 def _entries(raw: Raw, section: str) -> Mapping[str, Any]:
