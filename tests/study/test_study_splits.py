@@ -150,7 +150,19 @@ def test_only_what_decides_about_the_rows_is_part_of_their_identity(tmp_path):
 
 def test_a_tokenizer_that_is_not_there_blocks_the_rows(tmp_path):
     raw = put(STUDY, "data.splits.mmmlu.longest", {"tokens": 100, "tokenizer": "./gone"})
-    assert "gone has no config.json" in compiled(tmp_path, raw).train["sft"].inputs["rows"].blocked
+    assert "gone has none of tokenizer.json" in compiled(tmp_path, raw).train["sft"].inputs["rows"].blocked
+
+
+def test_a_folder_with_a_tokenizer_alone_counts_and_weights_beside_it_change_nothing(tmp_path):
+    (tmp_path / "alone").mkdir()
+    shutil.copy(Path(resolve("tiny").location) / "tokenizer.json", tmp_path / "alone")
+    raw = put(STUDY, "data.splits.mmmlu.longest", {"tokens": 100, "tokenizer": "./alone"})
+    ran(tmp_path, raw)
+    _, receipt = prepared(tmp_path, "mmmlu-test-*")
+    assert 0 < receipt["made"]["too_long"] < 16
+    before = compiled(tmp_path, raw).train["sft"].fingerprint
+    (tmp_path / "alone" / "model.safetensors").write_bytes(b"weights")
+    assert compiled(tmp_path, raw).train["sft"].fingerprint == before
 
 
 def test_a_tokenizer_is_looked_for_where_its_name_was_written(tmp_path, monkeypatch):
