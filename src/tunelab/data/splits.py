@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tunelab.data.dealing import deal
-from tunelab.data.groups import CLUSTER, QuestionOf, grouped, stratum_of
+from tunelab.data.groups import CLUSTER, Group, QuestionOf, grouped, stratum_of
 from tunelab.data.sample import Sample
 from tunelab.data.subsets import rank
 from tunelab.errors import DataError
@@ -44,7 +44,7 @@ class Splits(BaseModel):
     seed: int = Field(default=0, description="Chooses the rows of each part.")
     group: str | None = Field(
         default=CLUSTER,
-        description="Metadata whose rows stay together, such as the translations of a question; null parts them.",
+        description="Metadata whose rows stay together, like a question's translations, with repeats; null parts all.",
     )
     longest: Longest | None = Field(default=None, description="Leaves out longer rows before anything is parted.")
 
@@ -79,16 +79,16 @@ def describe(
 ) -> dict[str, Any]:
     """Return the receipt of a split, as plain JSON: rows by part and stratum, and strata that have too few groups.
 
-    ``available`` are all rows, and those that ``parts`` does not have were too long. ``questions`` are the groups that
-    there would be by clusters and words; those that stand in several parts are counted, here and with every row parted
-    on its own.
+    ``available`` are all rows, and those that ``parts`` does not have were too long. ``questions`` are the groups, or
+    where there are none those by clusters and words; the ones that stand in several parts are counted, here and with
+    every row parted on its own.
     """
     stratify = by["stratify"]
     kept = [s for s in available if s.id in parts]
     groups = grouped(kept, stratify, by["group"], asked)
     sizes = Counter(stratum for group in groups for stratum, _ in group.strata)
     strata = {name: _counted(rows, parts, shares) for name, rows in sorted(_by_stratum(available, stratify).items())}
-    questions = [group.ids for group in grouped(kept, stratify, by["group"] or CLUSTER, asked)]
+    questions = groups if by["group"] else grouped(kept, stratify, CLUSTER, asked)
     ungrouped = parts if by["group"] is None else assign(kept, shares, {**by, "group": None}, asked)
     return {
         "available": len(available),
@@ -103,8 +103,8 @@ def describe(
     }
 
 
-def _in_several(questions: Iterable[Sequence[str]], parts: Mapping[str, str]) -> int:
-    return sum(len({parts[i] for i in ids}) > 1 for ids in questions)
+def _in_several(questions: Iterable[Group], parts: Mapping[str, str]) -> int:
+    return sum(len({parts[i] for i in question.ids}) > 1 for question in questions)
 
 
 def _by_stratum(samples: Iterable[Sample], stratify: str | None) -> dict[str, list[Sample]]:
