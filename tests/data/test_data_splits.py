@@ -22,9 +22,13 @@ STRATA = st.lists(st.integers(0, 60), min_size=1, max_size=12)
 
 def rows(sizes, **more):
     """One row a question, so many of each subject."""
-    return [
-        Sample(f"q{s}-{i}", {}, ("A",), {"subject": f"s{s}", **more}) for s, n in enumerate(sizes) for i in range(n)
-    ]
+    names = [(s, f"q{s}-{i}") for s, n in enumerate(sizes) for i in range(n)]
+    return [Sample(name, {"question": name}, ("A",), {"subject": f"s{s}", **more}) for s, name in names]
+
+
+def asked(sample):
+    """What tells samples apart: here the question alone, which is the sample's id unless a test says otherwise."""
+    return sample.fields["question"]
 
 
 def shares_of(weights):
@@ -34,9 +38,10 @@ def shares_of(weights):
 def translated(strata):
     """Questions in one, two or three languages: a list of numbers of languages for each subject."""
     return [
-        Sample(f"q{s}-{i}-{language}", {}, ("A",), {"subject": f"s{s}", "cluster": f"q{s}-{i}", "language": language})
+        Sample(f"{name}-{language}", {"question": f"{name} {language}"}, ("A",), metadata | {"language": language})
         for s, questions in enumerate(strata)
         for i, count in enumerate(questions)
+        for name, metadata in [(f"q{s}-{i}", {"subject": f"s{s}", "cluster": f"q{s}-{i}"})]
         for language in ("de", "fr", "it")[:count]
     ]
 
@@ -57,7 +62,7 @@ def test_every_stratum_is_within_one_row_of_its_share_in_every_part_and_so_are_t
 
 
 def assigned(samples, shares, seed=0):
-    return assign(samples, shares, {**BY, "seed": seed})
+    return assign(samples, shares, {**BY, "seed": seed}, asked)
 
 
 @given(STRATA.filter(lambda sizes: sum(sizes) > 2), st.integers(0, 3), st.randoms())
@@ -68,28 +73,33 @@ def test_the_order_of_the_rows_and_of_the_parts_does_not_matter(sizes, seed, rng
     assert assigned(shuffled, dict(reversed(SHARES.items())), seed) == found
 
 
-def test_a_group_that_is_called_like_a_lone_row_does_not_bring_the_order_back():
-    alone = [Sample(f"q{i}", {}, ("A",), {"subject": "s"}) for i in range(25)]
-    named = [Sample(f"x{i}", {}, ("A",), {"subject": "s", "cluster": f"q{i}"}) for i in range(25)]
-    found = assigned([*alone, *named], SHARES)
-    assert assigned([*named, *alone], SHARES) == found
-    assert any(found[f"q{i}"] != found[f"x{i}"] for i in range(25))
+def test_rows_of_one_cluster_and_rows_with_the_same_words_are_joined_through_any_number_of_others():
+    """a and b are translations, b and c ask the same, c and d are translations; e is like none of them."""
+    said = {"a": "Was ist das?", "b": "What is this?", "c": "what is THIS", "d": "Qu'est-ce ?", "e": "What is that?"}
+    clusters = {"a": "1", "b": "1", "c": "2", "d": "2", "e": "3"}
+    some = [Sample(i, {"question": q}, ("A",), {"subject": "s0", "cluster": clusters[i]}) for i, q in said.items()]
+    for seed in range(20):
+        found = assigned([*some, *rows([6])], {"train": 0.5, "test": 0.5}, seed)
+        assert len({found[i] for i in "abcd"}) == 1
+    receipt = describe([*some, *rows([6])], found, BY, {"train": 0.5, "test": 0.5}, asked)
+    assert (receipt["groups"], receipt["questions"]) == (8, 8)
+
+
+def test_a_question_that_is_asked_twice_stays_together_without_any_cluster():
+    samples = [Sample(f"{i}", {"question": f"Question {i // 2}?"}, ("A",), {"subject": "s"}) for i in range(40)]
+    found = assigned(samples, SHARES)
+    assert all(found[f"{i}"] == found[f"{i + 1}"] for i in range(0, 40, 2))
 
 
 @given(st.lists(st.lists(st.integers(1, 3), max_size=25), min_size=1, max_size=6), st.integers(0, 3))
-def test_groups_are_never_parted_and_are_dealt_to_within_one(strata, seed):
+def test_groups_are_never_parted(strata, seed):
     samples = translated(strata)
-    if sum(map(len, strata)) < 10:
+    if sum(map(len, strata)) < 3:
         return
-    found, parts, groups = assigned(samples, SHARES, seed), defaultdict(set), Counter()
+    found, parts = assigned(samples, SHARES, seed), defaultdict(set)
     for sample in samples:
         parts[sample.metadata["cluster"]].add(found[sample.id])
     assert all(len(of) == 1 for of in parts.values())
-    for cluster, [part] in parts.items():
-        groups[cluster.partition("-")[0], part] += 1
-    for s, questions in enumerate(strata):
-        for part, share in SHARES.items():
-            assert abs(groups[f"q{s}", part] - len(questions) * Fraction(str(share))) <= 1
 
 
 def test_large_and_small_groups_are_shared_out_alike():
@@ -101,12 +111,18 @@ def test_large_and_small_groups_are_shared_out_alike():
         assert Counter(found.values()) == {"train": 160, "validation": 20, "test": 20}
 
 
-def test_without_groups_translations_are_parted():
-    samples = translated([[2] * 100])
-    found = assign(samples, SHARES, {**BY, "group": None})
+def test_without_groups_translations_are_parted_and_both_receipts_say_how_many():
+    samples = translated([[2] * 100 + [1] * 20])
+    without = {**BY, "group": None}
+    found, grouped = assign(samples, SHARES, without, asked), assigned(samples, SHARES)
     parted = sum(found[f"q0-{i}-de"] != found[f"q0-{i}-fr"] for i in range(100))
     assert 10 < parted < 60
-    assert Counter(found.values()) == {"train": 160, "validation": 20, "test": 20}
+    assert Counter(found.values()) == Counter(grouped.values()) == {"train": 176, "validation": 22, "test": 22}
+    receipts = [describe(samples, f, by, SHARES, asked) for f, by in ((found, without), (grouped, BY))]
+    assert [receipt["groups"] for receipt in receipts] == [220, 120]
+    assert [receipt["questions"] for receipt in receipts] == [120, 120]
+    assert receipts[0]["in_several_parts"] == {"here": parted, "ungrouped": parted}
+    assert receipts[1]["in_several_parts"] == {"here": 0, "ungrouped": parted}
 
 
 def test_seeds_choose_other_rows_from_all_over():
@@ -121,7 +137,7 @@ def test_rare_strata_keep_their_shares_together_and_are_reported():
     samples = rows([100] + [1] * 50)
     found = assigned(samples, SHARES)
     assert Counter(found[f"q{s}-0"] for s in range(1, 51)) == {"train": 40, "validation": 5, "test": 5}
-    receipt = describe(samples, found, BY, SHARES)
+    receipt = describe(samples, found, BY, SHARES, asked)
     assert receipt["rare"] == sorted(f"s{s}" for s in range(1, 51))
     assert len(receipt["absent"]["test"]) == 45
     assert receipt["strata"]["s0"] == {"available": 100, "too_long": 0, "train": 80, "validation": 10, "test": 10}
@@ -130,17 +146,9 @@ def test_rare_strata_keep_their_shares_together_and_are_reported():
 def test_a_receipt_counts_what_was_too_long_by_stratum():
     samples = rows([20, 10])
     kept = samples[5:]
-    receipt = describe(samples, assigned(kept, SHARES), BY, SHARES)
+    receipt = describe(samples, assigned(kept, SHARES), BY, SHARES, asked)
     assert (receipt["available"], receipt["too_long"], sum(receipt["rows"].values())) == (30, 5, 25)
     assert [receipt["strata"][name]["too_long"] for name in ("s0", "s1")] == [5, 0]
-
-
-def test_a_group_whose_rows_differ_in_stratum_has_a_stratum_of_its_own():
-    samples = translated([[2] * 20 + [1] * 20])
-    found = assign(samples, SHARES, {**BY, "stratify": "language"})
-    both = Counter(found[f"q0-{i}-de"] for i in range(20))
-    one = Counter(found[f"q0-{i}-de"] for i in range(20, 40))
-    assert both == one == {"train": 16, "validation": 2, "test": 2}
 
 
 def test_few_rows_still_make_every_part_and_fewer_than_parts_are_refused():
@@ -159,7 +167,7 @@ def test_few_rows_still_make_every_part_and_fewer_than_parts_are_refused():
 )
 def test_metadata_that_are_not_there_are_named(by, message):
     with pytest.raises(DataError, match=message):
-        assign(rows([10]), SHARES, {**BY, **by})
+        assign(rows([10]), SHARES, {**BY, **by}, asked)
 
 
 @pytest.mark.parametrize("shares", [{"a": 0.5}, {"a": 0.5, "b": 0.6}, {"a": 1.0, "b": 0.0}, {}])

@@ -67,6 +67,10 @@ def test_training_and_evaluation_have_the_parts_and_no_question_is_in_both(tmp_p
     assert made["strata"]["stem"]["available"] == 4
     page = (tmp_path / "results" / "parts" / "report" / "index.html").read_text()
     assert all(text in page for text in ("train, made of test", "train 8, validation 4, test 4", "8 groups"))
+    several = made["in_several_parts"]
+    assert (made["questions"], several["here"]) == (8, 0)
+    assert 0 < several["ungrouped"] <= 8
+    assert f"of 8 questions 0 stand in several parts, {several['ungrouped']} where groups are ignored" in page
     assert made["rare"] == ["humanities", "other", "social sciences", "stem"]
 
 
@@ -87,6 +91,10 @@ def test_translations_on_both_sides_are_refused_as_leaks_by_cluster(tmp_path, pa
     found = json.loads((finished.parent / "leaks.json").read_text())
     assert found["same_cluster"] == sum(row["metadata"]["cluster"] in both for row in rows["test"])
     assert {leak["kind"] for leak in found["rows"]} == {"cluster"}
+    receipt = prepared(tmp_path, "mmmlu-test-*")[1]["made"]
+    several = receipt["in_several_parts"]
+    assert several["here"] == several["ungrouped"] >= len(both)
+    assert (receipt["groups"], receipt["questions"]) == (16, 8)
 
 
 def test_translations_of_scored_rows_are_dropped_from_training_where_the_study_says_so(tmp_path, parted):
@@ -150,7 +158,19 @@ def test_only_what_decides_about_the_rows_is_part_of_their_identity(tmp_path):
 
 def test_a_tokenizer_that_is_not_there_blocks_the_rows(tmp_path):
     raw = put(STUDY, "data.splits.mmmlu.longest", {"tokens": 100, "tokenizer": "./gone"})
-    assert "gone has no config.json" in compiled(tmp_path, raw).train["sft"].inputs["rows"].blocked
+    assert "gone has none of tokenizer.json" in compiled(tmp_path, raw).train["sft"].inputs["rows"].blocked
+
+
+def test_a_folder_with_a_tokenizer_alone_counts_and_weights_beside_it_change_nothing(tmp_path):
+    (tmp_path / "alone").mkdir()
+    shutil.copy(Path(resolve("tiny").location) / "tokenizer.json", tmp_path / "alone")
+    raw = put(STUDY, "data.splits.mmmlu.longest", {"tokens": 100, "tokenizer": str(tmp_path / "alone")})
+    ran(tmp_path, raw)
+    _, receipt = prepared(tmp_path, "mmmlu-test-*")
+    assert 0 < receipt["made"]["too_long"] < 16
+    before = compiled(tmp_path, raw).train["sft"].fingerprint
+    (tmp_path / "alone" / "model.safetensors").write_bytes(b"weights")
+    assert compiled(tmp_path, raw).train["sft"].fingerprint == before
 
 
 def test_a_tokenizer_is_looked_for_where_its_name_was_written(tmp_path, monkeypatch):
@@ -244,22 +264,48 @@ def test_data_prepare_and_show_have_the_rows_of_the_part(tmp_path):
         assert shown == [row["id"] for row in prepared(tmp_path, f"mmmlu-{part}-*")[0]]
 
 
+EIGHTY = {"train": 0.8, "validation": 0.1, "test": 0.1}
+
+
+def real(tmp_path, monkeypatch, task, **splits):
+    """Run a study on the real rows of a task's test split, by subject; return what it compared."""
+    monkeypatch.setenv("TUNELAB_DATA", HUB)
+    made = {task: {"from": "test", "shares": EIGHTY, "stratify": "subject", **splits}}
+    raw = put(put(STUDY, "task", task), "data", {"source": "mirror", "splits": made})
+    raw = put(put(raw, "train.sft.rows", 16), "evaluate.chat.rows", 16)
+    return ran(
+        tmp_path, put(raw, "evaluate.held", {"format": "chat", "split": "validation", "by": "choose", "rows": 16})
+    )
+
+
+def farthest(made):
+    """Return by how many rows a stratum, or all rows, are away from a part's share at most, of a receipt."""
+    found = [(s["available"] - s["too_long"], s) for s in made["strata"].values()]
+    found.append((made["available"] - made["too_long"], made["rows"]))
+    return max(abs(rows[part] - n * Fraction(str(share))) for n, rows in found for part, share in EIGHTY.items())
+
+
 @pytest.mark.skipif(not HUB, reason="TUNELAB_DATA is not set")
 def test_german_and_french_exams_from_end_to_end(tmp_path, monkeypatch):
-    monkeypatch.setenv("TUNELAB_DATA", HUB)
-    shares = {"train": 0.8, "validation": 0.1, "test": 0.1}
-    longest = {"tokens": 256, "tokenizer": "tiny"}
-    splits = {"exams": {"from": "test", "shares": shares, "stratify": "subject", "longest": longest}}
-    raw = put(put(put(STUDY, "task", "exams"), "data", {"source": "mirror", "splits": splits}), "train.sft.rows", 16)
-    compared = ran(tmp_path, raw)
+    compared = real(tmp_path, monkeypatch, "exams", longest={"tokens": 256, "tokenizer": "tiny"})
     rows, receipt = prepared(tmp_path, "exams-test-*")
     made = receipt["made"]
     assert made["available"] == 577 + 318 - 2
     assert {row["metadata"]["language"] for row in rows} == {"de", "fr"}
-    assert [cell["n"] for cell in compared["cells"]] == [len(rows)] * 2
-    for found in made["strata"].values():
-        kept = found["available"] - found["too_long"]
-        for part, share in shares.items():
-            assert abs(found[part] - kept * Fraction(str(share))) <= 1
-    kept = made["available"] - made["too_long"]
-    assert all(abs(made["rows"][part] - kept * Fraction(str(share))) < 1 for part, share in shares.items())
+    assert [cell["n"] for cell in compared["cells"]] == [16] * 4
+    assert made["too_long"] > 0
+    assert farthest(made) < 1
+
+
+@pytest.mark.skipif(not HUB, reason="TUNELAB_DATA is not set")
+def test_all_of_mmlu_from_end_to_end(tmp_path, monkeypatch):
+    """The leak check refuses by default, so that the study has no hole says that the parts share no question."""
+    compared = real(tmp_path, monkeypatch, "mmlu")
+    assert compared["holes"] == []
+    assert [cell["n"] for cell in compared["cells"]] == [16] * 4
+    made = {part: prepared(tmp_path, f"mmlu-{part}-*")[1]["made"] for part in EIGHTY}
+    assert made["train"] == made["validation"] == made["test"]
+    assert (made["test"]["available"], made["test"]["too_long"], len(made["test"]["strata"])) == (14_042, 0, 57)
+    assert farthest(made["test"]) < 1
+    assert made["test"]["in_several_parts"]["here"] == 0
+    assert made["test"]["in_several_parts"]["ungrouped"] > 10

@@ -197,3 +197,21 @@ def test_the_real_rows_of_mgsm_are_the_same_problems_in_each_language(real):
     gsm8k = find_task("gsm8k")
     for sample, number in zip(real("gsm8k", "test"), gold, strict=False):
         assert gsm8k.score(sample, f"#### {number}").outcome is Outcome.CORRECT
+
+
+@pytest.mark.parametrize("name", ["mmlu", "mgsm"])
+def test_ids_come_from_what_rows_say_and_clusters_from_their_place(tmp_path, name):
+    split = {"mmlu": "test", "mgsm": "test_fr"}[name]
+    rows = [{**row, "split": split} for row in BuiltinSource(name).rows(split)]
+    found = from_rows(tmp_path, name, split, *rows)
+    again = from_rows(tmp_path, name, split, *reversed(rows))
+    assert {s.id: (s.fields, s.targets) for s in again} == {s.id: (s.fields, s.targets) for s in found}
+    assert [s.metadata["cluster"] for s in again] == [s.metadata["cluster"] for s in found]
+    assert [s.id for s in again] == [s.id for s in found][::-1]
+
+
+def test_equal_rows_are_numbered_and_rows_that_differ_in_anything_have_ids_of_their_own(tmp_path):
+    changes = [{}, {"answer": 0}, {"subject": "virology"}, {"choices": ["3", "5"]}, {"question": "2 + 3?"}, {}]
+    found = [s.id for s in from_rows(tmp_path, "mmlu", "test", *(MMLU_ROW | change for change in changes))]
+    assert len(set(found)) == 6
+    assert found[5] == found[0].removesuffix("-en") + "-2-en"

@@ -46,13 +46,18 @@ class Leak:
         return asdict(self)
 
 
+def said(text: str) -> Words:
+    """Return a text's words, lower-cased and without punctuation: equal ones make two questions the same."""
+    return tuple(WORD.findall(text.lower()))
+
+
 def find_leaks(train: Sequence[Asked], evaluation: Sequence[Asked]) -> list[Leak]:
     """Compare what rows ask; return at most one leak per evaluation row, of the first kind that fits, by kind."""
-    words = [(asked, tuple(_words(asked.text))) for asked in evaluation]
+    words = [(asked, said(asked.text)) for asked in evaluation]
     wanted = {gram for _, row in words for gram in _ngrams(row)}
     seen: dict[tuple[str, Words | str], str] = {}
     for asked in train:
-        row = tuple(_words(asked.text))
+        row = said(asked.text)
         seen.setdefault((EXACT, row), asked.id)
         if asked.cluster is not None:
             seen.setdefault((CLUSTER, asked.cluster), asked.id)
@@ -65,9 +70,9 @@ def find_leaks(train: Sequence[Asked], evaluation: Sequence[Asked]) -> list[Leak
 
 def repeats(rows: Sequence[Asked], seen: Sequence[Asked]) -> set[str]:
     """Return the ids of the rows whose words or cluster are those of one that was seen."""
-    known = {tuple(_words(asked.text)) for asked in seen}
+    known = {said(asked.text) for asked in seen}
     clusters = {asked.cluster for asked in seen} - {None}
-    return {asked.id for asked in rows if asked.cluster in clusters or tuple(_words(asked.text)) in known}
+    return {asked.id for asked in rows if asked.cluster in clusters or said(asked.text) in known}
 
 
 def _leak(asked: Asked, row: Words, seen: Mapping[tuple[str, Words | str], str]) -> Leak | None:
@@ -79,10 +84,6 @@ def _leak(asked: Asked, row: Words, seen: Mapping[tuple[str, Words | str], str])
         if (RUN, gram) in seen:
             return Leak(asked.id, seen[RUN, gram], RUN, " ".join(gram)[:200])
     return None
-
-
-def _words(text: str) -> list[str]:
-    return WORD.findall(text.lower())
 
 
 def _ngrams(words: Sequence[str]) -> Iterator[tuple[str, ...]]:

@@ -1,4 +1,7 @@
-"""The page's table of splits that the study made itself: how its strata were shared out, and what was too long."""
+"""The page's table of splits that the study made itself: how its strata were shared out, and what was too long.
+
+Beside the whole stands how many questions have rows in several parts, and how many would if nothing kept them together.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,7 @@ def splits(evidence: Evidence) -> Table:
 
 
 def _lines(made: Row) -> list[list[Any]]:
-    groups = f"{made['groups']:,} groups"
-    whole = [WHOLE, made["available"], made["too_long"], _parts(made["rows"], made), groups]
+    whole = [WHOLE, made["available"], made["too_long"], _parts(made["rows"], made), _groups(made)]
     strata: Mapping[str, Row] = made["strata"]
     return [
         whole,
@@ -36,6 +38,14 @@ def _lines(made: Row) -> list[list[Any]]:
 
 def _parts(counts: Row, made: Row) -> str:
     return ", ".join(f"{part} {counts[part]:,}" for part in made["rows"])
+
+
+def _groups(made: Row) -> str:
+    several = made["in_several_parts"]
+    return (
+        f"{made['groups']:,} groups; of {made['questions']:,} questions {several['here']:,} stand in several parts, "
+        f"{several['ungrouped']:,} where groups are ignored"
+    )
 
 
 def _note(stratum: str, made: Row) -> str:

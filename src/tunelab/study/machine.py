@@ -17,7 +17,7 @@ from tunelab.generation.address import find_address
 from tunelab.models import device as devices
 from tunelab.models.checkpoint import resolve_checkpoint
 from tunelab.models.kind import Kind, declared_kind
-from tunelab.models.spec import ModelRef, known_config, resolve
+from tunelab.models.spec import ModelRef, known_config, resolve, resolve_tokenizer
 from tunelab.study.endpoint_model import EndpointModel
 from tunelab.study.entries import Evaluate, Train
 from tunelab.study.spec import Hardware
@@ -118,6 +118,10 @@ class Machine:
     def model(self, name: str) -> tuple[dict[str, Any], str | None]:
         """Return a model's circumstance, and why it cannot be used, if it cannot."""
         return self._found(name, resolve)
+
+    def tokenizer(self, name: str) -> tuple[dict[str, Any], str | None]:
+        """Return the same of a tokenizer, of which a folder needs no more."""
+        return self._found(name, resolve_tokenizer)
 
     def kind(self, name: str) -> Kind | None:
         """Return what kind a model is, where its configuration is on this machine."""

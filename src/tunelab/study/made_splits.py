@@ -7,9 +7,11 @@ trained on and scored by default, whatever the task's own splits are called.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tunelab.data.groups import QuestionOf
 from tunelab.data.sample import Sample
 from tunelab.data.splits import Splits, assign, describe
 from tunelab.errors import DataError, StudyError, nearest
@@ -62,21 +64,22 @@ def part_of(
 
     Raises DataError when too few rows are left to part.
     """
-    kept = _short_enough(samples, task, how["longest"], tokenizer)
+    asked = partial(tasks.question_text, task)
+    kept = _short_enough(samples, asked, how["longest"], tokenizer)
     try:
-        parts = assign(kept, how["shares"], how)
+        parts = assign(kept, how["shares"], how, asked)
     except DataError as error:
         raise DataError(f"task {task.name}, split {how['from']}: {error}") from None
-    receipt = {"from": how["from"], **describe(samples, parts, how, how["shares"])}
+    receipt = {"from": how["from"], **describe(samples, parts, how, how["shares"], asked)}
     return [s for s in kept if parts[s.id] == part], receipt
 
 
 def _short_enough(
-    samples: Sequence[Sample], task: tasks.Task, longest: Mapping[str, Any] | None, tokenizer: ModelRef | None
+    samples: Sequence[Sample], asked: QuestionOf, longest: Mapping[str, Any] | None, tokenizer: ModelRef | None
 ) -> list[Sample]:
     if longest is None or tokenizer is None:
         return list(samples)
     from tunelab.models.lengths import token_counts
 
-    counts = token_counts(tokenizer, [tasks.question_text(task, s) for s in samples])
+    counts = token_counts(tokenizer, [asked(s) for s in samples])
     return [s for s, tokens in zip(samples, counts, strict=True) if tokens <= longest["tokens"]]

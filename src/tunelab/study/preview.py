@@ -11,7 +11,7 @@ from tunelab.data.sources import Source
 from tunelab.data.subsets import few_shots
 from tunelab.errors import DataError
 from tunelab.formats.format import FewShots, Format
-from tunelab.models.spec import TINY, resolve
+from tunelab.models.spec import TINY, resolve, resolve_tokenizer
 from tunelab.study.made_splits import identity, learnt_from, made, part_of, test_split, training_split
 from tunelab.study.read import bundled, read_file, read_study
 from tunelab.study.source import choose_source
@@ -111,6 +111,6 @@ def _samples(task: Task, split: str, subject: Subject, source: Source | None) ->
     own = made(subject.data, task, split)
     if own is None:
         return load_samples(task, split, source)
-    tokenizer = resolve(own.longest.tokenizer, subject.folder) if own.longest else None
+    tokenizer = resolve_tokenizer(own.longest.tokenizer, subject.folder) if own.longest else None
     how = identity(own, tokenizer and tokenizer.identity)
     return part_of(load_samples(task, own.of, source), task, split, how, tokenizer)[0]

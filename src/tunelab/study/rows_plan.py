@@ -27,7 +27,7 @@ from tunelab.tasks import task as tasks
 from tunelab.tasks.identity import rows_identity
 from tunelab.tasks.mixed import JOINT
 
-VERSIONS = {"prepare": 4, "mix": 1, "check": 2}
+VERSIONS = {"prepare": 5, "mix": 1, "check": 2}
 IN_SMOKE = 0.5
 """Share of a small split that a smoke run may hold out: the rest is to train on."""
 
@@ -84,7 +84,7 @@ class RowsPlan:
 
     def tokenizer(self, own: Splits | None) -> tuple[dict[str, Any] | None, str | None]:
         """What counts tokens where rows may be too long, and why it cannot be had, where it cannot."""
-        return self.machine.model(own.longest.tokenizer) if own and own.longest else (None, None)
+        return self.machine.tokenizer(own.longest.tokenizer) if own and own.longest else (None, None)
 
     def source(
         self, task: tasks.Task, split: str, examples: Path | None, k: int, file: str | None

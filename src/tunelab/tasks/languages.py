@@ -1,8 +1,8 @@
 """The languages in which questions are asked: what asks for an answer in each, and splits by language.
 
 A data set with several languages has a split for each, ``test_de``, and a split ``test`` that joins the task's default
-languages. An item has the same number in every language: the number is what its translations share, so they are one
-cluster, and the number with the language is the sample's id.
+languages. tunelab relies on an item having the same number in every language: the number is what its translations
+share, so they are one cluster.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """MGSM: the first 250 test problems of GSM8K, translated by people (Shi et al. 2023), in German, English and French.
 
-``test_de`` is one language; ``test`` is all three. A problem is one cluster in all its languages. Scored as ``numeric``
-of GSM8K is, with the answer words and the number format of the problem's language. Training has eight worked
-problems a language.
+``test_de`` is one language; ``test`` is all three. A sample's id comes from what its row says. Its cluster is its
+place in the official file: tunelab relies on a problem having the same place in every language. Scored as ``numeric``
+of GSM8K is, with the answer words and the number format of the problem's language. Training has eight worked problems
+a language.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tunelab.errors import DataError
 from tunelab.scoring import local_numbers, numbers
 from tunelab.scoring.score import Metric, Score, judged
 from tunelab.tasks.languages import ASK_NUMBER, by_language, rows_by_language, shared
+from tunelab.tasks.row_keys import RowKeys
 
 LANGUAGES = ("de", "en", "fr")
 UNSAID = "en"
@@ -26,7 +28,7 @@ class Mgsm:
     """juletxara/mgsm: 8 training and 250 test problems in each language."""
 
     name = "mgsm"
-    version = 1
+    version = 2
     scorer_version = 1
     dataset: Dataset | None = Dataset(
         repo="juletxara/mgsm",
@@ -45,11 +47,13 @@ class Mgsm:
     max_new_tokens = 512
 
     def load(self, split: str, source: Source | None) -> Iterable[Sample]:
+        keys = RowKeys()
         for part, language, number, row in rows_by_language(self, split, source):
             item = f"{part}-{number}"
             target = row["answer"] or str(row["answer_number"])
             fields = {"question": row["question"]}
-            yield Sample(f"{item}-{language}", fields, (target,), shared(item, language, index=number))
+            key = keys.key(language, row["question"], row["answer"], row["answer_number"])
+            yield Sample(f"{part}-{key}-{language}", fields, (target,), shared(item, language, index=number))
 
     def messages(self, sample: Sample) -> list[Message]:
         return [Message("user", f"{sample.fields['question']}\n\n{ASK_NUMBER[sample.metadata['language']]}")]

@@ -1,7 +1,8 @@
 """MMMLU: the test questions of MMLU in 14 other languages, translated by people (OpenAI 2024).
 
-``test_de`` is one language; ``test`` is German and French. Row and index name the same question everywhere, here and
-in ``mmlu``: the translations of one question are one cluster. The hub has no rows to train on.
+``test_de`` is one language; ``test`` is German and French. The hub has no rows to train on. The number that a row
+carries, which is its place in the official file, is the key of its question: tunelab relies on it naming the same
+question in every language, and the row of that place in ``mmlu``. Translations of a question are one cluster.
 """
 
 from __future__ import annotations
