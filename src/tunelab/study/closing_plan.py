@@ -86,7 +86,8 @@ def report_step(
 def _declared(study: Study) -> dict[str, Any]:
     """The study as a report shows it, without what only runs it."""
     models = {name: _model(model) for name, model in study.models.items()}
-    return {**study.model_dump(mode="json", exclude={"hardware"}), "model": _model(study.model), "models": models}
+    left_out = {"hardware"} if study.stand_ins else {"hardware", "stand_ins"}
+    return {**study.model_dump(mode="json", exclude=left_out), "model": _model(study.model), "models": models}
 
 
 def _model(model: AnyModel) -> str | dict[str, Any]:

@@ -21,7 +21,7 @@ class Mmlu(mc.Lettered):
 
     name = "mmlu"
     version = 1
-    scorer_version = 1
+    scorer_version = 2
     dataset: Dataset | None = Dataset(
         repo="cais/mmlu",
         config="all",
