@@ -18,7 +18,7 @@ from tunelab.study.endpoint_model import AnyModel
 from tunelab.study.spec import Study
 from tunelab.study.thresholds import headline, minimums
 
-VERSIONS = {"compare": 5, "report": 7}
+VERSIONS = {"compare": 5, "report": 8}
 
 Steps = Mapping[str, Step]
 
