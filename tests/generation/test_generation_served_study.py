@@ -185,6 +185,7 @@ def test_what_the_server_can_do_and_what_it_took_are_facts_and_a_cost_where_a_pr
     facts = generated(found, outcome).record.facts
     assert facts["server"]["probe"] == {"listed": True, "system_role": True, "seed": True, "logprobs": False}
     assert (facts["server"]["answered"], facts["server"]["retries"], facts["outputs"]) == (40, 0, 40)
+    assert facts["server"]["slots"] == 4
     page = artifact(found, outcome, found.compiled.report).path("index.html").read_text()
     costs = page[page.index("<caption><span>Costs<") :]
     assert (40 * 10 * 2000.0 + 40 * 5 * 10_000.0) / 1e6 == 2.8

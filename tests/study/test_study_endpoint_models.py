@@ -1,10 +1,13 @@
 """Models behind a server as a study names them: variants that are evaluated, never trained, known by what they are."""
 
+import json
+
 import pytest
 from study_files import changed, compiled, only
 
 from tunelab.errors import StudyError
 from tunelab.study.compile import compile_study
+from tunelab.study.read import read_study
 from tunelab.study.smoke import smoke
 from tunelab.study.smoke_server import identity
 
@@ -97,9 +100,14 @@ def test_other_prompts_and_budgets_are_another_answer(tmp_path):
     assert len({*found, outputs(compiled(tmp_path, system)).fingerprint}) == 5
 
 
-def test_a_model_elsewhere_without_a_key_blocks_before_anything_runs(tmp_path):
+def test_a_model_elsewhere_blocks_before_anything_runs_unless_the_environment_names_its_server(tmp_path, monkeypatch):
     found = compiled(tmp_path, study(models={"large": {**LARGE, "endpoint": "https://far.example/v1"}}))
-    assert "key of https://far.example/v1: missing" in outputs(found).blocked
+    assert "endpoint: got https://far.example/v1, expected a server of this machine" in outputs(found).blocked
+    monkeypatch.setenv("LMSTUDIO_ENDPOINT", "http://gpu:1234")
+    raw = study()
+    (tmp_path / "study.json").write_text(json.dumps(raw))
+    [(_, moved)] = read_study(str(tmp_path / "study.json"), ["models.large.endpoint=http://gpu:1234/v1"])
+    assert outputs(compile_study([("", moved)], tmp_path)).blocked is None
 
 
 @pytest.mark.parametrize(
