@@ -1,10 +1,13 @@
 """The bundled study with a served model, at smoke size: without its server, and with one that is started for it."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
-from tunelab.models.spec import TINY, resolve
 from tunelab.study.open import open_study
+from tunelab.study.smoke_server import CACHES, isolated
 
 KEY = "sk-not-to-be-seen-0123456789"
 SERVED = "gemma_3_27b"
@@ -34,17 +37,8 @@ def compared(folder: Path) -> dict[str, str | None]:
     return {cell["cell"]: cell["baseline"] for cell in cells}
 
 
-def a_cache_with_a_model(folder: Path) -> Path:
-    """A cache of the hub's models that holds the bundled one under another name."""
-    snapshots = folder / "models--someone--else" / "snapshots"
-    snapshots.mkdir(parents=True)
-    (snapshots / ("0" * 40)).symlink_to(resolve(TINY).location)
-    return folder
-
-
 def test_the_bundled_study_of_a_served_model_runs_whole_without_its_server_and_with_one(tunelab, tmp_path):
     secrets = {"LMSTUDIO_API_KEY": KEY, "OPENAI_API_KEY": KEY, "TMPDIR": str(tmp_path)}
-    secrets["HF_HUB_CACHE"] = str(a_cache_with_a_model(tmp_path / "cache"))
     whole = open_study("mmmlu", [], tmp_path / ".tunelab").compiled.cells
     expected = {c.name: f"{c.baseline.name}/{c.evaluation.name}" if c.baseline else None for c in whole}
 
@@ -67,7 +61,7 @@ def test_the_bundled_study_of_a_served_model_runs_whole_without_its_server_and_w
         ["transformers"],
     )
     facts = served["facts"]
-    assert (facts["server"]["probe"]["system_role"], facts["server"]["probe"]["listed"]) == (True, None)
+    assert facts["server"]["probe"]["system_role"] is True
     assert facts["outputs"] == facts["server"]["answered"] == len(answers) > 0
     assert outputs(tmp_path) == answers
     again = json.loads(tunelab("plan", "mmmlu", "--smoke-endpoint", "--json", **secrets).stdout)
@@ -75,6 +69,15 @@ def test_the_bundled_study_of_a_served_model_runs_whole_without_its_server_and_w
     written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     said = "".join(it.stdout + it.stderr for it in (loaded, asked))
     assert not [text for text in [*written, said.encode()] if KEY.encode() in text]
+
+
+def test_the_server_sees_no_cache_that_the_environment_names(tmp_path):
+    code = "from huggingface_hub import constants; from transformers.utils import hub; "
+    code += "print(constants.HF_HUB_CACHE, constants.HF_ASSETS_CACHE, hub.HF_MODULES_CACHE, constants.HF_HUB_OFFLINE)"
+    elsewhere = dict.fromkeys(CACHES, "/elsewhere")
+    environment = isolated({**os.environ, **elsewhere}, tmp_path)
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.split() == [*(f"{tmp_path}/{name}" for name in ("hub", "assets", "modules")), "True"]
 
 
 def test_a_study_without_a_served_model_has_no_use_for_a_server(tunelab):

@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,9 +31,11 @@ NEEDED = ("fastapi", "uvicorn")
 CACHES = (
     "HF_HUB_CACHE",
     "HUGGINGFACE_HUB_CACHE",
-    "TRANSFORMERS_CACHE",
-    "PYTORCH_TRANSFORMERS_CACHE",
+    "HF_ASSETS_CACHE",
+    "HUGGINGFACE_ASSETS_CACHE",
     "HF_MODULES_CACHE",
+    "HF_XET_CACHE",
+    "TRANSFORMERS_CACHE",
 )
 """Variables that name a cache before HF_HOME does, in some release of the libraries."""
 START_SECONDS = 300
@@ -68,13 +70,18 @@ def identity() -> str:
     return f"transformers serve {MODEL} {hashlib.sha256(canonical(resolve(TINY).identity).encode()).hexdigest()[:16]}"
 
 
-def _start(folder: Path, log: int) -> subprocess.Popen[bytes]:
+def isolated(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Return the environment of a process whose caches are all below ``folder`` and that stays off the network."""
     own = {"HF_HOME": str(folder), "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    return {name: value for name, value in environment.items() if name not in CACHES} | own
+
+
+def _start(folder: Path, log: int) -> subprocess.Popen[bytes]:
     served = ["serve", MODEL, "--device", "cpu", "--host", "127.0.0.1", "--port", "0"]
     return subprocess.Popen(
         [str(Path(sys.executable).with_name("transformers")), *served],
         cwd=folder,
-        env={name: value for name, value in os.environ.items() if name not in CACHES} | own,
+        env=isolated(os.environ, folder),
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
