@@ -1,19 +1,16 @@
-"""`--smoke-endpoint`: the cells of served models go through a real server on loopback, which is gone afterwards."""
+"""The bundled study with a served model, at smoke size: without its server, and with one that is started for it."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
-import yaml
+from tunelab.study.open import open_study
+from tunelab.study.smoke_server import CACHES, isolated
 
-STUDY = {
-    "study": "large",
-    "question": "Is the large one better?",
-    "model": "some-owner/small",
-    "models": {"large": {"endpoint": "https://far.example/v1", "name": "gemma-3-27b-it"}},
-    "task": "arithmetic",
-    "formats": {"chat": {"template": "chat", "system": "Be brief."}},
-    "evaluate": {"chat": {"format": "chat", "rows": 6, "max_new_tokens": 4}},
-}
+KEY = "sk-not-to-be-seen-0123456789"
+SERVED = "gemma_3_27b"
 
 
 def servers(folder: Path) -> list[Path]:
@@ -28,32 +25,59 @@ def servers(folder: Path) -> list[Path]:
     return found
 
 
-def outputs(folder: Path, variant: str) -> dict[str, str]:
-    """What a variant answered, by sample."""
-    path = folder / "results" / "large-smoke" / "eval" / f"{variant}_eval_chat" / "outputs.jsonl"
+def outputs(folder: Path) -> dict[str, str]:
+    """What the served model answered, by sample."""
+    path = folder / "results" / "mmmlu-smoke" / "eval" / f"{SERVED}_eval_served" / "outputs.jsonl"
     return {row["id"]: row["output"].strip() for row in map(json.loads, path.read_text().splitlines())}
 
 
-def test_endpoint_cells_go_through_a_server_that_is_started_for_them_alone(tunelab, tmp_path):
-    study = tmp_path / "large.yaml"
-    study.write_text(yaml.safe_dump(STUDY), encoding="utf-8")
-    planned = tunelab("plan", "large.yaml", "--smoke-endpoint")
-    assert planned.returncode == 0, planned.stderr
-    assert "generate/large-chat" in planned.stdout
-    done = tunelab("run", "large.yaml", "--smoke-endpoint", "--json", TMPDIR=str(tmp_path))
+def compared(folder: Path) -> dict[str, str | None]:
+    """Every cell that was scored, with its baseline."""
+    cells = json.loads((folder / "results" / "mmmlu-smoke" / "comparison.json").read_text())["cells"]
+    return {cell["cell"]: cell["baseline"] for cell in cells}
 
-    assert done.returncode == 0, done.stdout + done.stderr
+
+def test_the_bundled_study_of_a_served_model_runs_whole_without_its_server_and_with_one(tunelab, tmp_path):
+    secrets = {"LMSTUDIO_API_KEY": KEY, "OPENAI_API_KEY": KEY, "TMPDIR": str(tmp_path)}
+    whole = open_study("mmmlu", [], tmp_path / ".tunelab").compiled.cells
+    expected = {c.name: f"{c.baseline.name}/{c.evaluation.name}" if c.baseline else None for c in whole}
+
+    loaded = tunelab("run", "mmmlu", "--smoke", "--json", **secrets)
+
+    assert loaded.returncode == 0, loaded.stdout + loaded.stderr
+    assert compared(tmp_path) == expected
+    answers = outputs(tmp_path)
+
+    asked = tunelab("run", "mmmlu", "--smoke-endpoint", "--json", **secrets)
+
+    assert asked.returncode == 0, asked.stdout + asked.stderr
     assert not servers(tmp_path)
     assert not [*tmp_path.glob("tunelab-serve-*")]
-    [record] = [
-        json.loads(path.read_text()) for path in (tmp_path / ".tunelab").glob("generate/large-chat-*/record.json")
-    ]
-    assert record["settings"]["backend"] == "endpoint"
-    assert record["facts"]["server"]["probe"]["system_role"] is True
-    assert (record["facts"]["outputs"], record["facts"]["server"]["unanswered"]) == (6, 0)
-    assert outputs(tmp_path, "large") == outputs(tmp_path, "base")
-    again = tunelab("run", "large.yaml", "--smoke-endpoint", "--json")
-    assert '"done": 0' in again.stdout.splitlines()[-1]
+    assert compared(tmp_path) == expected
+    found = [json.loads(path.read_text()) for path in (tmp_path / ".tunelab").glob(f"generate/{SERVED}-*/record.json")]
+    served, *others = sorted(found, key=lambda record: record["settings"]["backend"])
+    assert (served["settings"]["backend"], [it["settings"]["backend"] for it in others]) == (
+        "endpoint",
+        ["transformers"],
+    )
+    facts = served["facts"]
+    assert facts["server"]["probe"]["system_role"] is True
+    assert facts["outputs"] == facts["server"]["answered"] == len(answers) > 0
+    assert outputs(tmp_path) == answers
+    again = json.loads(tunelab("plan", "mmmlu", "--smoke-endpoint", "--json", **secrets).stdout)
+    assert {step["status"] for step in again["steps"]} == {"cached"}
+    written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    said = "".join(it.stdout + it.stderr for it in (loaded, asked))
+    assert not [text for text in [*written, said.encode()] if KEY.encode() in text]
+
+
+def test_the_server_sees_no_cache_that_the_environment_names(tmp_path):
+    code = "from huggingface_hub import constants; from transformers.utils import hub; "
+    code += "print(constants.HF_HUB_CACHE, constants.HF_ASSETS_CACHE, hub.HF_MODULES_CACHE, constants.HF_HUB_OFFLINE)"
+    elsewhere = dict.fromkeys(CACHES, "/elsewhere")
+    environment = isolated({**os.environ, **elsewhere}, tmp_path)
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.split() == [*(f"{tmp_path}/{name}" for name in ("hub", "assets", "modules")), "True"]
 
 
 def test_a_study_without_a_served_model_has_no_use_for_a_server(tunelab):

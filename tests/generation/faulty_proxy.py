@@ -69,13 +69,25 @@ def reset(handler):
     handler.close_connection = True
 
 
+class Loopback(ThreadingHTTPServer):
+    """A server on a free port of loopback that accepts all connections of a test at once.
+
+    With the usual five that may wait, the system resets others on a busy machine before they are read.
+    """
+
+    request_queue_size = 128
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, handler):
+        super().__init__(("127.0.0.1", 0), handler)
+
+
 class FaultyProxy:
     """``faults[text]`` is the script of a request; ``url`` is where the client looks."""
 
     def __init__(self, upstream=None):
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._server.block_on_close = False
+        self._server = Loopback(Handler)
         self._server.proxy = self
         self.upstream = upstream
         self.faults, self.always, self.listing = {}, None, None

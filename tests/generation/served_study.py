@@ -3,9 +3,10 @@
 import json
 import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import yaml
+from faulty_proxy import Loopback
 
 from tunelab.engine.runner import Runner
 from tunelab.files import read_json, read_lines
@@ -77,8 +78,8 @@ class App(BaseHTTPRequestHandler):
 @contextmanager
 def app():
     """The small server, and its address as ``origin``; it answers while its ``pause`` is set."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), App)
-    server.daemon_threads, server.block_on_close, server.pause = True, False, threading.Event()
+    server = Loopback(App)
+    server.pause = threading.Event()
     server.pause.set()
     server.origin = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)

@@ -37,6 +37,13 @@ def shown(url, environment):
         ("http://localhost:1234", {"LMSTUDIO_API_KEY": " "}, ("http://localhost:1234/v1", "none")),
         ("https://api.openai.com", {"OPENAI_API_KEY": "openai-key"}, ("https://api.openai.com/v1", "openai-key")),
         (None, {"OPENAI_BASE_URL": "http://localhost:8000"}, ("http://localhost:8000/v1", "none")),
+        (None, {"LMSTUDIO_ENDPOINT": "http://gpu:1234"}, ("http://gpu:1234/v1", "none")),
+        ("http://gpu:1234/v1", OPENAI | {"LMSTUDIO_ENDPOINT": "http://gpu:1234"}, ("http://gpu:1234/v1", "none")),
+        (
+            "http://gpu:1234/v1",
+            OPENAI | {"LMSTUDIO_ENDPOINT": "http://gpu:1234", "LMSTUDIO_API_KEY": "lm-key"},
+            ("http://gpu:1234/v1", "lm-key"),
+        ),
     ],
 )
 def test_an_address_has_the_key_that_was_named_beside_it(url, environment, expected):
@@ -47,6 +54,7 @@ def test_an_address_has_the_key_that_was_named_beside_it(url, environment, expec
     "url",
     [
         "https://elsewhere.example/v1",
+        "http://gpu:1234/v1",
         "http://api.openai.com/v1",
         "https://api.openai.com:8443/v1",
         "https://api.openai.com.elsewhere.example/v1",
@@ -55,10 +63,15 @@ def test_an_address_has_the_key_that_was_named_beside_it(url, environment, expec
     ],
 )
 def test_a_study_cannot_carry_a_key_to_another_server(url):
-    with pytest.raises(StudyError, match="missing, expected one in the environment") as caught:
+    with pytest.raises(StudyError, match="expected a server of this machine or one that the environ") as caught:
         find_address(url, OPENAI | LMSTUDIO)
     assert "openai-key" not in str(caught.value)
     assert "lm-key" not in str(caught.value)
+
+
+def test_a_service_whose_key_is_not_set_is_no_server_that_the_environment_names():
+    with pytest.raises(StudyError, match=r"got https://api\.openai\.com/v1, expected .* set LMSTUDIO_ENDPOINT="):
+        find_address("https://api.openai.com/v1", {})
 
 
 def test_where_nothing_names_an_address_both_variables_are_named():

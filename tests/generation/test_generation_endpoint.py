@@ -108,7 +108,7 @@ def test_a_reply_that_never_ends_is_waited_for_no_longer_than_the_time_limit(ref
 def test_the_deadline_ends_a_request_that_has_attempts_left(refusing):
     refusing.always = status(500)
     (lost,) = client(refusing, attempts=1000, deadline=0.5, first_wait=0.1, longest_wait=0.1).ask_all([request()])
-    assert lost.attempts == len(refusing.asked["What is 3 + 4?"]) < 20
+    assert 1 <= len(refusing.asked["What is 3 + 4?"]) <= lost.attempts < 20  # the deadline may cut one off unread
 
 
 def test_a_server_is_left_alone_for_as_long_as_it_asks(proxy):

@@ -185,7 +185,7 @@ def nothing(context: StepContext) -> None:
 
 def leave(context: StepContext) -> None:
     """Finish with the receipt that the settings have, as a pairs step, or the tokens of no answer, as a draw."""
-    context.facts.update(receipt=context.settings.get("receipt"), prompt_tokens=0, output_tokens=0)
+    context.facts.update(receipt=context.settings.get("receipt"), outputs=0, prompt_tokens=0, output_tokens=0)
 
 
 def build(folder: Path, step: Step) -> Artifact:

@@ -1,11 +1,15 @@
 """Models behind a server as a study names them: variants that are evaluated, never trained, known by what they are."""
 
+import json
+
 import pytest
 from study_files import changed, compiled, only
 
 from tunelab.errors import StudyError
 from tunelab.study.compile import compile_study
+from tunelab.study.read import read_study
 from tunelab.study.smoke import smoke
+from tunelab.study.smoke_server import identity
 
 LARGE = {"endpoint": "http://localhost:1234/v1", "name": "gemma-3-27b-it"}
 
@@ -96,9 +100,14 @@ def test_other_prompts_and_budgets_are_another_answer(tmp_path):
     assert len({*found, outputs(compiled(tmp_path, system)).fingerprint}) == 5
 
 
-def test_a_model_elsewhere_without_a_key_blocks_before_anything_runs(tmp_path):
+def test_a_model_elsewhere_blocks_before_anything_runs_unless_the_environment_names_its_server(tmp_path, monkeypatch):
     found = compiled(tmp_path, study(models={"large": {**LARGE, "endpoint": "https://far.example/v1"}}))
-    assert "key of https://far.example/v1: missing" in outputs(found).blocked
+    assert "endpoint: got https://far.example/v1, expected a server of this machine" in outputs(found).blocked
+    monkeypatch.setenv("LMSTUDIO_ENDPOINT", "http://gpu:1234")
+    raw = study()
+    (tmp_path / "study.json").write_text(json.dumps(raw))
+    [(_, moved)] = read_study(str(tmp_path / "study.json"), ["models.large.endpoint=http://gpu:1234/v1"])
+    assert outputs(compile_study([("", moved)], tmp_path)).blocked is None
 
 
 @pytest.mark.parametrize(
@@ -158,8 +167,9 @@ def test_a_choice_is_answered_by_text_where_nothing_else_is_declared_and_that_is
 def test_a_smoke_run_asks_no_server_unless_one_is_given(tmp_path):
     whole = only(tmp_path, study())
     plain = compile_study([("", smoke(whole, tmp_path))], tmp_path)
-    assert [cell.variant.served for cell in plain.cells] == [None] * 4
-    assert named(plain)[1] == "large/chat"
+    assert named(plain) == named(compile_study([("", whole)], tmp_path))
+    assert {outputs(plain, cell).settings["backend"] for cell in named(plain)} == {"transformers"}
+    assert outputs(plain).settings["model"] == outputs(plain, "base/chat").settings["model"]
     steps = []
     for port in (1, 2):
         found = compile_study([("", smoke(whole, tmp_path, f"http://127.0.0.1:{port}/v1"))], tmp_path)
@@ -167,3 +177,17 @@ def test_a_smoke_run_asks_no_server_unless_one_is_given(tmp_path):
         steps.append(outputs(found))
         assert steps[-1].circumstance["model"]["url"] == f"http://127.0.0.1:{port}/v1"
     assert steps[0].fingerprint == steps[1].fingerprint
+    assert steps[0].settings["model"] == {"served": "tiny", "server": identity()}
+
+
+def test_without_a_server_a_smoke_run_has_the_cells_of_the_study_where_names_are_alike(tmp_path):
+    raw = study(models={"large": LARGE, "named_so": {**LARGE, "name": "tiny"}, "other": "./other"})
+    raw["train"]["sft_chat"]["model"] = LARGE["name"]
+    raw["evaluate"]["raw"] = {"format": "raw", "of": ["sft_raw", "large"]}
+    whole = only(tmp_path, raw)
+    full, small = (compile_study([("", it)], tmp_path) for it in (whole, smoke(whole, tmp_path)))
+    pairs = [{c.name: c.baseline and c.baseline.name for c in found.cells} for found in (full, small)]
+    assert pairs[0] == pairs[1]
+    assert pairs[0]["sft_chat/chat"] == f"base_{LARGE['name']}"
+    assert small.left_out == full.left_out
+    assert outputs(small, "named_so/chat").settings["backend"] == "transformers"

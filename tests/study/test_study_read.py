@@ -58,6 +58,7 @@ def test_an_unknown_key_is_named_with_file_path_and_nearest_key(tmp_path, path, 
         ("study", "a/b", "study: got 'a/b'"),
         ("seeds", [], "seeds: got []"),
         ("smoke", True, "smoke: got True, expected it nowhere in a study; use --smoke"),
+        ("stand_ins", {"a": "tiny"}, "stand_ins: got {'a': 'tiny'}, expected it nowhere in a study; use --smoke"),
     ],
 )
 def test_a_wrong_value_is_named_with_file_and_path(tmp_path, path, value, expected):

@@ -153,21 +153,23 @@ BOTH = {
 @pytest.mark.parametrize(
     ("model", "train", "expected"),
     [
-        ("google/flan-t5-base", BOTH, ("tiny-t5", {"t5": None, "gemma": "tiny"})),
+        ("google/flan-t5-base", BOTH, {"google/flan-t5-base": "tiny-t5", "google/gemma-2-2b": "tiny"}),
         (
             "google/gemma-2-2b",
             BOTH | {"t5": {"format": "raw", "model": "google/flan-t5-base"}},
-            ("tiny", {"t5": "tiny-t5", "gemma": None}),
+            {"google/flan-t5-base": "tiny-t5", "google/gemma-2-2b": "tiny"},
         ),
+        ("tiny", {"t5": {"format": "raw", "model": "tiny-t5"}}, {}),
     ],
 )
 def test_smoke_puts_a_model_of_the_same_kind_in_place_of_each(tmp_path, model, train, expected):
     raw = copy.deepcopy(STUDY) | {"model": model, "train": train}
     small = smoke(only(tmp_path, raw))
-    assert (small.model, {name: entry.model for name, entry in small.train.items()}) == expected
-    variants = {c.variant.name: c.variant.model for c in compile_study([("", small)], tmp_path).cells}
-    assert set(variants.values()) == {"tiny", "tiny-t5"}
-    assert variants["t5"] == "tiny-t5"
+    assert small.stand_ins == expected
+    found = compile_study([("", small)], tmp_path)
+    assert {name: step.circumstance["model"]["name"] for name, step in found.train.items()} == {
+        name: "tiny-t5" if name == "t5" else "tiny" for name in train
+    }
 
 
 def test_cards_say_how_such_a_model_is_loaded_and_what_its_rows_hold(results):

@@ -111,12 +111,12 @@ def test_repeats_at_a_server_have_different_seeds(server, tmp_path):
     assert sorted(body["seed"] for body in server.seen) == [0] * 4 + [1] * 4 + [2] * 4
 
 
-def test_an_address_without_a_key_blocks_the_judge_alone(server, tmp_path, monkeypatch):
+def test_an_address_that_the_environment_does_not_name_blocks_the_judge_alone(server, tmp_path, monkeypatch):
     for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "LMSTUDIO_ENDPOINT", "LMSTUDIO_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     found = served(server, tmp_path, endpoint="https://judge.example/v1")
     found.refuse_blocked()
-    assert "judge served: key of https://judge.example/v1: missing" in found.silent_judges()[0]
+    assert "judge served: endpoint: got https://judge.example/v1, expected" in found.silent_judges()[0]
     outcome = ran(found)
     assert cell(found, outcome)["metrics"]["safe"]["value"] is None
 

@@ -1,9 +1,9 @@
 """Where a server is, and which key it may be shown.
 
-A key belongs to one server: the one that the environment names beside it. A study file may name another address, and
-then no key goes there, so a study that somebody sends cannot carry a key away. ``LMSTUDIO_ENDPOINT`` with
-``LMSTUDIO_API_KEY`` is looked at before ``OPENAI_BASE_URL`` with ``OPENAI_API_KEY``. A server on this machine needs no
-key. The key leaves this module as text only for the request itself.
+A key belongs to one server: the one that the environment names beside it. A server elsewhere is asked only where the
+environment names it, with its key if there is one; so a study that somebody sends carries neither keys nor rows to
+another. A server on this machine may always be asked. ``LMSTUDIO_ENDPOINT`` with ``LMSTUDIO_API_KEY`` is looked at
+before ``OPENAI_BASE_URL`` with ``OPENAI_API_KEY``. The key leaves this module as text only for the request itself.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class Address:
 def find_address(url: str | None = None, environment: Mapping[str, str] = os.environ) -> Address:
     """Return the address that a study names, else the environment's, with the key that belongs to it.
 
-    Raises StudyError where neither names one, where it cannot be an address, or where a server elsewhere has no key.
+    Raises StudyError where neither names one, where it cannot be an address, or where a study names a server elsewhere
+    that the environment does not.
     """
     named = [(variable, environment[variable]) for variable, _, _ in _SERVERS if environment.get(variable)]
     if url is None and not named:
@@ -64,10 +65,11 @@ def find_address(url: str | None = None, environment: Mapping[str, str] = os.env
         if _origin(owner) == _origin(base) and environment.get(key, "").strip():
             return Address(base, SecretStr(environment[key].strip()))
     address = Address(base)
-    if not address.is_loopback:
+    if not address.is_loopback and _origin(base) not in [_origin(base_url(text, name)) for name, text in named]:
         raise StudyError(
-            f"key of {base}: missing, expected one in the environment; a key goes only to the server named beside it: "
-            f"set OPENAI_BASE_URL={base} and OPENAI_API_KEY (any text where the server asks for none)"
+            f"endpoint: got {base}, expected a server of this machine or one that the environment names; set "
+            f"LMSTUDIO_ENDPOINT={base}, and LMSTUDIO_API_KEY where it asks for a key, or OPENAI_BASE_URL and "
+            "OPENAI_API_KEY"
         )
     return address
 

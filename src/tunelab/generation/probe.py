@@ -2,8 +2,10 @@
 
 Four requests of one token each. A server that cannot be asked at all is an error here, before a study has waited for
 it; what it can or cannot do is a fact for the record. An answer without log-probabilities to a request for them, or
-one that counts no token for a system message, means that the server leaves out silently what it was asked for. How
-many requests a server works on at once cannot be told from a few: that is a setting of the endpoint (``slots``).
+one that counts no token for a system message, means that the server leaves out silently what it was asked for.
+
+How many requests a server works on at once is not asked: the first may load the model, equal prompts may come from a
+cache, and a queue looks like slow work. That is a setting of the endpoint (``slots``).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from tunelab.engine.context import StepContext
-from tunelab.engine.record import Artifact
+from tunelab.engine.record import Artifact, Record
 from tunelab.files import read_json
 
 Cell = Mapping[str, Any]
@@ -37,6 +37,10 @@ class Evidence:
     def of(self, kind: str) -> dict[str, Artifact]:
         """Return the inputs of a kind by their name without it, in the study's order."""
         return {name.partition("/")[2]: a for name, a in self.inputs.items() if name.partition("/")[0] == kind}
+
+    def records(self) -> list[Record]:
+        """Return each step's record once."""
+        return list({a.record.fingerprint: a.record for a in self.inputs.values()}.values())
 
     @cached_property
     def cells(self) -> list[Cell]:

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tunelab.report import checkpoints, confusion, group_differences, groups, judging, provenance, several, tables
 from tunelab.report.adopted import adopted
+from tunelab.report.costs import costs
 from tunelab.report.crossed import is_matched_effect
 from tunelab.report.drawing import Picture
 from tunelab.report.evidence import Evidence
@@ -92,7 +93,7 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "splits": splits(evidence),
         "pairs": provenance.pairs(evidence),
         "judging": judging.sheet(evidence),
-        "costs": provenance.costs(evidence),
+        "costs": costs(evidence),
         "versions": provenance.versions(evidence),
         "fingerprints": provenance.fingerprints(evidence),
         "command": provenance.command(evidence),

@@ -1,4 +1,4 @@
-"""The page's tables about where results come from: data, leaks, examples, costs, versions, fingerprints."""
+"""The page's tables about where results come from: data, leaks, examples, versions, fingerprints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tunelab.engine.record import Artifact, Record
+from tunelab.engine.record import Artifact
 from tunelab.files import read_json
 from tunelab.report.cells import OUTCOMES
 from tunelab.report.evidence import Evidence
@@ -146,53 +146,10 @@ def _source(source: Mapping[str, Any] | None) -> str:
     return f"file with sha256 {source['sha256'][:12]}…" + (" (built in)" if "builtin" in source else "")
 
 
-def costs(evidence: Evidence) -> Table:
-    """Time and tokens by kind of step; a step that serves several cells counts once."""
-    kinds: defaultdict[str, list[Record]] = defaultdict(list)
-    for record in _records(evidence):
-        kinds[record.kind].append(record)
-    rows: list[list[Any]] = [
-        [kind, len(found), sum(r.seconds for r in found), sum(r.cpu_seconds for r in found), *_tokens(found),
-         *_served(found), _price(kind, evidence)]
-        for kind, found in kinds.items()
-    ]  # fmt: skip
-    prices = [row[8] for row in rows if row[8] is not None]
-    totals = [*(sum(row[i] or 0 for row in rows) for i in range(1, 8)), sum(prices) if prices else None]
-    columns = ("kind of step", "steps", "seconds", "CPU seconds", "tokens read", "tokens written",
-               "requests to servers", "of them retries", "price")  # fmt: skip
-    return Table("Costs", columns, [*rows, ["all", *totals]] if rows else [])
-
-
-def _tokens(records: list[Record]) -> tuple[int | None, int | None]:
-    """Tokens of generation: prompts read and answers written. Training's are under Training, by the pass."""
-    if records[0].kind != "generate":
-        return None, None
-    return sum(r.facts["prompt_tokens"] for r in records), sum(r.facts["output_tokens"] for r in records)
-
-
-def _served(records: list[Record]) -> tuple[int | None, int | None]:
-    """Attempts at requests to servers, the probe's aside, and how many of them were repeated attempts."""
-    found = [r.facts["server"] for r in records if "attempts" in r.facts.get("server", {})]
-    if not found:
-        return None, None
-    attempts = sum(it["attempts"] for it in found)
-    return attempts, attempts - sum(it["answered"] + it["unanswered"] for it in found)
-
-
-def _price(kind: str, evidence: Evidence) -> float | None:
-    """What the tokens of answers cost that a server with a declared price gave; each step counts once."""
-    prices = {cell["cell"]: cell["price"] for cell in evidence.cells if "price" in cell}
-    found = {a.record.fingerprint: (a, prices[name]) for name, a in evidence.of(kind).items() if name in prices}
-    if kind != "generate" or not found:
-        return None
-    facts = [(artifact.record.facts, price) for artifact, price in found.values()]
-    return sum(f["prompt_tokens"] * p["input"] + f["output_tokens"] * p["output"] for f, p in facts) / 1e6
-
-
 def versions(evidence: Evidence) -> Table:
     """Every library that took part, and whether all steps ran under the same version."""
     found: defaultdict[str, dict[str, None]] = defaultdict(dict)
-    for record in _records(evidence):
+    for record in evidence.records():
         for name, version in record.versions.items():
             found[name][version] = None
     rows = [[n, ", ".join(v), "all equal" if len(v) == 1 else "differs between steps"] for n, v in found.items()]
@@ -210,8 +167,3 @@ def command(evidence: Evidence) -> str:
     name = str(evidence.study["study"]).removesuffix("-smoke" if evidence.study["smoke"] else "")
     verb = "reproduce" if name.endswith(REPRODUCED) else "run"
     return f"tunelab {verb} {name.removesuffix(REPRODUCED)}" + (" --smoke" if evidence.study["smoke"] else "")
-
-
-def _records(evidence: Evidence) -> list[Record]:
-    """Return each step's record once."""
-    return list({a.record.fingerprint: a.record for a in evidence.inputs.values()}.values())

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunelab.report.cells import OUTCOMES, metric_names
+from tunelab.report.counted import tokens
 from tunelab.report.evidence import Cell, Evidence, verdict_of
 from tunelab.report.wording import MARKS, interval, number, p_value, short, signed, signed_range
 
@@ -119,7 +120,10 @@ def outcomes(evidence: Evidence) -> Table:
         made: Mapping[str, Any] = generated[cell["cell"]].record.facts if cell["cell"] in generated else {}
         finish: Mapping[str, int] = made.get("finish", {})
         drawn = sum(finish.values()) - finish.get("choice", 0)
-        ending = [share(drawn - finish.get("length", 0), drawn), made.get("output_tokens")]
+        ending = [
+            share(drawn - finish.get("length", 0), drawn),
+            tokens([made], "output_tokens").shown() if made else None,
+        ]
         counts = [share(cell["outcomes"].get(name, 0), total) for name in OUTCOMES]
         asked = cell["n"] + cell.get("unanswered", 0)
         rows.append([cell["cell"], asked, cell["scored"], cell.get("unanswered"), *counts, *ending])

@@ -4,8 +4,9 @@ Every letter that is a word of its own is a candidate, and the words around it d
 be the answer counts, in any of MMMLU's languages ("Antwort: B", "la réponse est la lettre C", "正解はＤです", "B is
 correct"). Failing that, the last that has a line to itself, the last that follows a word like "option", the first
 that begins a line, the last capital. What is denied ("not A", "B ist falsch") is no answer; neither are options that
-are only listed again, an article or a preposition ("A number of ...", "la risposta è a favore"), or a letter inside a
-word ("**D**ie Option ist B" is B). Look-alikes of other alphabets are not read: options are lettered in Latin here.
+are only listed again, alternatives that are left open ("A or B", "A, B oder C"), an article or a preposition ("A number
+of ...", "la risposta è a favore"), or a letter inside a word ("**D**ie Option ist B" is B). Look-alikes of other
+alphabets are not read: options are lettered in Latin here.
 """
 
 from __future__ import annotations
@@ -72,6 +73,15 @@ WRONG_AFTER = re.compile(
     rf"|bukan|si\s+sahihi)\b|[^A-Za-z。，、,\n]{{0,6}}?(?:{DENIAL}|错|間違|틀)",
     re.IGNORECASE,
 )
+OR = (
+    r"(?:\s{1,3}(?:or|oder|ou|o|u|oppure|atau|au|tàbí|tabi)\s{1,3}"
+    r"|[ \t]{0,3}(?:或者?|または|あるいは|또는|혹은|أو|او|या|অথবা|বা)[ \t]{0,3})"
+)
+NEXT = rf"(?:{LINK}\s+)*{OPEN}{ALONE.pattern}"
+EITHER = re.compile(
+    rf"{ALONE.pattern}(?:{CLOSE}{{0,3}}(?:,\s*|{OR}){NEXT}){{0,3}}{CLOSE}{{0,3}},?{OR}{NEXT}",
+    re.IGNORECASE,
+)
 VERDICT = re.compile(
     r"[ \t]+(?:is|was|because|since|as|ist|weil|da|denn|est|car|parce|es|porque|è|perché|é|pois|adalah|karena|ni|kwa)\b"
 )
@@ -111,9 +121,14 @@ def judged_letter(output: str, letters: Sequence[str], targets: Sequence[str]) -
 
 
 def _candidates(output: str) -> list[_Candidate]:
-    """Return the letters of an output that may be answers, in order; options that it only lists again are none."""
+    """Return the letters of an output that may be answers, in order.
+
+    Options that it only lists again are none, and neither are alternatives between which it does not choose.
+    """
     text = MARKDOWN.sub("", unicodedata.normalize("NFC", output).translate(FULL_WIDTH))
-    found = [candidate for match in ALONE.finditer(text) if (candidate := _Candidate(text, match.start())).is_letter()]
+    open_ = {at for match in EITHER.finditer(text) for at in range(*match.span())}
+    alone = [_Candidate(text, match.start()) for match in ALONE.finditer(text) if match.start() not in open_]
+    found = [candidate for candidate in alone if candidate.is_letter()]
     if [candidate.letter for candidate in found if candidate.is_listed()][:2] != ["A", "B"]:
         return found
     return [candidate for candidate in found if not candidate.is_listed() or candidate.called_right()]

@@ -19,7 +19,7 @@ from tunelab.study.endpoint_model import AnyModel
 from tunelab.study.spec import Study
 from tunelab.study.thresholds import headline, minimums
 
-VERSIONS = {"compare": 6, "report": 8}
+VERSIONS = {"compare": 6, "report": 9}
 
 Steps = Mapping[str, Step]
 
@@ -92,7 +92,8 @@ def report_step(
 def _declared(study: Study) -> dict[str, Any]:
     """The study as a report shows it, without what only runs it."""
     models = {name: _model(model) for name, model in study.models.items()}
-    return {**study.model_dump(mode="json", exclude={"hardware"}), "model": _model(study.model), "models": models}
+    left_out = {"hardware"} if study.stand_ins else {"hardware", "stand_ins"}
+    return {**study.model_dump(mode="json", exclude=left_out), "model": _model(study.model), "models": models}
 
 
 def _model(model: AnyModel) -> str | dict[str, Any]:

@@ -83,8 +83,12 @@ def compile_study(points: Sequence[tuple[str, Study]], folder: Path | None = Non
     refuse_unknown_tasks(study.data, _tasks(kept), start)
     contrasts.refuse_unknown(study, kept, left_out)
     left_out |= _unevaluated(points, kept)
-    kept, settled = settle(kept, Machine(study.hardware, start), study.base_weights)
+    kept, settled = settle(kept, _machine(study, start), study.base_weights)
     return _Compiler(study, kept, start, left_out, settled).compile()
+
+
+def _machine(study: Study, folder: Path) -> Machine:
+    return Machine(study.hardware, folder, study.stand_ins)
 
 
 def _tasks(kept: Sequence[Cell]) -> set[str]:
@@ -101,9 +105,10 @@ def _unevaluated(points: Sequence[tuple[str, Study]], kept: Sequence[Cell]) -> d
 
 
 def _whole(points: Sequence[tuple[str, Study]]) -> Study:
-    """Return the first point with the formats of all points; what a study has once must be equal in all of them."""
+    """Return the first point with the formats and stand-ins of all; what a study has once must be equal in all."""
     study = points[0][1]
     formats = dict(study.formats)
+    stand_ins = {name: model for _, point in points for name, model in point.stand_ins.items()}
     for label, point in points[1:]:
         for name in ("baseline", "baselines", "contrasts", "data", "alpha", "hardware", "judges", "base_weights"):
             if getattr(point, name) != getattr(study, name):
@@ -112,7 +117,7 @@ def _whole(points: Sequence[tuple[str, Study]]) -> Study:
                     "sweep models, tasks, formats, recipes or evaluations"
                 )
         formats |= {f"{name}@{label}": f for name, f in point.formats.items() if f not in formats.values()}
-    return study.model_copy(update={"formats": formats})
+    return study.model_copy(update={"formats": formats, "stand_ins": stand_ins})
 
 
 @dataclass
@@ -142,7 +147,7 @@ class _Compiler:
 
     @cached_property
     def machine(self) -> Machine:
-        return Machine(self.study.hardware, self.folder)
+        return _machine(self.study, self.folder)
 
     @cached_property
     def judges(self) -> JudgesPlan:
@@ -235,7 +240,7 @@ class _Compiler:
     def outputs(self, cell: Cell, rows: Step, after: tuple[Step, ...]) -> Step:
         """A cell's variant answers ``rows``."""
         variant, evaluation = cell.variant, cell.evaluation
-        if variant.served is not None:
+        if variant.served is not None and variant.model not in self.study.stand_ins:
             return self.served_outputs(cell, variant.served, rows, after)
         model, blocked = self.machine.model(variant.model)
         shots = self.rows.shots(evaluation.task, evaluation.format)

@@ -39,6 +39,8 @@ class Machine:
 
     declared: Hardware
     folder: Path
+    stand_ins: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Models that are loaded in place of others, by the others' names."""
     _models: dict[str, ModelRef | str] = field(default_factory=dict[str, "ModelRef | str"])
 
     @cached_property
@@ -117,7 +119,7 @@ class Machine:
 
     def model(self, name: str) -> tuple[dict[str, Any], str | None]:
         """Return a model's circumstance, and why it cannot be used, if it cannot."""
-        return self._found(name, resolve)
+        return self._found(self.stand_ins.get(name, name), resolve)
 
     def tokenizer(self, name: str) -> tuple[dict[str, Any], str | None]:
         """Return the same of a tokenizer, of which a folder needs no more."""

@@ -130,8 +130,9 @@ def _written(value: Any) -> str:
 
 def validate(raw: Raw, where: str) -> Study:
     """Merge shared sections, expand matrices and validate. Raises StudyError naming file and key path."""
-    if "smoke" in raw and not where.endswith(".json"):  # a configuration that a smoke run left says so itself
-        raise StudyError(f"{where}: smoke: got {raw['smoke']!r}, expected it nowhere in a study; use --smoke")
+    by_smoke = ("stand_ins",) if where.endswith(".json") else ("smoke", "stand_ins")  # its configurations say smoke
+    if name := next((key for key in by_smoke if key in raw), None):
+        raise StudyError(f"{where}: {name}: got {raw[name]!r}, expected it nowhere in a study; use --smoke")
     merged = dict(raw)
     for section, shared in SHARED.items():
         merged[section] = _entries(raw, section, shared, where)

@@ -1,7 +1,8 @@
 """``--smoke``: the same study at the size of a minute, on the bundled model, without a network.
 
-What names another model's parts or sizes is fitted to the bundled one: adapters go to all linear layers, and rows
-beyond its context are left out. ``CHANGES`` says so where the results are read.
+Models keep their names, by which variants are named and paired, so that the cells are those of the whole study; what is
+loaded in their place is ``stand_ins``. What names another model's parts or sizes is fitted to the bundled one: adapters
+go to all linear layers, and rows beyond its context are left out. ``CHANGES`` says so where the results are read.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Any
 from tunelab.data.downloads import is_url
 from tunelab.data.splits import Splits
 from tunelab.formats.format import Format
-from tunelab.models.spec import TINY, TINY_T5, is_local, resolve
+from tunelab.models.spec import BUNDLED, TINY, TINY_T5, is_local
 from tunelab.scoring.judges.judge import Judge
-from tunelab.study.endpoint_model import AnyModel
+from tunelab.study.endpoint_model import AnyModel, EndpointModel
 from tunelab.study.entries import CheckpointSearch, Evaluate, LrSearch, Size, Train
+from tunelab.study.smoke_server import MODEL, identity
 from tunelab.study.spec import Data, Study
 from tunelab.training.recipe import Grpo
 
@@ -29,17 +31,16 @@ LENGTH = 4096
 """The bundled model's context."""
 QUESTION = LENGTH * 3 // 4
 """Bytes that a row's words may have: never fewer than their tokens, so that prompt, template and answer fit."""
-SERVED = "transformers serve tiny"
-"""What identifies the server of the bundled model: its port is another one in each run."""
 CHANGES = (
-    f"the bundled model everywhere, but {TINY_T5}, which has learnt nothing, where the method is seq2seq, and behind a "
-    f"server of this machine where --smoke-endpoint asks for it; at most {TRAIN_ROWS} training and {EVALUATE_ROWS} "
-    f"evaluation rows; {STEPS} steps of 8 rows; at most {TOKENS} new tokens and {SHOTS} drawn worked examples, of "
-    f"{SHOTS_OF}; rows of more than {LENGTH} tokens, or of {QUESTION} bytes before a template, left out; adapters on "
-    "all linear layers; entries with a checkpoint on the hub are trained; DPO prefers targets where it would sample; "
-    "leaks are listed and stop nothing; the tasks' own rows in place of a variant's file and of files behind URLs; the "
-    "bundled model in place of every judge's, behind patterns of refusing, which give the headline; its tokenizer in "
-    "place of every other that says which rows are too long to be parted into splits"
+    f"the bundled model everywhere, under the names of those that it stands for, but {TINY_T5}, which has learnt "
+    "nothing, where the method is seq2seq, and behind a server of this machine where --smoke-endpoint asks for it; at "
+    f"most {TRAIN_ROWS} training and {EVALUATE_ROWS} evaluation rows; {STEPS} steps of 8 rows; at most {TOKENS} new "
+    f"tokens and {SHOTS} drawn worked examples, of {SHOTS_OF}; rows of more than {LENGTH} tokens, or of {QUESTION} "
+    "bytes before a template, left out; adapters on all linear layers; entries with a checkpoint on the hub are "
+    "trained; DPO prefers targets where it would sample; leaks are listed and stop nothing; the tasks' own rows in "
+    "place of a variant's file and of files behind URLs; the bundled model in place of every judge's, behind patterns "
+    "of refusing, which give the headline; its tokenizer in place of every other that says which rows are too long to "
+    "be parted into splits"
 )
 
 
@@ -47,18 +48,19 @@ def smoke(study: Study, folder: Path | None = None, server: str | None = None) -
     """Return the study with a tiny model in place of every model, few rows and few steps. Its name says so.
 
     ``folder`` is where its paths start: checkpoints in a folder are adopted, and have to fit the tiny model.
-    ``server`` is the address of the bundled model, for models that are behind a server; without it they are not.
+    ``server`` is the address of the bundled model, for models that are behind a server; without it they are loaded.
     """
-    start, model = folder or Path.cwd(), _small_model(study.model, server, _kind(study))
+    start = folder or Path.cwd()
     judges = _small_judges(study.judges) if any(entry.judges for entry in study.evaluate.values()) else study.judges
     small: dict[str, Any] = {
         "study": f"{study.study}-smoke",
-        "model": model,
-        "models": {name: _small_model(other, server) for name, other in study.models.items()},
+        "model": _served_by(server, study.model),
+        "models": {name: _served_by(server, model) for name, model in study.models.items()},
         "smoke": True,
+        "stand_ins": _stand_ins(study, server),
         "hardware": study.hardware.model_copy(update={"rollouts": "local"}),
         "formats": {name: _small_format(fmt) for name, fmt in study.formats.items()},
-        "train": {name: _small_train(entry, start, model) for name, entry in study.train.items()},
+        "train": {name: _small_train(entry, start) for name, entry in study.train.items()},
         "judges": judges,
         "evaluate": {name: _small_evaluate(entry, judges) for name, entry in study.evaluate.items()},
         "data": _small_data(study.data),
@@ -66,21 +68,25 @@ def smoke(study: Study, folder: Path | None = None, server: str | None = None) -
     return study.model_copy(update=small)
 
 
-def _kind(study: Study) -> str:
-    """Return what stands for the study's model: the kind that the entries train which name no other."""
-    own = [entry for entry in study.train.values() if entry.model in (None, study.model)]
-    return _stand_in(own[0]) if own else TINY
+def _stand_ins(study: Study, server: str | None) -> dict[str, str]:
+    """Return what is loaded in place of each model: of the kind that is trained, and nothing in place of a server."""
+    untouched = [study.model, *study.models.values()]
+    trained = {entry.model or study.model: _kind(entry) for entry in study.train.values()}
+    found = {**dict.fromkeys(untouched, TINY), **trained}
+    loaded = {model: kind for model, kind in found.items() if isinstance(model, str) and model not in BUNDLED}
+    served = [model.name for model in untouched if isinstance(model, EndpointModel) and server is None]
+    return loaded | dict.fromkeys(served, TINY)
 
 
-def _stand_in(entry: Train) -> str:
+def _kind(entry: Train) -> str:
     return TINY_T5 if entry.method == "seq2seq" else TINY
 
 
-def _small_model(model: AnyModel, server: str | None, kind: str = TINY) -> AnyModel:
-    """Take a bundled model, from its server where the study's own is behind one and there is one."""
+def _served_by(server: str | None, model: AnyModel) -> AnyModel:
+    """Ask the bundled model at ``server`` instead of a model behind another."""
     if isinstance(model, str) or server is None:
-        return kind
-    return model.model_copy(update={"endpoint": server, "name": resolve(TINY).location, "server": SERVED})
+        return model
+    return model.model_copy(update={"endpoint": server, "name": MODEL, "server": identity()})
 
 
 def _small_data(data: Data) -> Data:
@@ -113,7 +119,7 @@ def _small_format(fmt: Format) -> Format:
     return fmt.model_copy(update={"few_shots": shots.model_copy(update=cut)})
 
 
-def _small_train(entry: Train, folder: Path, model: AnyModel) -> Train:
+def _small_train(entry: Train, folder: Path) -> Train:
     there = entry.from_checkpoint is not None and is_local(entry.from_checkpoint, folder)
     rows = _at_most(entry.rows, TRAIN_ROWS)
     dpo = entry.dpo.model_copy(update={"max_new_tokens": _budget(entry.dpo.max_new_tokens), **_target_pairs(entry)})
@@ -125,7 +131,6 @@ def _small_train(entry: Train, folder: Path, model: AnyModel) -> Train:
         "from_checkpoint": entry.from_checkpoint if there else None,
         "grpo": _small_grpo(entry.grpo),
         "lora": lora,
-        "model": None if _stand_in(entry) == model else _stand_in(entry),
         "rows": rows,
         "batch_size": 8,
         "epochs": max(entry.epochs, STEPS),  # a task may ship fewer rows than a batch has

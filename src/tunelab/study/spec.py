@@ -132,6 +132,9 @@ class Study(Strict):
         default_factory=dict, description="Crosses any field: {recipe.lr: [1e-5, 1e-4]} or {model: [a, b]}."
     )
     smoke: bool = Field(default=False, description="Set by --smoke; only the configuration of a smoke run says it.")
+    stand_ins: dict[str, str] = Field(
+        default_factory=dict, description="Set by --smoke: the bundled model that is loaded in place of each other."
+    )
 
     @property
     def first_task(self) -> str:

@@ -24,7 +24,7 @@ class Exams(mc.Lettered):
 
     name = "exams"
     version = 1
-    scorer_version = 1
+    scorer_version = 2
     dataset: Dataset | None = Dataset(
         repo="mhardalov/exams",
         config="multilingual",

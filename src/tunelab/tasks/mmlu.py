@@ -25,7 +25,7 @@ class Mmlu(mc.Lettered):
 
     name = "mmlu"
     version = 2
-    scorer_version = 1
+    scorer_version = 2
     dataset: Dataset | None = Dataset(
         repo="cais/mmlu",
         config="all",

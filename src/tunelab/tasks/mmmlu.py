@@ -34,7 +34,7 @@ class Mmmlu(mc.Lettered):
 
     name = "mmmlu"
     version = 1
-    scorer_version = 1
+    scorer_version = 2
     dataset: Dataset | None = Dataset(
         repo="openai/MMMLU",
         config="default",

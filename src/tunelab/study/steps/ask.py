@@ -1,7 +1,8 @@
 """Generate, behind a server: every prompt is sent as a conversation, and answers are kept as they come.
 
 A request that got no answer is owed: the next run asks for it again, and for nothing else. One that the server refused
-(a prompt that is too long for it) is not asked again. A kill loses what was on its way, and nothing that was answered.
+(a prompt that is too long for it) is not asked again. A kill loses what was on its way, and nothing that had ended:
+attempts are counted over all runs of the step.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,10 @@ def run(context: StepContext) -> None:
     shots = read_shots(task, context.inputs, fmt.few_shots.k)
     draws = make_draws(read_samples(context.inputs["rows"]), task, fmt, shots, context.settings["decoding"]["samples"])
     done = {place(row) for row in resume_lines(context.directory / OUTPUTS)}
-    unanswered = {place(row): row for row in read_lines(context.directory / UNANSWERED) if row[REFUSED]}
-    missing = [draw for draw in draws if draw.place not in done and draw.place not in unanswered]
-    unanswered |= _ask(context, missing, len(draws), task)
-    _finish(context, draws, unanswered)
+    ended = {place(row): row for row in resume_lines(context.directory / UNANSWERED) if place(row) not in done}
+    refused = {at: row for at, row in ended.items() if row[REFUSED]}
+    missing = [draw for draw in draws if draw.place not in done and draw.place not in refused]
+    _finish(context, draws, refused | _ask(context, missing, len(draws), task, ended))
 
 
 def make_draws(samples: Sequence[Sample], task: Task, fmt: Format, shots: Sequence[Shot], number: int) -> list[Draw]:
@@ -76,8 +77,13 @@ def seed_of(draw: Draw, decoding: Mapping[str, Any]) -> int | None:
     return int.from_bytes(hashlib.blake2b(key, digest_size=4).digest()) >> 1
 
 
-def _ask(context: StepContext, missing: Sequence[Draw], total: int, task: Task) -> dict[tuple[str, int], Row]:
-    """Ask for draws, keep the answers as they come, and return the rows of those that got none."""
+def _ask(
+    context: StepContext, missing: Sequence[Draw], total: int, task: Task, before: Mapping[tuple[str, int], Row]
+) -> dict[tuple[str, int], Row]:
+    """Ask for draws, keep what becomes of them as they end, and return the rows of those that got no answer.
+
+    ``before`` are the rows of earlier runs that ended without one, whose attempts count too.
+    """
     fmt, decoding = context.settings["format"], context.settings["decoding"]
     stops = (*fmt["stop"], *context.settings["stop"])
     unanswered: dict[tuple[str, int], Row] = {}
@@ -86,10 +92,13 @@ def _ask(context: StepContext, missing: Sequence[Draw], total: int, task: Task) 
     def arrived(index: int, ended: Reply | Unanswered) -> None:
         nonlocal arrivals
         draw = missing[index]
+        earlier = before[draw.place]["attempts"] if draw.place in before else 0
+        ended = replace(ended, attempts=ended.attempts + earlier)
         if isinstance(ended, Reply):
             append_lines(context.directory / OUTPUTS, [answered_row(draw, ended, stops)])
         else:
             unanswered[draw.place] = unanswered_row(draw, ended)
+            append_lines(context.directory / UNANSWERED, [unanswered[draw.place]])
         arrivals += 1
         context.progress(total - len(missing) + arrivals, total, "samples")
 
@@ -149,5 +158,5 @@ def summary(rows: Sequence[Row], unanswered: Sequence[Row]) -> dict[str, Any]:
         **tokens,
         SERVER: {**asked, "retries": attempts - len(rows) - len(unanswered), **tokens},
         "unanswered": dict(Counter(row[REASON] for row in unanswered)),
-        "uncounted": sum(row["prompt_tokens"] is None for row in rows),
+        "uncounted": sum(None in (row["prompt_tokens"], row["output_tokens"]) for row in rows),
     }

@@ -65,7 +65,7 @@ class Server:
     def _probed(self) -> Capabilities:
         if self._can is None:
             self._can = probe(self._client.endpoint)
-            self._facts[SERVER] = {"probe": self._can.to_json()}
+            self._facts[SERVER] = {"probe": self._can.to_json(), "slots": self._client.endpoint.slots}
         return self._can
 
 
