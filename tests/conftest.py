@@ -17,6 +17,7 @@ from preloaded import CommandLine
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
 
+LONGEST = ("test_survives_kills", "test_grpo_survives_kills", "test_by_hand")
 LOOPBACK = ("127.", "localhost", "::1")
 
 
@@ -28,6 +29,11 @@ def pytest_collection() -> Iterator[None]:
     finally:
         gc.enable()
         gc.freeze()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest come first: begun last, one of them would keep a worker busy after the others have ended."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 @pytest.fixture(scope="session")
