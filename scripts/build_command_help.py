@@ -4,12 +4,12 @@ python scripts/build_command_help.py            write the page
 python scripts/build_command_help.py --check    exit with 1 when the page is out of date
 """
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
-from tunelab.cli.app import VERBS
+from typer.testing import CliRunner
+
+from tunelab.cli.app import VERBS, app
 
 PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
 COMMANDS = [[], *([verb] for verb in VERBS), ["data", "show"], ["data", "prepare"], ["data", "stats"]]
@@ -17,11 +17,10 @@ COMMANDS = [[], *([verb] for verb in VERBS), ["data", "show"], ["data", "prepare
 
 def help_text(command: list[str]) -> str:
     """Return a command's help as it prints on a plain terminal of 100 columns."""
-    code = "import sys; sys.argv[0] = 'tunelab'; from tunelab.cli import main; main()"
-    environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
-    result = subprocess.run(
-        [sys.executable, "-c", code, *command, "--help"], env=environment, capture_output=True, text=True, check=True
-    )
+    plain = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
+    result = CliRunner().invoke(app, [*command, "--help"], prog_name="tunelab", env=plain, catch_exceptions=False)
+    if result.exit_code:
+        raise RuntimeError(f"help of {command}: got exit code {result.exit_code}, expected 0: {result.output}")
     return "\n".join(line.rstrip() for line in result.stdout.strip().splitlines())
 
 

@@ -1,5 +1,10 @@
-"""Every test runs offline: only loopback can be reached. Properties are judged by their result, never by speed."""
+"""Every test runs offline: only loopback can be reached. Properties are judged by their result, never by speed.
 
+The libraries leave close to a million objects that live as long as the process. They are kept from the garbage
+collector, which trainings and statistics call by hand, half a second a time.
+"""
+
+import gc
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -7,10 +12,36 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from preloaded import CommandLine
+
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
 
+LONGEST = ("test_survives_kills", "test_grpo_survives_kills", "test_by_hand")
 LOOPBACK = ("127.", "localhost", "::1")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest come first: begun last, one of them would keep a worker busy after the others have ended."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
+@pytest.fixture(scope="session")
+def command_line() -> Iterator[CommandLine]:
+    """Runs programs in processes of their own that find the large libraries imported."""
+    started = CommandLine()
+    yield started
+    started.close()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from preloaded import CommandLine
+
 Tunelab = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def tunelab(tmp_path: Path) -> Tunelab:
+def tunelab(tmp_path: Path, command_line: CommandLine) -> Tunelab:
     """Run the command line in a process of its own, in an empty folder, as a user would."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from tunelab.cli import main; main()", *arguments]
         variables = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "140", **environment}
-        return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+        return command_line.run(*arguments, cwd=tmp_path, env=variables)
 
     return run
 

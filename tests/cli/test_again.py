@@ -3,11 +3,11 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from preloaded import COMMAND
 
 STUDY = Path(__file__).with_name("again_study.yaml")
 OWING = """
@@ -26,7 +26,18 @@ main()
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def start(command_line):
+    """Run the command line in ``folder``."""
+    variables = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "140"}
+
+    def started(folder, *arguments, program=COMMAND):
+        return command_line.run(*map(str, arguments), cwd=folder, env=variables, program=program)
+
+    return started
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, start):
     """A folder in which the study has run once."""
     folder = tmp_path_factory.mktemp("made")
     result = start(folder, "run", STUDY)
@@ -41,13 +52,6 @@ def folder(made, tmp_path):
     return tmp_path / "copy"
 
 
-def start(folder, *arguments, program="from tunelab.cli import main; main()"):
-    """Run the command line in ``folder``."""
-    variables = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "140"}
-    command = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
-
-
 def ended(result):
     """Names of the steps that were run, without the hash, and the end event."""
     *events, end = (json.loads(line) for line in result.stdout.splitlines())
@@ -55,14 +59,19 @@ def ended(result):
     return sorted(done), end
 
 
-def planned(folder, *arguments):
+@pytest.fixture
+def planned(start):
     """Status and reason of each planned step by name without the hash."""
-    result = start(folder, "plan", STUDY, "--json", *arguments)
-    assert result.returncode == 0, result.stderr
-    return {s["name"].rpartition("-")[0]: (s["status"], s["reason"]) for s in json.loads(result.stdout)["steps"]}
+
+    def found(folder, *arguments):
+        result = start(folder, "plan", STUDY, "--json", *arguments)
+        assert result.returncode == 0, result.stderr
+        return {s["name"].rpartition("-")[0]: (s["status"], s["reason"]) for s in json.loads(result.stdout)["steps"]}
+
+    return found
 
 
-def test_a_run_that_ends_with_owed_work_says_so_and_the_next_one_asks_for_it(tmp_path):
+def test_a_run_that_ends_with_owed_work_says_so_and_the_next_one_asks_for_it(tmp_path, start, planned):
     first = start(tmp_path, "run", STUDY, "train={}", "evaluate=short", program=OWING)
     assert first.returncode == 1
     [line] = [line for line in first.stdout.splitlines() if line.startswith("Owed: ")]
@@ -80,7 +89,7 @@ def test_a_run_that_ends_with_owed_work_says_so_and_the_next_one_asks_for_it(tmp
     assert (done, end["owed"], end["exit_code"]) == (["generate/base-short"], {}, 0)
 
 
-def test_forced_steps_are_made_anew_and_what_did_not_change_is_not(folder):
+def test_forced_steps_are_made_anew_and_what_did_not_change_is_not(folder, start):
     """A training on a CPU gives the same weights again, so nothing that was made of them is made again."""
     kept = {path.name: path.stat().st_mtime_ns for path in folder.glob(".tunelab/generate/*/outputs.jsonl")}
     result = start(folder, "run", STUDY, "--force", "train/few", "--json")
@@ -92,7 +101,7 @@ def test_forced_steps_are_made_anew_and_what_did_not_change_is_not(folder):
     assert kept == {path.name: path.stat().st_mtime_ns for path in folder.glob(".tunelab/generate/*/outputs.jsonl")}
 
 
-def test_scores_of_other_outputs_are_planned_again_until_these_come_back(folder):
+def test_scores_of_other_outputs_are_planned_again_until_these_come_back(folder, start, planned):
     """The record of the outputs is edited; forcing them gives what the scores were made of."""
     [outputs] = folder.glob(".tunelab/generate/few-short-*")
     record = json.loads((outputs / "record.json").read_text())
@@ -103,7 +112,7 @@ def test_scores_of_other_outputs_are_planned_again_until_these_come_back(folder)
     assert done == ["generate/few-short"]
 
 
-def test_globs_force_with_and_without_the_hash_and_the_plan_counts_them(folder):
+def test_globs_force_with_and_without_the_hash_and_the_plan_counts_them(folder, start, planned):
     result = start(folder, "plan", STUDY, "--force", "generate/few-*", "--force", "score/*-short-????????")
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1].strip() == "14 cached, 5 to run, 0 blocked, 5 of them forced"
@@ -114,14 +123,14 @@ def test_globs_force_with_and_without_the_hash_and_the_plan_counts_them(folder):
     assert not (folder / ".tunelab" / "replaced").exists()
 
 
-def test_a_run_says_how_many_steps_were_forced(folder):
+def test_a_run_says_how_many_steps_were_forced(folder, start):
     result = start(folder, "run", STUDY, "--force", "score/base-*")
     assert "Forced: 2 steps; what they had made is in .tunelab/replaced" in result.stdout
     assert "2 done" in result.stdout
 
 
 @pytest.mark.parametrize("verb", ["run", "plan"])
-def test_a_glob_that_forces_nothing_names_the_nearest_step(folder, verb):
+def test_a_glob_that_forces_nothing_names_the_nearest_step(folder, verb, start):
     result = start(folder, verb, STUDY, "--force", "generate/few-shrot")
     assert result.returncode == 2
     assert result.stderr == (
@@ -130,13 +139,13 @@ def test_a_glob_that_forces_nothing_names_the_nearest_step(folder, verb):
     assert not (folder / ".tunelab" / "replaced").exists()
 
 
-def test_forcing_what_never_ran_is_no_mistake(tmp_path):
+def test_forcing_what_never_ran_is_no_mistake(tmp_path, start):
     result = start(tmp_path, "plan", STUDY, "--force", "train/*")
     assert result.returncode == 0
     assert "forced" not in result.stdout
 
 
-def test_what_is_skipped_is_neither_planned_nor_deleted(folder):
+def test_what_is_skipped_is_neither_planned_nor_deleted(folder, start, planned):
     before = sorted(path.parent.name for path in folder.glob(".tunelab/generate/*/record.json"))
     done, end = ended(start(folder, "run", STUDY, "--skip", "evaluate.long", "--skip", "train.mo*", "--json"))
     assert (done, end["exit_code"]) == (["compare/again", "report/again"], 0)

@@ -12,15 +12,14 @@ from tunelab.tasks.task import find_task, installed
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_page_on_adding_a_task_works_as_written(tmp_path):
+def test_the_page_on_adding_a_task_works_as_written(tmp_path, command_line):
     page = (ROOT / "docs" / "adding-a-task.md").read_text()
     names = re.findall(r"[Pp]ut this into `([\w.]+)`|and this into `([\w.]+)`", page)
     blocks = re.findall(r"```(?:python|json|yaml)\n(.*?)```", page, re.DOTALL)
     for (first, second), block in zip(names, blocks, strict=True):
         (tmp_path / (first or second)).write_text(block)
-    command = [sys.executable, "-c", "from tunelab.cli import main; main()", "run", "opposites.yaml"]
     variables = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    result = command_line.run("run", "opposites.yaml", cwd=tmp_path, env=variables)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "undecided" in result.stdout
 

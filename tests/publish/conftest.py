@@ -10,6 +10,8 @@ import pytest
 import yaml
 from hub_server import TOKEN, Hub, serve
 
+from preloaded import CommandLine
+
 STUDY = {
     "study": "small",
     "question": "Does it help | or <b>not</b>?",
@@ -33,26 +35,24 @@ class Desk:
 
     folder: Path
     environment: dict[str, str]
+    command_line: CommandLine
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-c", "from tunelab.cli import main; main()", *arguments]
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        variables = self.environment | environment
-        return subprocess.run(
-            self.command(*arguments), cwd=self.folder, env=variables, capture_output=True, text=True, check=False
-        )
+        return self.command_line.run(*arguments, cwd=self.folder, env=self.environment | environment)
 
     def push(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return self.run("push", "small.yaml", "--to", "me/small", *arguments, **environment)
 
 
 @pytest.fixture(scope="session")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def results(tmp_path_factory: pytest.TempPathFactory, command_line: CommandLine) -> Path:
     """The folder in which the study has run and its data is prepared."""
     folder = tmp_path_factory.mktemp("small")
     (folder / "small.yaml").write_text(yaml.safe_dump(STUDY, sort_keys=False))
-    offline = Desk(folder, {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"})
+    offline = Desk(folder, {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}, command_line)
     for arguments in (("run", "small.yaml"), ("data", "prepare", "small.yaml", "train=full")):
         done = offline.run(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -70,7 +70,7 @@ def hub():
 
 
 @pytest.fixture
-def desk(results: Path, hub: Hub, tmp_path: Path) -> Desk:
+def desk(results: Path, hub: Hub, tmp_path: Path, command_line: CommandLine) -> Desk:
     """The study's folder with a client that knows the hub and its token."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
     environment |= {
@@ -81,4 +81,4 @@ def desk(results: Path, hub: Hub, tmp_path: Path) -> Desk:
         "OMP_NUM_THREADS": "1",
         "COLUMNS": "140",
     }
-    return Desk(results, environment)
+    return Desk(results, environment, command_line)
