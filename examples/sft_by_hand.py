@@ -27,7 +27,9 @@ from tunelab.models.load import load_model, load_tokenizer
 from tunelab.models.spec import resolve
 from tunelab.scoring.score import Outcome
 from tunelab.stats import wilson
-from tunelab.tasks.task import Task, find_task, load_samples
+from tunelab.tasks.find import find_task
+from tunelab.tasks.samples import load_samples
+from tunelab.tasks.task import Task
 
 TRAIN_ROWS = 320
 TEST_ROWS = 200

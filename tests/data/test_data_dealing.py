@@ -16,8 +16,9 @@ from tunelab.data.sample import Sample
 from tunelab.data.sources import mirror_source
 from tunelab.data.splits import assign, describe
 from tunelab.study.steps.rows import questions
+from tunelab.tasks.find import find_task
 from tunelab.tasks.multiple_choice import CATEGORIES
-from tunelab.tasks.task import find_task, load_samples, question_text
+from tunelab.tasks.samples import load_samples, question_text
 
 HUB = os.environ.get("TUNELAB_DATA")
 BY = {"stratify": "subject", "group": "cluster", "seed": 42}

@@ -12,7 +12,8 @@ from tunelab.formats.renderer import Renderer
 from tunelab.models.load import load_model, load_tokenizer
 from tunelab.models.spec import resolve
 from tunelab.stats import wilson
-from tunelab.tasks.task import find_task, load_samples
+from tunelab.tasks.find import find_task
+from tunelab.tasks.samples import load_samples
 from tunelab.training.job import Hardware, Job
 from tunelab.training.recipe import Recipe
 from tunelab.training.rows import IGNORED, supervised_rows

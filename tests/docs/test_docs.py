@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tunelab.stats import minimum_detectable_effect
-from tunelab.tasks.task import find_task, installed
+from tunelab.tasks.find import find_task, installed
 
 ROOT = Path(__file__).parents[2]
 

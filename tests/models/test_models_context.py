@@ -14,7 +14,8 @@ from tunelab.models.spec import resolve
 from tunelab.study.api import run
 from tunelab.study.smoke import LENGTH
 from tunelab.study.spec import Study
-from tunelab.tasks.task import find_task, load_samples
+from tunelab.tasks.find import find_task
+from tunelab.tasks.samples import load_samples
 
 STUDY = {
     "study": "short",

@@ -14,7 +14,7 @@ from tunelab.study.comparison import compare
 from tunelab.study.denominators import planned_rows, with_denominator
 from tunelab.study.exports import EXPORTS, final_metrics, summary, write_exports
 from tunelab.study.scored import Scored
-from tunelab.tasks.task import find_task
+from tunelab.tasks.find import find_task
 
 HUB = os.environ.get("TUNELAB_DATA")
 METRIC = Metric("numeric")

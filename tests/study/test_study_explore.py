@@ -20,8 +20,9 @@ from tunelab.models.spec import resolve
 from tunelab.study.explore import Question, explore
 from tunelab.study.preview import Subject
 from tunelab.study.spec import Data
+from tunelab.tasks.find import find_task
 from tunelab.tasks.mmmlu import CONFIGS, INDEX
-from tunelab.tasks.task import find_task, load_samples
+from tunelab.tasks.samples import load_samples
 
 MIRROR = os.environ.get("TUNELAB_DATA")
 ROWS = 200

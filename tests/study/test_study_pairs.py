@@ -12,7 +12,7 @@ from tunelab.engine.store import Store
 from tunelab.files import read_lines
 from tunelab.study.api import SilentReporter
 from tunelab.study.steps.pairs import count, pair
-from tunelab.tasks.task import find_task
+from tunelab.tasks.find import find_task
 
 ARITHMETIC = find_task("arithmetic")
 SAMPLE = Sample("a", {"question": "1 + 1?"}, ("#### 2",), {"rejected": "#### 3"})

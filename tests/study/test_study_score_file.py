@@ -10,7 +10,8 @@ from tunelab.data.sources import BuiltinSource
 from tunelab.errors import DataError
 from tunelab.stats import mean_t
 from tunelab.study.score_file import score_file
-from tunelab.tasks.task import find_task, load_samples
+from tunelab.tasks.find import find_task
+from tunelab.tasks.samples import load_samples
 
 DATA = Path(os.environ.get("TUNELAB_DATA", "/nowhere"))
 PARITY = DATA.parent / "parity"

@@ -22,7 +22,8 @@ from tunelab.study.api import run
 from tunelab.study.configurations import configuration, needed_files, portable
 from tunelab.study.open import only_data, open_study
 from tunelab.study.preview import find_subject, preview_rows
-from tunelab.tasks.task import find_task, load_samples, question_text
+from tunelab.tasks.find import find_task
+from tunelab.tasks.samples import load_samples, question_text
 
 HUB = os.environ.get("TUNELAB_DATA")
 SPLITS = {"from": "test", "shares": {"train": 0.5, "validation": 0.25, "test": 0.25}}

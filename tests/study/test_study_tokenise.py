@@ -14,7 +14,8 @@ from tunelab.study.api import SilentReporter
 from tunelab.study.layout import link_data
 from tunelab.study.open import only_data, open_points
 from tunelab.study.steps import train as train_step
-from tunelab.tasks.task import find_task, load_samples
+from tunelab.tasks.find import find_task
+from tunelab.tasks.samples import load_samples
 
 SIZES = {"max_steps": 1, "rows": 24}
 

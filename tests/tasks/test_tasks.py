@@ -17,17 +17,10 @@ from tunelab.scoring.judges.judge import Verdict
 from tunelab.scoring.numbers import first_number
 from tunelab.scoring.score import Metric, Outcome
 from tunelab.tasks.arithmetic_problems import problems
+from tunelab.tasks.find import find_task, installed
 from tunelab.tasks.identity import rows_identity, scorer_identity
-from tunelab.tasks.task import (
-    checked_rows,
-    find_task,
-    has_choices,
-    installed,
-    is_judged,
-    item_of,
-    load_samples,
-    question_text,
-)
+from tunelab.tasks.samples import checked_rows, item_of, load_samples, question_text
+from tunelab.tasks.task import has_choices, is_judged
 
 GARBAGE = "zxqv blorp"
 TASKS = sorted(installed())

@@ -9,7 +9,8 @@ import pytest
 
 from tunelab.data.sources import BuiltinSource, FileSource, mirror_source
 from tunelab.errors import DataError, StudyError
-from tunelab.tasks.task import find_task, load_samples, training_split
+from tunelab.tasks.find import find_task, training_split
+from tunelab.tasks.samples import load_samples
 
 SECRET = "what nobody should read"
 CODES = 15

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from tunelab.errors import StudyError
-from tunelab.tasks.task import find_task, installed
+from tunelab.tasks.find import find_task, installed
 
 TASK = """
 from tunelab.scoring.score import Metric, judged

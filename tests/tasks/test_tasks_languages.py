@@ -11,9 +11,10 @@ from tunelab.data.sources import BuiltinSource, FileSource, mirror_source
 from tunelab.errors import DataError
 from tunelab.scoring.letters import LETTERS
 from tunelab.scoring.score import Outcome
+from tunelab.tasks.find import find_task
 from tunelab.tasks.languages import ASK_LETTER, ASK_NUMBER, language_of
 from tunelab.tasks.multiple_choice import CATEGORIES
-from tunelab.tasks.task import find_task, load_samples, question_text
+from tunelab.tasks.samples import load_samples, question_text
 
 LETTERED = ("exams", "mmlu", "mmmlu")
 BY_LANGUAGE = {"exams": ("de", "fr"), "mgsm": ("de", "en", "fr"), "mmmlu": ("de", "fr")}

@@ -9,7 +9,8 @@ from tunelab.data.sources import BuiltinSource, FileSource, mirror_source
 from tunelab.errors import DataError
 from tunelab.scoring.aggregate import summarise
 from tunelab.scoring.score import Outcome
-from tunelab.tasks.task import find_task, load_samples
+from tunelab.tasks.find import find_task
+from tunelab.tasks.samples import load_samples
 
 ROWS = {
     ("squad_v2", "train"): 4449,

@@ -10,7 +10,8 @@ from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
 from tunelab.models.load import load_model, load_tokenizer
 from tunelab.models.spec import resolve
-from tunelab.tasks.task import find_task, load_samples
+from tunelab.tasks.find import find_task
+from tunelab.tasks.samples import load_samples
 from tunelab.training.job import Hardware, Job
 from tunelab.training.recipe import Lora, Recipe
 from tunelab.training.rows import supervised_rows

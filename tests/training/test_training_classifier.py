@@ -18,7 +18,8 @@ from tunelab.generation.decoding import ChoiceRequest
 from tunelab.models.heads import ClassifierModel, load_classifier, new_heads
 from tunelab.models.load import load_backbone, load_model, load_tokenizer
 from tunelab.models.spec import resolve
-from tunelab.tasks.task import find_task, load_samples
+from tunelab.tasks.find import find_task
+from tunelab.tasks.samples import load_samples
 from tunelab.training.classifier import classifier_rows, collate, loss, train_classifier
 from tunelab.training.job import Hardware, Job
 from tunelab.training.recipe import Lora, Recipe

@@ -11,7 +11,7 @@ from torch.nn.functional import logsigmoid
 from tunelab.errors import DataError, FormatError
 from tunelab.models.load import load_model
 from tunelab.models.spec import resolve
-from tunelab.tasks.task import find_task
+from tunelab.tasks.find import find_task
 from tunelab.training.dpo import preference_rows, train_dpo
 from tunelab.training.job import Hardware, Job
 from tunelab.training.recipe import Lora, Recipe

@@ -19,7 +19,8 @@ from tunelab.models.load import load_model
 from tunelab.models.spec import resolve
 from tunelab.scoring.score import Metric, Outcome, Score, judged
 from tunelab.study.steps.generate import make_requests
-from tunelab.tasks.task import find_task, installed, load_samples
+from tunelab.tasks.find import find_task, installed
+from tunelab.tasks.samples import load_samples
 from tunelab.training import rollouts
 from tunelab.training.grpo import adapter_effect, grpo_config, total_steps, train_grpo, vllm_config
 from tunelab.training.job import Hardware, Job

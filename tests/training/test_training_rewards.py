@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tunelab.data.sample import Sample
 from tunelab.scoring.score import Metric, Outcome, Score, judged
-from tunelab.tasks.task import find_task
+from tunelab.tasks.find import find_task
 from tunelab.training.recipe import Rewards
 from tunelab.training.rewards import Completion, combined, components, format_reward, length_reward
 

@@ -6,7 +6,7 @@ import pytest
 
 from tunelab.errors import DataError
 from tunelab.formats.renderer import Example
-from tunelab.tasks.task import find_task
+from tunelab.tasks.find import find_task
 from tunelab.training.rows import IGNORED, labels, supervised_rows
 
 

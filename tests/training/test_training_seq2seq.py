@@ -13,7 +13,8 @@ from tunelab.models.kind import decoder_start
 from tunelab.models.load import load_model, load_renderer
 from tunelab.models.spec import resolve
 from tunelab.study.kinds import refuse_unlike
-from tunelab.tasks.task import find_task, load_samples
+from tunelab.tasks.find import find_task
+from tunelab.tasks.samples import load_samples
 from tunelab.training.job import Hardware, Job
 from tunelab.training.recipe import Lora, Recipe
 from tunelab.training.rows import IGNORED, paired_rows

@@ -24,7 +24,7 @@ from tunelab.study.open import Opened, only_finished
 from tunelab.study.spec import Study
 from tunelab.study.steps.compare import COMPARISON
 from tunelab.study.steps.prepare import whole_split
-from tunelab.tasks.task import find_task
+from tunelab.tasks.find import find_task
 
 Row = Mapping[str, Any]
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from tunelab.errors import StudyError
 from tunelab.study.cells import By, Cell, Evaluation, Variant
+from tunelab.tasks.find import find_task
 from tunelab.tasks.mixed import JOINT
-from tunelab.tasks.task import find_task, has_choices
+from tunelab.tasks.task import has_choices
 
 
 def answerable(cells: Sequence[Cell], folder: Path) -> tuple[list[Cell], dict[str, str]]:

@@ -33,7 +33,7 @@ from tunelab.study.exports import write_exports
 from tunelab.study.layout import file_name
 from tunelab.study.open import Opened
 from tunelab.study.steps.compare import COMPARISON
-from tunelab.tasks.task import file_of, is_file
+from tunelab.tasks.find import file_of, is_file
 
 FORMAT = 1
 MANIFEST, README, RECORD, TASKS = "manifest.json", "README.txt", "record.json", "tasks"

@@ -33,7 +33,7 @@ from tunelab.study.search_plan import candidates, select_step, validations
 from tunelab.study.settling import Settled, settle
 from tunelab.study.spec import Study
 from tunelab.study.tree import leaves
-from tunelab.tasks import task as tasks
+from tunelab.tasks import find
 from tunelab.tasks.identity import scorer_identity
 from tunelab.tasks.mixed import JOINT
 from tunelab.training.rewards import length_buffer
@@ -130,7 +130,7 @@ class _Compiler:
 
     def compile(self) -> Compiled:
         for task in leaves(self.study.tasks):
-            tasks.find_task(task, self.folder)
+            find.find_task(task, self.folder)
         scores = {cell.name: self.score(cell) for cell in self.cells}
         variants = {cell.variant.name: cell.variant for cell in self.cells}
         train = {name: self.train(variant) for name, variant in variants.items() if variant.train}
@@ -216,7 +216,7 @@ class _Compiler:
         assert variant.train is not None
         if variant.train.method != "grpo":
             return {}
-        task = tasks.find_task(variant.task, self.folder)
+        task = find.find_task(variant.task, self.folder)
         budget = variant.train.grpo.max_new_tokens or task.max_new_tokens
         length_buffer(variant.train.grpo.rewards, budget)  # refuses one that does not fit, before anything runs
         scorer = scorer_identity(task, variant.task, self.folder)
@@ -296,7 +296,7 @@ class _Compiler:
         evaluation = cell.evaluation
         if cell.by != "generate":
             return {"format": evaluation.format.training_identity(), "by": cell.by}
-        task = tasks.find_task(evaluation.task, self.folder)
+        task = find.find_task(evaluation.task, self.folder)
         decoding = evaluation.settings.decoding()
         decoding["max_new_tokens"] = evaluation.settings.max_new_tokens or task.max_new_tokens
         return {"format": evaluation.format.identity(), "stop": list(task.stop), "decoding": decoding}
@@ -306,7 +306,7 @@ class _Compiler:
 
     def score_outputs(self, cell: Cell, rows: Step, outputs: Step) -> Step:
         task = cell.evaluation.task
-        found = tasks.find_task(task, self.folder)
+        found = find.find_task(task, self.folder)
         score = Step(
             kind="score",
             version=VERSIONS["score"],

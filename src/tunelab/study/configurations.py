@@ -29,8 +29,8 @@ from tunelab.study.compile import Compiled
 from tunelab.study.source import place
 from tunelab.study.thresholds import minimums
 from tunelab.study.worked_examples import examples_file
+from tunelab.tasks.find import file_of, is_file
 from tunelab.tasks.mixed import JOINT
-from tunelab.tasks.task import file_of, is_file
 
 Raw = dict[str, Any]
 SHARED = ("question", "alpha", "mismatch", "data", "hardware", "smoke")

@@ -21,7 +21,7 @@ from tunelab.study.cells import Evaluation
 from tunelab.study.made_splits import learnt_from, made, test_split
 from tunelab.study.source import choose_source
 from tunelab.study.spec import Study
-from tunelab.tasks.task import find_task
+from tunelab.tasks.find import find_task
 
 Plain = Mapping[str, Any]
 NO_VALUE = {"value": None, "low": None, "high": None, "method": "none", "n": 0}

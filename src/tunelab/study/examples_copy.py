@@ -16,7 +16,7 @@ from tunelab.files import read_json, sha256_file, write_atomic, write_json
 from tunelab.study.cells import file_name
 from tunelab.study.open import Opened
 from tunelab.study.steps.prepare import EXAMPLES
-from tunelab.tasks.task import find_task
+from tunelab.tasks.find import find_task
 
 WRITTEN = ".written.json"
 """Checksums of the copies as they were written, by name."""

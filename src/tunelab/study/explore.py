@@ -24,7 +24,8 @@ from tunelab.models.token_counts import TokenCounter
 from tunelab.study.preview import Subject
 from tunelab.study.sample_counts import SampleCounts
 from tunelab.study.source import choose_source
-from tunelab.tasks.task import Task, find_task
+from tunelab.tasks.find import find_task
+from tunelab.tasks.task import Task
 
 BATCH = 512
 """Texts that a tokenizer gets at once."""

@@ -20,8 +20,9 @@ from tunelab.study.cells import Cell
 from tunelab.study.closing_plan import VERDICTS_OF, slug
 from tunelab.study.machine import Machine
 from tunelab.study.spec import Study
+from tunelab.tasks.find import find_task
 from tunelab.tasks.identity import scorer_identity
-from tunelab.tasks.task import find_task, is_judged
+from tunelab.tasks.task import is_judged
 
 VERSIONS = {"judge": 1}
 VERDICTS = "verdicts.jsonl"

@@ -41,7 +41,7 @@ from tunelab.study.steps.compare import COMPARISON
 from tunelab.study.steps.rows import ROWS
 from tunelab.study.steps.select import CHECKPOINT_SCORES, METRICS
 from tunelab.study.tokenise_plan import RECEIPT, TOKENS
-from tunelab.tasks.task import find_task
+from tunelab.tasks.find import find_task
 from tunelab.training.trackers import TENSORBOARD
 
 

@@ -17,35 +17,37 @@ from tunelab.data.splits import Splits, assign, describe
 from tunelab.errors import DataError, StudyError, nearest
 from tunelab.models.spec import ModelRef
 from tunelab.study.spec import Data
-from tunelab.tasks import task as tasks
+from tunelab.tasks import find
+from tunelab.tasks.samples import question_text
+from tunelab.tasks.task import Task
 
 TRAIN, TEST = "train", "test"
 
 
-def made(data: Data, task: tasks.Task, split: str) -> Splits | None:
+def made(data: Data, task: Task, split: str) -> Splits | None:
     """Return how the study makes a split of a task; None for a split of the data set."""
     found = data.splits.get(task.name)
     return found if found and split in found.shares else None
 
 
-def learnt_from(data: Data, task: tasks.Task) -> str:
+def learnt_from(data: Data, task: Task) -> str:
     """Return the split that a task is trained on; empty for one that is only evaluated."""
     return TRAIN if made(data, task, TRAIN) else task.train_split
 
 
 def training_split(data: Data, name: str, folder: Path) -> str:
     """Return the same of a task by name. Raises StudyError for one that is only evaluated."""
-    return learnt_from(data, tasks.find_task(name, folder)) or tasks.training_split(name, folder)
+    return learnt_from(data, find.find_task(name, folder)) or find.training_split(name, folder)
 
 
-def test_split(data: Data, task: tasks.Task) -> str:
+def test_split(data: Data, task: Task) -> str:
     """Return the split that a task is scored on unless an evaluation names another."""
     return TEST if made(data, task, TEST) else task.test_split
 
 
 def refuse_unknown_tasks(data: Data, names: Iterable[str], folder: Path) -> None:
     """Raise StudyError for splits of a task that is neither among ``names`` nor installed."""
-    known = {*tasks.installed(), *(tasks.find_task(name, folder).name for name in names)}
+    known = {*find.installed(), *(find.find_task(name, folder).name for name in names)}
     for name in data.splits:
         if name not in known:
             raise StudyError(f"data.splits: got {name!r}, expected the name of a task{nearest(name, known)}")
@@ -58,13 +60,13 @@ def identity(splits: Splits, tokenizer: Mapping[str, Any] | None) -> dict[str, A
 
 
 def part_of(
-    samples: Sequence[Sample], task: tasks.Task, part: str, how: Mapping[str, Any], tokenizer: ModelRef | None
+    samples: Sequence[Sample], task: Task, part: str, how: Mapping[str, Any], tokenizer: ModelRef | None
 ) -> tuple[list[Sample], dict[str, Any]]:
     """Return one part of a split's samples, in their order, and the receipt. ``how`` is as ``identity`` writes it.
 
     Raises DataError when too few rows are left to part.
     """
-    asked = partial(tasks.question_text, task)
+    asked = partial(question_text, task)
     kept = _short_enough(samples, asked, how["longest"], tokenizer)
     try:
         parts = assign(kept, how["shares"], how, asked)

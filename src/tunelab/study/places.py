@@ -15,7 +15,7 @@ from typing import Any
 from tunelab.data.downloads import is_url
 from tunelab.models.spec import is_local
 from tunelab.scoring.judges.guidelines import BUNDLED
-from tunelab.tasks.task import is_file
+from tunelab.tasks.find import is_file
 
 
 def seen_from(folder: Path, key: str, value: Any) -> Any:

@@ -17,7 +17,9 @@ from tunelab.study.read import bundled, read_file, read_study
 from tunelab.study.source import choose_source
 from tunelab.study.spec import Data
 from tunelab.study.worked_examples import examples_file, read_examples
-from tunelab.tasks.task import Task, find_task, is_sensitive, load_samples
+from tunelab.tasks.find import find_task
+from tunelab.tasks.samples import load_samples
+from tunelab.tasks.task import Task, is_sensitive
 from tunelab.training.rows import IGNORED, labels, runs
 
 EXCERPT = 60

@@ -24,8 +24,8 @@ from tunelab.files import read_json, read_lines
 from tunelab.study.bundle import FORMAT, MANIFEST, RECORD, TASKS, entry
 from tunelab.study.exports import write_exports
 from tunelab.study.steps import compare, score
+from tunelab.tasks.find import find_task
 from tunelab.tasks.identity import scorer_identity
-from tunelab.tasks.task import find_task
 
 TOLERANCE = 1e-9
 """Two machines may add the same numbers in another order."""

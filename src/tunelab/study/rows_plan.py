@@ -23,9 +23,10 @@ from tunelab.study.spec import Study
 from tunelab.study.steps.check import WORKED_EXAMPLES
 from tunelab.study.tree import weights
 from tunelab.study.worked_examples import examples_file, fits, require_examples
-from tunelab.tasks import task as tasks
+from tunelab.tasks import find
 from tunelab.tasks.identity import rows_identity
 from tunelab.tasks.mixed import JOINT
+from tunelab.tasks.task import Task
 
 VERSIONS = {"prepare": 5, "mix": 1, "check": 2}
 IN_SMOKE = 0.5
@@ -51,7 +52,7 @@ class RowsPlan:
         file: str | None = None,
     ) -> Step:
         """Rows of a split or ``file``, without those that ask what ``apart`` asks; or a format's worked examples."""
-        found = tasks.find_task(task, self.folder)
+        found = find.find_task(task, self.folder)
         settings: dict[str, Any] = {"task": rows_identity(found, task, self.folder), "split": split, **select}
         if self.study.smoke:
             settings["longest"] = QUESTION
@@ -86,9 +87,7 @@ class RowsPlan:
         """What counts tokens where rows may be too long, and why it cannot be had, where it cannot."""
         return self.machine.tokenizer(own.longest.tokenizer) if own and own.longest else (None, None)
 
-    def source(
-        self, task: tasks.Task, split: str, examples: Path | None, k: int, file: str | None
-    ) -> tuple[Any, str | None]:
+    def source(self, task: Task, split: str, examples: Path | None, k: int, file: str | None) -> tuple[Any, str | None]:
         """What rows are identified by, or None and why they cannot be had."""
         try:
             if examples:
@@ -102,7 +101,7 @@ class RowsPlan:
             return None, str(error)
 
     def evaluation_rows(self, evaluation: Evaluation) -> Step:
-        settings, task = evaluation.settings, tasks.find_task(evaluation.task, self.folder)
+        settings, task = evaluation.settings, find.find_task(evaluation.task, self.folder)
         split = settings.split or test_split(self.study.data, task)
         reserved = self.reserved(evaluation.task) if split == learnt_from(self.study.data, task) else {}
         return self.prepare(evaluation.task, split, self.subset(settings.size, settings.rows_seed), reserved)
@@ -122,7 +121,7 @@ class RowsPlan:
         if path is None or fmt.few_shots.k == 0:
             return fmt.few_shots.k > 0
         try:
-            return fits(path, tasks.find_task(task, self.folder))
+            return fits(path, find.find_task(task, self.folder))
         except DataError:
             return True
 
@@ -140,7 +139,7 @@ class RowsPlan:
     def learnt(self, variant: Variant, task: str, select: Mapping[str, Any], apart: Mapping[str, Step]) -> Step:
         """Rows that a variant learns from or is chosen by: those of the task's training split, or of its own file."""
         file = variant.train.file if variant.train else None
-        split = self.training_split(task) if file is None else tasks.training_split(task, self.folder)
+        split = self.training_split(task) if file is None else find.training_split(task, self.folder)
         return self.prepare(task, split, select, apart, file=file)
 
     def training_split(self, task: str) -> str:

@@ -14,7 +14,8 @@ from tunelab.data.statistics import Coded, Columns, answered_differently, descri
 from tunelab.errors import DataError, nearest
 from tunelab.models.token_counts import TokenCounter
 from tunelab.stats.positions import position_bias
-from tunelab.tasks.task import ChoiceTask, Task, groups_of, has_choices, question_text
+from tunelab.tasks.samples import question_text
+from tunelab.tasks.task import ChoiceTask, Task, groups_of, has_choices
 
 CHARACTERS = "characters"
 PROMPT, TARGET = "prompt", "target"

@@ -16,7 +16,9 @@ from tunelab.scoring.score import Score
 from tunelab.study.source import choose_source
 from tunelab.study.spec import Data
 from tunelab.study.steps.score import cluster_of, score_output
-from tunelab.tasks.task import Task, find_task, load_samples
+from tunelab.tasks.find import find_task
+from tunelab.tasks.samples import load_samples
+from tunelab.tasks.task import Task
 
 Row = dict[str, Any]
 

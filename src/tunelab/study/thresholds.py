@@ -14,7 +14,7 @@ from pathlib import Path
 from tunelab.errors import StudyError, nearest
 from tunelab.study.cells import Cell, plain_name
 from tunelab.study.spec import Study
-from tunelab.tasks.task import find_task
+from tunelab.tasks.find import find_task
 
 Minimums = Mapping[str, float]
 

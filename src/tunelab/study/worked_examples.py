@@ -15,7 +15,8 @@ from tunelab.data.sources import RowsSource, Source
 from tunelab.data.subsets import few_shots
 from tunelab.errors import DataError
 from tunelab.formats.format import FewShots
-from tunelab.tasks.task import Task, load_samples
+from tunelab.tasks.samples import load_samples
+from tunelab.tasks.task import Task
 
 OF_A_SAMPLE = ("task", "fields", "targets")
 

@@ -19,7 +19,7 @@ from tunelab.data.sources import Dataset, Source
 from tunelab.errors import DataError
 from tunelab.scoring.judges.judge import Verdict
 from tunelab.scoring.score import Metric, Outcome, Score, judged
-from tunelab.tasks.task import checked_rows
+from tunelab.tasks.samples import checked_rows
 
 PROMPT, PROMPT_SHORT = "prompt_text", "prompt"
 NOT_IN_NAMES = re.compile(r"[\W_]+")

@@ -12,7 +12,7 @@ from tunelab.data.sample import Message, Sample
 from tunelab.data.sources import Dataset, Source
 from tunelab.scoring.rouge import SPLITTER, TYPES, rouge
 from tunelab.scoring.score import Metric, Score, judged
-from tunelab.tasks.task import checked_rows
+from tunelab.tasks.samples import checked_rows
 
 PROMPT = """\
 Summarise the article in three or four short sentences, one on each line. Write the summary only.

@@ -13,7 +13,7 @@ from tunelab.data.sample import Message, Sample
 from tunelab.data.sources import Dataset, Source
 from tunelab.scoring.code_match import BLEU, EXACT_MATCH, SACREBLEU, code_score
 from tunelab.scoring.score import Score
-from tunelab.tasks.task import checked_rows
+from tunelab.tasks.samples import checked_rows
 
 PROMPT = """\
 This Java method has a bug. Write the method without it: one line of code with a space between all tokens, and \

@@ -16,7 +16,7 @@ from tunelab.data.sample import Message, Sample
 from tunelab.data.sources import Dataset, Source
 from tunelab.scoring import bleu
 from tunelab.scoring.score import Metric, Score, judged
-from tunelab.tasks.task import checked_rows
+from tunelab.tasks.samples import checked_rows
 
 PROMPT = """\
 Write the first sentence of the docstring of this Python function, given as tokens. Write the sentence only.

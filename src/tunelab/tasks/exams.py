@@ -13,7 +13,7 @@ from tunelab.data.sample import Sample
 from tunelab.data.sources import Dataset, Source
 from tunelab.tasks import multiple_choice as mc
 from tunelab.tasks.languages import by_language, language_of, shared
-from tunelab.tasks.task import checked_rows
+from tunelab.tasks.samples import checked_rows
 
 LANGUAGES = {"Arabic": "ar", "French": "fr", "German": "de", "Italian": "it", "Portuguese": "pt", "Spanish": "es"}
 UNKNOWN = "@"

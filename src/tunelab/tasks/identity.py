@@ -15,8 +15,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tunelab.tasks.find import file_of, is_file
 from tunelab.tasks.mixed import Mixed
-from tunelab.tasks.task import Task, file_of, is_file
+from tunelab.tasks.task import Task
 
 OF_ROWS = ("load", "messages", "target", "choices")
 NOT_OF_ROWS = {"metrics", "scorer_version", "stop", "max_new_tokens"}

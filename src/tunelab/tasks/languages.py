@@ -12,7 +12,8 @@ from typing import Any
 
 from tunelab.data.readers import Row
 from tunelab.data.sources import Source
-from tunelab.tasks.task import Task, checked_rows
+from tunelab.tasks.samples import checked_rows
+from tunelab.tasks.task import Task
 
 ASK_LETTER = {
     "ar": "أجب بحرف الخيار الصحيح فقط.",

@@ -17,7 +17,7 @@ from tunelab.scoring.letters import LETTERS
 from tunelab.tasks import multiple_choice as mc
 from tunelab.tasks.languages import shared
 from tunelab.tasks.row_keys import RowKeys
-from tunelab.tasks.task import checked_label, checked_rows
+from tunelab.tasks.samples import checked_label, checked_rows
 
 
 class Mmlu(mc.Lettered):

@@ -13,7 +13,7 @@ from tunelab.data.sample import Message, Sample
 from tunelab.data.sources import Dataset, Source
 from tunelab.scoring.labels import ACCURACY, class_counts, f1, judged_label
 from tunelab.scoring.score import Metric, Score
-from tunelab.tasks.task import checked_label, checked_rows
+from tunelab.tasks.samples import checked_label, checked_rows
 
 LABELS = ("no", "yes")
 """In the data set's order: 1 is a duplicate."""

@@ -17,7 +17,7 @@ from tunelab.data.sources import Dataset, Source
 from tunelab.errors import DataError
 from tunelab.scoring import squad
 from tunelab.scoring.score import Metric, Score, judged
-from tunelab.tasks.task import checked_rows
+from tunelab.tasks.samples import checked_rows
 
 UNANSWERABLE = "unanswerable"
 PROMPT = """\

@@ -11,7 +11,7 @@ from tunelab.data.sample import Message, Sample
 from tunelab.data.sources import Dataset, Source
 from tunelab.scoring.labels import ACCURACY, judged_label
 from tunelab.scoring.score import Score
-from tunelab.tasks.task import checked_label, checked_rows
+from tunelab.tasks.samples import checked_label, checked_rows
 
 LABELS = ("negative", "positive")
 """In the data set's order: 0 is negative."""

@@ -24,7 +24,8 @@ from tunelab.generation.stops import find_stop
 from tunelab.study.steps.answers import OUTPUTS, REASON, UNANSWERED, Row, place
 from tunelab.study.steps.rows import read_samples, read_shots
 from tunelab.study.steps.serving import SERVER, Server, chat_request, endpoint_of
-from tunelab.tasks.task import Task, find_task
+from tunelab.tasks.find import find_task
+from tunelab.tasks.task import Task
 
 OWED = "requests that got no answer"
 REFUSED = "refused"

@@ -14,7 +14,7 @@ from tunelab.study.comparison import compare
 from tunelab.study.denominators import with_denominator
 from tunelab.study.scored import Answer, Scored
 from tunelab.study.steps.score import SCORES, group_of, read_scores
-from tunelab.tasks.task import find_task
+from tunelab.tasks.find import find_task
 
 COMPARISON = "comparison.json"
 

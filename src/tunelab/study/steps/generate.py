@@ -28,7 +28,8 @@ from tunelab.models.load import load_config, load_kind, load_model, load_rendere
 from tunelab.models.spec import ModelRef
 from tunelab.study.steps.rows import read_samples, read_shots
 from tunelab.study.steps.trained import how_trained
-from tunelab.tasks.task import ChoiceTask, Task, find_task, has_choices
+from tunelab.tasks.find import find_task
+from tunelab.tasks.task import ChoiceTask, Task, has_choices
 
 OUTPUTS = "outputs.jsonl"
 ANSWERERS: dict[Kind, tuple[type[LocalGenerator], type[Chooser]]] = {

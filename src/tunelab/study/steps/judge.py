@@ -23,7 +23,8 @@ from tunelab.scoring.judges.replies import ReplyCache, reply_key
 from tunelab.study.judges_plan import VERDICTS
 from tunelab.study.steps.asking import UNANSWERED, Ask, Question, Silence, open_judge
 from tunelab.study.steps.rows import read_samples
-from tunelab.tasks.task import find_task, is_judged
+from tunelab.tasks.find import find_task
+from tunelab.tasks.task import is_judged
 
 EMPTY = "empty response"
 

@@ -15,7 +15,8 @@ from tunelab.files import read_lines, write_json, write_lines
 from tunelab.scoring.score import Outcome
 from tunelab.study.steps.rows import read_samples
 from tunelab.study.steps.score import SCORES
-from tunelab.tasks.task import Task, find_task
+from tunelab.tasks.find import find_task
+from tunelab.tasks.task import Task
 
 PAIRS = "pairs.jsonl"
 RIGHT = {Outcome.CORRECT}

@@ -20,7 +20,9 @@ from tunelab.study.source import choose_source
 from tunelab.study.spec import Data
 from tunelab.study.steps.rows import questions, questions_of, write_samples
 from tunelab.study.worked_examples import drawn_examples, read_examples
-from tunelab.tasks.task import HasReceipt, Task, find_task, load_samples
+from tunelab.tasks.find import find_task
+from tunelab.tasks.samples import load_samples
+from tunelab.tasks.task import HasReceipt, Task
 
 EXAMPLES = "examples.jsonl"
 

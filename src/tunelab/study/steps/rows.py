@@ -11,7 +11,9 @@ from tunelab.engine.context import StepContext
 from tunelab.engine.record import Artifact
 from tunelab.files import read_lines, write_lines
 from tunelab.formats.conversation import Shot
-from tunelab.tasks.task import Task, find_task, item_of, question_text
+from tunelab.tasks.find import find_task
+from tunelab.tasks.samples import item_of, question_text
+from tunelab.tasks.task import Task
 
 ROWS = "rows.jsonl"
 

@@ -18,7 +18,8 @@ from tunelab.scoring.score import Outcome, Score, at_budget_end
 from tunelab.study.steps.answers import REASON, read_answers
 from tunelab.study.steps.judging import Judgement, add_rates, scores_of_each
 from tunelab.study.steps.rows import read_samples
-from tunelab.tasks.task import Task, find_task, groups_of, has_choices, is_judged, is_sensitive
+from tunelab.tasks.find import find_task
+from tunelab.tasks.task import Task, groups_of, has_choices, is_judged, is_sensitive
 
 SCORES = "scores.jsonl"
 

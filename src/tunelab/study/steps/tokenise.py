@@ -23,7 +23,8 @@ from tunelab.models.load import load_renderer
 from tunelab.models.spec import ModelRef
 from tunelab.study.steps.rows import read_samples, read_shots
 from tunelab.study.tokenise_plan import RECEIPT, TOKENS
-from tunelab.tasks.task import Task, find_task
+from tunelab.tasks.find import find_task
+from tunelab.tasks.task import Task
 from tunelab.training.rows import SupervisedRows, paired_rows, supervised_rows
 
 IDS = pa.list_(pa.int32())

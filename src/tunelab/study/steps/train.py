@@ -20,7 +20,8 @@ from tunelab.study.kinds import refuse_unlike
 from tunelab.study.steps.pairs import PAIRS
 from tunelab.study.steps.rows import read_samples, read_shots
 from tunelab.study.steps.trained import four_bit
-from tunelab.tasks.task import Task, find_task
+from tunelab.tasks.find import find_task
+from tunelab.tasks.task import Task
 from tunelab.training.classifier import classifier_rows, train_classifier
 from tunelab.training.dpo import preference_rows, train_dpo
 from tunelab.training.grpo import train_grpo
