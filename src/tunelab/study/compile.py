@@ -1,9 +1,9 @@
 """From cells to steps: the smallest plan, because equal work has equal fingerprints.
 
 Nothing here looks for duplicates. A variant evaluated in two formats is one train step and two generate steps
-because both cells ask for a train step with the same identity. What identity means is written here for train,
-generate and score, and beside it, in the files whose names end in ``_plan``, for the other kinds of steps; raise a
-kind's version when its function starts to compute differently.
+because both cells ask for a train step with the same identity. What identity means is written here for train
+and score, and beside it, in the files whose names end in ``_plan``, for the other kinds of steps; raise a kind's
+version when its function starts to compute differently.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import Any
 
 from tunelab.engine.plan import topological
 from tunelab.engine.step import Step
-from tunelab.errors import StudyError
 from tunelab.study import contrasts, thresholds
 from tunelab.study.adopt_plan import adopt_step
 from tunelab.study.answering import answerable, way_of
+from tunelab.study.answers_plan import AnswersPlan
 from tunelab.study.cells import Cell, Variant, cells, plain_name
 from tunelab.study.closing_plan import compare_step, report_step, slug
-from tunelab.study.endpoint_model import EndpointModel
 from tunelab.study.judges_plan import JudgesPlan
 from tunelab.study.kinds import refuse_unlike
 from tunelab.study.machine import Machine
 from tunelab.study.made_splits import refuse_unknown_tasks
 from tunelab.study.pairs_plan import draws, pairs_step
+from tunelab.study.points import whole
 from tunelab.study.rows_plan import RowsPlan
 from tunelab.study.search_plan import candidates, select_step, validations
 from tunelab.study.settling import Settled, settle
@@ -40,7 +40,7 @@ from tunelab.training.rewards import length_buffer
 
 SUPERVISED = ("sft", "seq2seq")
 """Methods that draw no text while they train."""
-VERSIONS = {"train": 3, "generate": 2, "score": 3}
+VERSIONS = {"train": 3, "score": 3}
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Compiled:
 def compile_study(points: Sequence[tuple[str, Study]], folder: Path | None = None) -> Compiled:
     """Return the plan of a study. ``folder`` is where relative paths in it start. Raises UserError."""
     start = folder or Path.cwd()
-    study, (kept, left_out) = _whole(points), answerable(cells(points), start)
+    study, (kept, left_out) = whole(points), answerable(cells(points), start)
     thresholds.refuse_unknown(study, kept, start)
     refuse_unknown_tasks(study.data, _tasks(kept), start)
     contrasts.refuse_unknown(study, kept, left_out)
@@ -102,22 +102,6 @@ def _unevaluated(points: Sequence[tuple[str, Study]], kept: Sequence[Cell]) -> d
     found = {plain_name(cell.variant.name) for cell in kept}
     declared = dict.fromkeys(name for _, study in points for name in study.train)
     return {name: "no evaluation is of it" for name in declared if name not in found}
-
-
-def _whole(points: Sequence[tuple[str, Study]]) -> Study:
-    """Return the first point with the formats and stand-ins of all; what a study has once must be equal in all."""
-    study = points[0][1]
-    formats = dict(study.formats)
-    stand_ins = {name: model for _, point in points for name, model in point.stand_ins.items()}
-    for label, point in points[1:]:
-        for name in ("baseline", "baselines", "contrasts", "data", "alpha", "hardware", "judges", "base_weights"):
-            if getattr(point, name) != getattr(study, name):
-                raise StudyError(
-                    f"sweep: {name} differs at {label}, expected one for the whole study; "
-                    "sweep models, tasks, formats, recipes or evaluations"
-                )
-        formats |= {f"{name}@{label}": f for name, f in point.formats.items() if f not in formats.values()}
-    return study.model_copy(update={"formats": formats, "stand_ins": stand_ins})
 
 
 @dataclass
@@ -148,6 +132,10 @@ class _Compiler:
     @cached_property
     def machine(self) -> Machine:
         return _machine(self.study, self.folder)
+
+    @cached_property
+    def answers(self) -> AnswersPlan:
+        return AnswersPlan(self.study, self.rows, self.machine, self.settled.untouched, self.folder)
 
     @cached_property
     def judges(self) -> JudgesPlan:
@@ -239,67 +227,8 @@ class _Compiler:
 
     def outputs(self, cell: Cell, rows: Step, after: tuple[Step, ...]) -> Step:
         """A cell's variant answers ``rows``."""
-        variant, evaluation = cell.variant, cell.evaluation
-        if variant.served is not None and variant.model not in self.study.stand_ins:
-            return self.served_outputs(cell, variant.served, rows, after)
-        model, blocked = self.machine.model(variant.model)
-        shots = self.rows.shots(evaluation.task, evaluation.format)
-        trained = {"trained": self.train(variant)} if variant.train else {}
-        weights, unloadable = self.four_bits(variant)
-        return Step(
-            kind="generate",
-            version=VERSIONS["generate"],
-            slug=slug(f"{variant.name}-{evaluation.name}"),
-            entry="tunelab.study.steps.generate:run",
-            settings={
-                "model": model["identity"],
-                **self.answering(cell),
-                "batch_size": self.machine.batch_that_matters(evaluation.settings, weights),
-                "backend": "transformers",
-                "precision": self.machine.precision(evaluation.settings.precision),
-                **({"checkpoint": list(variant.checkpoint)} if variant.checkpoint else {}),
-                **({"weights": weights} if weights and variant.train is None else {}),
-            },
-            inputs={"rows": rows, **trained, **({"shots": shots} if shots else {})},
-            circumstance={"model": model, "task": evaluation.task, **self.machine.hardware()},
-            after=after,
-            blocked=blocked or unloadable,
-        )
-
-    def served_outputs(self, cell: Cell, served: EndpointModel, rows: Step, after: tuple[Step, ...]) -> Step:
-        """A model behind a server answers ``rows``; how it computes is the server's business, and unknown."""
-        evaluation = cell.evaluation
-        model, circumstance, blocked = self.machine.endpoint(served)
-        shots = self.rows.shots(evaluation.task, evaluation.format)
-        return Step(
-            kind="generate",
-            version=VERSIONS["generate"],
-            slug=slug(f"{cell.variant.name}-{evaluation.name}"),
-            entry="tunelab.study.steps.ask:run",
-            settings={"model": model, **self.answering(cell), "backend": "endpoint"},
-            inputs={"rows": rows, **({"shots": shots} if shots else {})},
-            circumstance={"model": circumstance, "task": evaluation.task, "folder": str(self.folder)},
-            after=after,
-            blocked=blocked,
-        )
-
-    def four_bits(self, variant: Variant) -> tuple[dict[str, Any] | None, str | None]:
-        """The 4-bit weights that a variant is loaded in, if it is, and why it cannot be loaded here."""
-        train, untouched = variant.train, self.settled.untouched
-        if train is None:
-            return untouched.weights, untouched.blocked
-        weights = train.qlora.identity() if train.adaptation == "qlora" else None
-        return weights, self.machine.without_qlora(train)
-
-    def answering(self, cell: Cell) -> dict[str, Any]:
-        """The prompt's format and how an answer comes about: what only ends or draws text does not touch a choice."""
-        evaluation = cell.evaluation
-        if cell.by != "generate":
-            return {"format": evaluation.format.training_identity(), "by": cell.by}
-        task = find.find_task(evaluation.task, self.folder)
-        decoding = evaluation.settings.decoding()
-        decoding["max_new_tokens"] = evaluation.settings.max_new_tokens or task.max_new_tokens
-        return {"format": evaluation.format.identity(), "stop": list(task.stop), "decoding": decoding}
+        trained = self.train(cell.variant) if cell.variant.train else None
+        return self.answers.outputs(cell, rows, trained, after)
 
     def score(self, cell: Cell) -> Step:
         return self.score_outputs(cell, self.rows.evaluation_rows(cell.evaluation), self.generate(cell))
