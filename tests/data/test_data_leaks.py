@@ -2,6 +2,7 @@
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,27 @@ def sentence(*numbers):
 def test_a_repeat_is_found_whatever_its_case_and_punctuation():
     [leak] = find_leaks([("t1", "How many  eggs, Ann?")], [("e1", "other words"), ("e2", "how many eggs ann")])
     assert (leak.evaluation_id, leak.train_id, leak.kind, leak.text) == ("e2", "t1", "exact", "how many eggs ann")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("3 + 4", "3 - 4"), ("What is x^2 + 1?", "What is x^2 / 1?"), ("if a < b:", "if a > b:"), ("|-3|", "|3|"),
+     ("a == b", "a != b"), ("50 %", "50"), ("???", "!!!"), ("", "…")],
+)  # fmt: skip
+def test_signs_make_another_question_of_the_same_words(one, other):
+    assert find_leaks([("t", one)], [("e", other)]) == []
+    assert repeats([Asked("e", other)], [Asked("t", one)]) == set()
+    assert [leak.kind for leak in find_leaks([("t", one)], [("e", f" {one.upper()} ")])] == ["exact"]
+
+
+def test_a_hyphen_between_words_is_no_sign():
+    assert len(find_leaks([("t", "A well-known 3-step proof – why?")], [("e", "a well known 3 step proof why")])) == 1
+
+
+def test_signs_do_not_hide_a_shared_run():
+    words = sentence(*range(13))
+    [leak] = find_leaks([("t", f"x {words}")], [("e", words.replace(" ", " + ") + " y")])
+    assert (leak.kind, leak.text) == ("13-gram", words)
 
 
 def test_a_shared_run_of_thirteen_words_is_listed_and_of_twelve_is_not():

@@ -1,9 +1,10 @@
 """Leaks: evaluation rows that training has seen, word for word, in another language, or in a long overlap.
 
-Two checks on the questions' words, lower-cased and without punctuation: exact equality, and a shared run of
-``NGRAM`` = 13 words (the length of Brown et al. 2020, appendix C). Words cannot show that a question is the translation
-of another; that both are of one cluster does. A repeat is a leak, and so is a shared cluster. A shared run is a
-suspicion: template-like questions share them honestly, so it is listed and does not stop a study by itself.
+Two checks on the questions' words, lower-cased and without punctuation: equality, of the signs of arithmetic and code
+too, and a shared run of ``NGRAM`` = 13 words (the length of Brown et al. 2020, appendix C). Words cannot show that a
+question is the translation of another; that both are of one cluster does. A repeat is a leak, and so is a shared
+cluster. A shared run is a suspicion: template-like questions share them honestly, so it is listed and does not stop a
+study by itself.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any, NamedTuple
 
 NGRAM = 13
 WORD = re.compile(r"\w+")
+SPOKEN = re.compile(r"\w+|[-−](?=\s?\d)|[+*/^=<>%|&~±×÷√≤≥≠≈∈∉⊂⊆∪∩∧∨¬∀∃→⇒⇔∞∂∫∑∏]")
+"""Words, and signs that make another question of the same words: 3 + 4 and 3 - 4. A hyphen counts before a number."""
 EXACT, CLUSTER, RUN = "exact", "cluster", f"{NGRAM}-gram"
 CERTAIN = (EXACT, CLUSTER)
 """Kinds that are leaks; the other is a suspicion."""
@@ -47,24 +50,25 @@ class Leak:
 
 
 def said(text: str) -> Words:
-    """Return a text's words, lower-cased and without punctuation: equal ones make two questions the same."""
-    return tuple(WORD.findall(text.lower()))
+    """Return a text's words and signs, lower-cased: equal ones make two questions the same.
+
+    A text without any is known by all that it has.
+    """
+    return tuple(SPOKEN.findall(text.lower())) or (text.strip(),)
 
 
 def find_leaks(train: Sequence[Asked], evaluation: Sequence[Asked]) -> list[Leak]:
     """Compare what rows ask; return at most one leak per evaluation row, of the first kind that fits, by kind."""
-    words = [(asked, said(asked.text)) for asked in evaluation]
-    wanted = {gram for _, row in words for gram in _ngrams(row)}
+    wanted = {gram for asked in evaluation for gram in _ngrams(asked.text)}
     seen: dict[tuple[str, Words | str], str] = {}
     for asked in train:
-        row = said(asked.text)
-        seen.setdefault((EXACT, row), asked.id)
+        seen.setdefault((EXACT, said(asked.text)), asked.id)
         if asked.cluster is not None:
             seen.setdefault((CLUSTER, asked.cluster), asked.id)
-        for gram in _ngrams(row):
+        for gram in _ngrams(asked.text):
             if gram in wanted:
                 seen.setdefault((RUN, gram), asked.id)
-    found = [leak for asked, row in words if (leak := _leak(asked, row, seen))]
+    found = [leak for asked in evaluation if (leak := _leak(asked, seen))]
     return sorted(found, key=lambda leak: (EXACT, CLUSTER, RUN).index(leak.kind))
 
 
@@ -75,17 +79,19 @@ def repeats(rows: Sequence[Asked], seen: Sequence[Asked]) -> set[str]:
     return {asked.id for asked in rows if asked.cluster in clusters or said(asked.text) in known}
 
 
-def _leak(asked: Asked, row: Words, seen: Mapping[tuple[str, Words | str], str]) -> Leak | None:
+def _leak(asked: Asked, seen: Mapping[tuple[str, Words | str], str]) -> Leak | None:
+    row = said(asked.text)
     if (EXACT, row) in seen:
         return Leak(asked.id, seen[EXACT, row], EXACT, " ".join(row)[:200])
     if asked.cluster is not None and (CLUSTER, asked.cluster) in seen:
         return Leak(asked.id, seen[CLUSTER, asked.cluster], CLUSTER, asked.cluster)
-    for gram in _ngrams(row):
+    for gram in _ngrams(asked.text):
         if (RUN, gram) in seen:
             return Leak(asked.id, seen[RUN, gram], RUN, " ".join(gram)[:200])
     return None
 
 
-def _ngrams(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def _ngrams(text: str) -> Iterator[Words]:
+    words = WORD.findall(text.lower())
     for start in range(len(words) - NGRAM + 1):
         yield tuple(words[start : start + NGRAM])

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from tunelab.scoring.labels import ACCURACY
 from tunelab.scoring.score import Score, judged
@@ -103,7 +103,7 @@ def read_letter(output: str, letters: Sequence[str] = LETTERS) -> str | None:
         _last(found, _Candidate.said)
         or _last(offered, _Candidate.fills_its_line)
         or _last(offered, _Candidate.named)
-        or _last(reversed(offered), _Candidate.begins_a_line)
+        or _last(offered[::-1], _Candidate.begins_a_line)
         or _last(offered, _Candidate.is_capital)
     )
 
@@ -176,6 +176,5 @@ class _Candidate:
         return not self.small
 
 
-def _last(candidates: Iterable[_Candidate], holds: Callable[[_Candidate], bool]) -> str | None:
-    found = [candidate.letter for candidate in candidates if holds(candidate)]
-    return found[-1] if found else None
+def _last(candidates: Sequence[_Candidate], holds: Callable[[_Candidate], bool]) -> str | None:
+    return next((candidate.letter for candidate in reversed(candidates) if holds(candidate)), None)

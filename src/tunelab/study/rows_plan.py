@@ -28,7 +28,7 @@ from tunelab.tasks.identity import rows_identity
 from tunelab.tasks.mixed import JOINT
 from tunelab.tasks.task import Task
 
-VERSIONS = {"prepare": 5, "mix": 1, "check": 2}
+VERSIONS = {"prepare": 6, "mix": 1, "check": 3}
 IN_SMOKE = 0.5
 """Share of a small split that a smoke run may hold out: the rest is to train on."""
 
