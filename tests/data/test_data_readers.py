@@ -37,6 +37,11 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path, name):
     assert set(read_rows(path)[0]) == {"question", "answer"}
 
 
+def test_a_column_without_a_name_is_called_by_its_place(tmp_path):
+    (tmp_path / "a.csv").write_text(",Question,\n0,Wer?,x\n")
+    assert read_rows(tmp_path / "a.csv") == [{"Unnamed: 0": "0", "Question": "Wer?", "Unnamed: 2": "x"}]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [

@@ -1,5 +1,6 @@
 """Splits of our own: shares to within one, whole groups, and nothing that depends on the order of the rows."""
 
+import itertools
 import random
 from collections import Counter, defaultdict
 from fractions import Fraction
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tunelab.data.groups import grouped
 from tunelab.data.rounding import rounded
 from tunelab.data.sample import Sample
 from tunelab.data.splits import Splits, assign, describe
@@ -193,3 +195,11 @@ def test_thousands_of_small_strata_have_their_shares_together():
     sizes = [random.Random(0).randint(1, 9) for _ in range(3000)]
     found = Counter(assigned(rows(sizes), SHARES).values())
     assert abs(found["test"] - sum(sizes) / 10) < 1
+
+
+def test_a_later_row_joins_two_groups_that_were_apart():
+    """j and k are apart until i, which asks what j asks and is a translation of k."""
+    said = {"j": ("w", "1"), "k": ("v", "2"), "i": ("w", "2")}
+    some = [Sample(i, {"question": q}, ("A",), {"subject": "s0", "cluster": c}) for i, (q, c) in said.items()]
+    for order in itertools.permutations(some):
+        assert [group.ids for group in grouped(order, "subject", "cluster", asked)] == [("i", "j", "k")]

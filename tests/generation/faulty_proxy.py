@@ -91,7 +91,7 @@ class FaultyProxy:
         self._server.proxy = self
         self.upstream = upstream
         self.faults, self.always, self.listing = {}, None, None
-        self.asked, self.bodies, self.keys = defaultdict(list), defaultdict(list), set()
+        self.asked, self.bodies, self.keys, self.told = defaultdict(list), defaultdict(list), set(), set()
         self.delivered, self.recorded = Counter(), {}
         self.most_at_once = self._at_once = 0
         self.lock = threading.Lock()
@@ -138,6 +138,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         self.sent = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.proxy.told.update(name.lower() for name in self.headers)
         text, fault = self.server.proxy.meet(json.loads(self.sent), self.headers["Authorization"])
         try:
             if fault:

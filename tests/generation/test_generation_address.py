@@ -127,3 +127,22 @@ def test_the_key_shows_in_no_text_that_is_made_of_an_address(key, before, after)
     assert key not in address.scrub(before + key + after)
     with pytest.raises(TypeError):
         json.dumps(vars(address))
+
+
+@pytest.mark.parametrize("key", ["sk-é", "sk-a\nb", "sk a\x00"])
+def test_a_key_that_no_header_can_hold_is_refused_without_showing_it(key):
+    with pytest.raises(StudyError, match="LMSTUDIO_API_KEY: got a key with a character") as refused:
+        find_address(None, {"LMSTUDIO_ENDPOINT": "http://localhost:1234", "LMSTUDIO_API_KEY": key})
+    assert "sk" not in str(refused.value)
+
+
+def test_only_openais_own_server_is_told_openais_other_variables():
+    assert find_address(None, OPENAI).is_openai
+    assert not find_address(None, LMSTUDIO).is_openai
+    assert not find_address("http://localhost:9/v1", OPENAI).is_openai
+
+
+def test_another_scheme_is_another_server():
+    environment = {"OPENAI_BASE_URL": "https://h:443/v1", "OPENAI_API_KEY": "openai-key"}
+    with pytest.raises(StudyError, match="expected a server of this machine or one that the environment names"):
+        find_address("http://h:443/v1", environment)

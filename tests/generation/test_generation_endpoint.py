@@ -219,6 +219,20 @@ def test_a_key_of_the_environment_does_not_reach_a_server_that_was_given_none(pr
     assert proxy.keys == {"Bearer none"}
 
 
+@pytest.mark.parametrize("is_openai", [False, True])
+def test_what_openais_other_variables_say_goes_to_the_server_of_its_key_alone(proxy, monkeypatch, is_openai):
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "x-secret: s3cret")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-1")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-1")
+    address = Address(proxy.url, SecretStr(KEY), is_openai)
+    (reply,) = EndpointClient(Endpoint(address, MODEL, patience=PATIENCE)).ask_all([request()])
+    assert isinstance(reply, Reply)
+    assert proxy.keys == {f"Bearer {KEY}"}
+    assert proxy.told & {"x-secret", "openai-organization", "openai-project"} == (
+        {"x-secret", "openai-organization", "openai-project"} if is_openai else set()
+    )
+
+
 def test_a_server_of_this_machine_is_not_looked_for_behind_the_environments_proxy(proxy, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     (reply,) = client(proxy, attempts=1).ask_all([request()])

@@ -13,6 +13,7 @@ from faulty_proxy import FaultyProxy, body, busy, dropped, hang, reset, slow, st
 from served_study import app, artifact, compared, generated, opened, ran, rows_of, study, write
 
 from tunelab.files import read_lines
+from tunelab.report.counted import tokens
 
 QUICK = (busy("0"), status(500), status(503, "loading"), truncated, dropped, reset, body('{"choices": []}'))
 ENDLESS = (hang, slow)
@@ -205,7 +206,9 @@ def test_what_a_server_did_not_count_is_no_0(proxy, tmp_path, counted, tokens, p
     declared = {"input": 2000.0, "output": 10_000.0}
     found = opened(tmp_path, study(proxy.url, model=served(proxy, price=declared)))
     outcome = ran(found)
-    assert generated(found, outcome).record.facts["uncounted"] == 40 - counted
+    assert generated(found, outcome).record.facts["uncounted"] == {
+        "prompt_tokens": 40 - counted, "output_tokens": 40 - counted
+    }  # fmt: skip
     page = artifact(found, outcome, found.compiled.report).path("index.html").read_text()
     costs = page[page.index("<caption><span>Costs<") :]
     costs = costs[: costs.index("</table>")]
@@ -239,3 +242,20 @@ def test_the_key_reaches_the_server_and_nothing_that_is_written(proxy, tmp_path)
     contents += [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
     assert any(b"***" in content for content in contents)
     assert not [content for content in [said, *contents] if KEY.encode() in content]
+
+
+def test_a_server_that_counts_prompts_only_has_its_prompts_counted(proxy, tmp_path):
+    half = body('{"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 7}}')
+    proxy.faults = {text: [half] for text in texts(40)}
+    found = opened(tmp_path, study(proxy.url, model=served(proxy)))
+    facts = generated(found, ran(found)).record.facts
+    assert facts["uncounted"] == {"prompt_tokens": 0, "output_tokens": 40}
+    assert tokens([facts], "prompt_tokens").shown() == 280
+    assert tokens([facts], "output_tokens").shown() == "not known"
+
+
+def test_what_one_step_did_not_count_is_a_share_of_all_steps():
+    told = {"prompt_tokens": 100, "outputs": 4, "uncounted": {"prompt_tokens": 0}}
+    silent = {"prompt_tokens": 0, "outputs": 6, "uncounted": {"prompt_tokens": 6}}
+    assert tokens([told, silent], "prompt_tokens").shown() == "at least 100, 6 replies uncounted"
+    assert tokens([silent, silent], "prompt_tokens").shown() == "not known"

@@ -46,7 +46,7 @@ def test_undecided_comes_with_the_smallest_difference_that_could_be_seen():
 
 def test_contrasts_are_said_with_both_cells_interval_and_verdict():
     cells = {name: scored(name, n) for name, n in {"base/raw": 20, "sft_raw/raw": 40, "base/chat": 10}.items()}
-    found = compare(cells, 0.05, contrasts=[("sft_raw/raw", "base/chat"), ("base/raw", "base/chat")])
+    found = compare(cells, 0.05, contrasts=[("sft_raw/raw", "base/chat", []), ("base/raw", "base/chat", [])])
     text = first_screen(found | {"holes": []}, study())
     assert "sft_raw/raw minus base/chat is +0.500 [+0.3" in text
     assert "], better and base/raw minus base/chat is +0.167 [" in text
@@ -162,3 +162,13 @@ def test_a_refused_comparison_gives_its_reason():
     other = Scored(cells["sft/raw"].cell, cells["sft/raw"].scores, cells["sft/raw"].summary, "another scorer")
     text = first_screen(compare(cells | {"sft/raw": other}, 0.05) | {"holes": []}, study())
     assert "Nothing could be compared: the two were scored by different scorers" in text
+
+
+def test_variants_of_two_models_are_each_compared_with_their_own():
+    cells = {
+        name: scored(name, n)
+        for name, n in {"base/raw": 20, "sft_raw/raw": 40, "other/raw": 20, "sft_chat/raw": 41}.items()
+    }
+    cells["sft_chat/raw"] = replace(cells["sft_chat/raw"], cell={**cells["sft_chat/raw"].cell, "baseline": "other/raw"})
+    text = first_screen(compare(cells, 0.05) | {"holes": []}, study())
+    assert text.startswith("Compared with its own baseline (base and other) on the same items, ")

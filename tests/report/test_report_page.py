@@ -201,20 +201,21 @@ def test_a_study_without_pairs_does_not_speak_of_them(crossed):
 
 
 def test_declared_contrasts_have_a_table_and_those_without_a_result_are_refused(tmp_path):
-    pairs = [("sft_raw/raw", "base/chat"), ("sft_raw/raw", "sft_chat/chat")]
+    pairs = [("sft_raw/raw", "base/chat", ["evaluate.format"]), ("sft_raw/raw", "sft_chat/chat", [])]
     right = {"base/raw": 20, "base/chat": 10, "sft_raw/raw": 40, "sft_chat/chat": 30}
     step = report_step(right, fails=["sft_chat/chat"], contrasts=pairs, groups={"subject": ["a", "b", "c", "d"]})
     artifact = build(tmp_path, step)
     html = artifact.path("index.html").read_text()
     [row] = [row for row in Cells(html).rows if row[:2] == ["sft_raw/raw", "base/chat"] and "subject" not in row]
     assert row[2].startswith("+0.5")
-    assert "eval format" in row[-1]
+    assert row[-1].startswith("▲ better")
+    assert "sft_raw/raw and base/chat differ in evaluate.format" in html
     assert "sft_raw/raw minus base/chat is +0.5" in html
     assert "sft_chat/chat has no result" in html
     assert "Contrasts by subject" in html
     told, refused = csv.DictReader(artifact.path("contrasts.csv").read_text().splitlines())
     assert (told["cell"], told["baseline"], float(told["difference"])) == ("sft_raw/raw", "base/chat", 0.5)
-    assert "eval_format" in told["differ_in"].split(", ")
+    assert told["differ_in"] == "evaluate.format"
     assert (refused["refused"], refused["difference"]) == ("sft_chat/chat has no result", "")
     lines = [*csv.DictReader(artifact.path("group_differences.csv").read_text().splitlines())]
     assert {line["kind"] for line in lines} == {"change", "contrast"}

@@ -59,6 +59,9 @@ CASES = [
     ("정답은 A 또는 B", None),
     ("A oder B? Die Antwort ist C.", "C"),
     ("A or B? I'd say B", "B"),
+    ("B or B", "B"),
+    ("A, B, C oder D", None),
+    ("Resposta: B\nO a opção está certa.", "B"),
     ("The answer is not A or B but C.", "C"),
     ("B or so I think", "B"),
     ("Die Antwort ist D, oder?", "D"),
@@ -188,3 +191,29 @@ def test_the_letter_that_was_read_is_kept_for_a_confusion_matrix():
         (Outcome.NO_ANSWER, None),
     ]
     assert [score.values["accuracy"] for score in scores] == [1, 0, 0]
+
+
+@pytest.mark.parametrize("letter", "ABCDE")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Die Antwort ist {} und nicht die anderen.",
+        "La réponse correcte est {} selon le texte",
+        "Antwort: {} aufgrund des Textes",
+        "Option {} stimmt",
+        "Antwort {} trifft zu, weil",
+        "The answer is {} and nothing else",
+        "La lettre {} convient",
+        "Je choisis {} donc",
+    ],
+)
+def test_every_letter_is_read_alike_whatever_word_follows(answer, letter):
+    assert read_letter(answer.format(letter)) == letter
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["Answer: A triangle has three sides", "Réponse : A priori, rien", "la risposta è a favore", "A man. E poi"],
+)
+def test_an_article_is_no_letter_behind_a_colon_either(answer):
+    assert read_letter(answer) is None

@@ -491,3 +491,30 @@ def test_a_new_scorer_is_a_new_reward(tmp_path):
     after = compiled(tmp_path, raw).train
     assert before["sft_chat"].fingerprint != after["sft_chat"].fingerprint
     assert before["sft_raw"].fingerprint == after["sft_raw"].fingerprint
+
+
+def test_stand_ins_of_every_point_of_a_sweep_stand_in(tmp_path):
+    points = opened(tmp_path, changed(sweep={"model": ["a/b", "c/d"]}))
+    found = compile_study([(label, smoke(point)) for label, point in points], tmp_path)
+    assert found.study.stand_ins == {"a/b": "tiny", "c/d": "tiny"}
+    assert not [step.blocked for step in topological([found.report]) if step.blocked]
+
+
+def test_leaks_are_looked_for_before_anything_answers(tmp_path):
+    order = [step.kind for step in topological([compiled(tmp_path).report])]
+    assert max(i for i, kind in enumerate(order) if kind == "check") < order.index("generate") < order.index("train")
+
+
+def test_a_further_model_that_no_evaluation_is_of_is_named(tmp_path):
+    of = {"chat": {"format": "chat", "of": ["sft_chat"]}}
+    assert (
+        compiled(tmp_path, changed(models={"small": "tiny"}, evaluate=of)).left_out["small"] == "no evaluation is of it"
+    )
+
+
+def test_a_stand_in_is_paid_for_by_nobody(tmp_path):
+    large = {"endpoint": "http://127.0.0.1:9/v1", "name": "big", "price": {"input": 1.0, "output": 2.0}}
+    points = opened(tmp_path, changed(models={"large": large}))
+    for found, paid in ((points, True), ([(label, smoke(point)) for label, point in points], False)):
+        cells = compile_study(found, tmp_path).compare.settings["cells"]
+        assert any("price" in cell for cell in cells) is paid

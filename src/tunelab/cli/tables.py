@@ -34,7 +34,7 @@ def print_comparison(out: Console, comparison: Mapping[str, Any], question: str)
     out.print(f"\n[bold]{escape(question)}[/]\n")
     out.print(_cells(comparison, narrow=out.width < WIDE))
     if comparison["contrasts"]:
-        out.print(_contrasts(comparison))
+        out.print(_contrasts(comparison, narrow=out.width < WIDE))
     if any(row.get("verdict") == "undecided" for row in (*comparison["comparisons"], *comparison["contrasts"])):
         out.print("undecided (sees x): a difference of x would have been found in 80 of 100 such studies")
     if any(cell["matched"] is False for cell in comparison["cells"]):
@@ -55,7 +55,11 @@ def _not_there(comparison: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for judge, why in cell.get("no_verdicts", {}).items():
             yield "missing", f"{cell['cell']} has no verdicts of {judge}: {why}"
     compared = (*comparison["comparisons"], *comparison["contrasts"])
-    yield from (("not compared", f"{row['cell']}: {row['refused']}") for row in compared if "refused" in row)
+    yield from (
+        ("not compared", f"{row['cell']} with {row['baseline']}: {row['refused']}")
+        for row in compared
+        if "refused" in row
+    )
 
 
 def wrong_denominators(comparison: Mapping[str, Any]) -> list[str]:
@@ -105,15 +109,20 @@ def _difference(row: Mapping[str, Any]) -> tuple[str, str, str]:
     return f"{row['difference']:+.3f} ({span(row)})", f"{row['p_adjusted']:.2g}", verdict
 
 
-def _contrasts(comparison: Mapping[str, Any]) -> Table:
+def _contrasts(comparison: Mapping[str, Any], narrow: bool) -> Table:
     """The contrasts that the study declares; those that could not be taken are named below."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("contrast", overflow="fold")
-    for name in ("difference (95 %)", "p (Holm)", "verdict", "n"):
+    for name in ("difference", "verdict") if narrow else ("difference (95 %)", "p (Holm)", "verdict", "n"):
         table.add_column(name, no_wrap=True, justify="right" if name in ("p (Holm)", "n") else "left")
     for row in comparison["contrasts"]:
         if "refused" not in row:
-            table.add_row(escape(f"{row['cell']} − {row['baseline']}"), *_difference(row), str(row["n"]))
+            difference, p, verdict = _difference(row)
+            one, other = escape(row["cell"]), escape(row["baseline"])
+            if narrow:
+                table.add_row(f"{one}\n− {other}", *(entry.replace(" (", "\n(") for entry in (difference, verdict)))
+            else:
+                table.add_row(f"{one} − {other}", difference, p, verdict, str(row["n"]))
     return table
 
 

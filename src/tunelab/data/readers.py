@@ -77,6 +77,7 @@ def _read_json(path: Path) -> list[Row]:
 
 def _read_csv(path: Path) -> list[Row]:
     reader = csv.DictReader(io.StringIO(_text(path), newline=""), strict=True)
+    reader.fieldnames = [name or f"Unnamed: {i}" for i, name in enumerate(reader.fieldnames or ())]
     rows: list[Row] = []
     try:
         for row in reader:

@@ -34,6 +34,8 @@ class Address:
 
     url: str
     key: SecretStr | None = None
+    is_openai: bool = False
+    """Whether it is the server that OPENAI_API_KEY belongs to, to which OpenAI's other variables belong too."""
 
     @property
     def is_loopback(self) -> bool:
@@ -63,7 +65,7 @@ def find_address(url: str | None = None, environment: Mapping[str, str] = os.env
     for variable, key, usual in _SERVERS:
         owner = base_url(environment.get(variable) or usual, variable)
         if _origin(owner) == _origin(base) and environment.get(key, "").strip():
-            return Address(base, SecretStr(environment[key].strip()))
+            return Address(base, _header(environment[key].strip(), key), variable == "OPENAI_BASE_URL")
     address = Address(base)
     if not address.is_loopback and _origin(base) not in [_origin(base_url(text, name)) for name, text in named]:
         raise StudyError(
@@ -72,6 +74,13 @@ def find_address(url: str | None = None, environment: Mapping[str, str] = os.env
             "OPENAI_API_KEY"
         )
     return address
+
+
+def _header(key: str, variable: str) -> SecretStr:
+    """Return a key that a header can hold. Raises StudyError, without the key, for another."""
+    if not (key.isascii() and key.isprintable()):
+        raise StudyError(f"{variable}: got a key with a character that no header may hold, expected plain letters")
+    return SecretStr(key)
 
 
 def base_url(text: str, source: str) -> str:

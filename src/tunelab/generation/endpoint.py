@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
+import httpx
 from anyio.from_thread import start_blocking_portal
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
@@ -27,6 +28,11 @@ from tunelab.generation.attempt import Completion, Setback, Usage, attempt
 from tunelab.generation.retries import Patience
 
 T = TypeVar("T")
+HEADERS = ("host", "connection", "accept", "accept-encoding", "content-type", "content-length", "user-agent",
+           "authorization")  # fmt: skip
+"""What a request to a server tells; more goes to OpenAI's own only."""
+LIBRARY = "x-stainless-"
+"""Begins the names of what the client library tells of itself, and reads back to find the raw response."""
 
 _BUDGET = {"api.openai.com": "max_completion_tokens"}
 """The field of the token budget where it is not max_tokens: that server refuses the older name for its newer models."""
@@ -163,7 +169,8 @@ class EndpointClient:
         """Give the library's client for the running event loop; its connections end with the block."""
         address = self.endpoint.address
         # A proxy that the environment names cannot reach the servers of this machine.
-        transport = DefaultAsyncHttpxClient(trust_env=not address.is_loopback, timeout=None)
+        hooks = {} if address.is_openai else {"request": [_without_foreign_headers]}
+        transport = DefaultAsyncHttpxClient(trust_env=not address.is_loopback, timeout=None, event_hooks=hooks)
         async with AsyncOpenAI(
             base_url=address.url,
             api_key=address.bearer,
@@ -174,6 +181,13 @@ class EndpointClient:
             http_client=transport,
         ) as client:
             yield client
+
+
+async def _without_foreign_headers(request: httpx.Request) -> None:
+    """Take off what OpenAI's variables add (organisation, project, OPENAI_CUSTOM_HEADERS): it belongs to its server."""
+    foreign = [name for name in request.headers if name.lower() not in HEADERS and not name.lower().startswith(LIBRARY)]
+    for name in foreign:
+        del request.headers[name]
 
 
 def run(function: Callable[[], Awaitable[T]]) -> T:

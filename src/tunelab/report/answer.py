@@ -47,7 +47,13 @@ def _found(comparison: Mapping[str, Any], study: Mapping[str, Any]) -> list[str]
     several = len({cell["evaluation"] for cell in cells.values()}) > 1
     clauses = [_claim([r for r in compared if r["verdict"] == v], v, cells, several) for v in VERDICTS]
     kept = [clause for clause in clauses if clause]
-    return [f"Compared with {study['baseline']} on the same items, {kept[0]}", *kept[1:], *_matched(comparison)]
+    return [f"Compared with {_against(compared)} on the same items, {kept[0]}", *kept[1:], *_matched(comparison)]
+
+
+def _against(compared: Sequence[Row]) -> str:
+    """Name the baseline that rows are compared with, or what several of them are."""
+    named = list(dict.fromkeys(row["baseline"].rpartition("/")[0].partition("#")[0] for row in compared))
+    return named[0] if len(named) == 1 else f"its own baseline ({listing(named)})"
 
 
 def _counts(compared: Sequence[Row], study: Mapping[str, Any]) -> list[str]:
@@ -57,7 +63,7 @@ def _counts(compared: Sequence[Row], study: Mapping[str, Any]) -> list[str]:
     if not counted:
         return []
     total = f"{len(compared)} {_plural('cell', len(compared))}"
-    return [f"of {total} compared with {study['baseline']} on the same items, {listing(counted)}"]
+    return [f"of {total} compared with {_against(compared)} on the same items, {listing(counted)}"]
 
 
 def _claim(rows: Sequence[Row], word: str, cells: Mapping[str, Row], several: bool) -> str:

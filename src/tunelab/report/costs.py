@@ -65,5 +65,5 @@ def _price(kind: str, evidence: Evidence) -> float | str | None:
     if kind != "generate" or not found:
         return None
     paid = sum(f["prompt_tokens"] * p["input"] + f["output_tokens"] * p["output"] for f, p in found.values())
-    counted = tokens([facts for facts, _ in found.values()], "output_tokens")
-    return Amount(paid / MILLION, counted.uncounted, counted.replies).shown()
+    counted = [tokens([facts for facts, _ in found.values()], name) for name in ("prompt_tokens", "output_tokens")]
+    return Amount(paid / MILLION, max(it.uncounted for it in counted), counted[0].replies).shown()

@@ -32,5 +32,5 @@ class Amount:
 def tokens(facts: Iterable[Mapping[str, Any]], name: str) -> Amount:
     """Sum ``prompt_tokens`` or ``output_tokens`` over the facts of generate steps."""
     several = list(facts)
-    uncounted = sum(it.get("uncounted", 0) for it in several)
+    uncounted = sum(it.get("uncounted", {}).get(name, 0) for it in several)
     return Amount(sum(it[name] for it in several), uncounted, sum(it["outputs"] for it in several))

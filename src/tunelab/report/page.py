@@ -59,9 +59,13 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "refused": [
             row for kind in ("comparisons", "contrasts") for row in evidence.comparison[kind] if "refused" in row
         ],
+        "baselines": list(
+            dict.fromkeys(cell["baseline"].rpartition("/")[0] for cell in evidence.cells if cell["baseline"])
+        ),
         "matched": [effect for effect in effects if is_matched_effect(effect)],
         "comparisons": tables.comparisons(evidence),
         "contrasts": tables.contrasts(evidence),
+        "differing": tables.differing(evidence),
         "outcomes": tables.outcomes(evidence),
         "metrics": tables.metrics(evidence),
         "groups": groups.tables(evidence),

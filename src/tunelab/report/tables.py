@@ -81,13 +81,18 @@ def comparisons(evidence: Evidence) -> Table:
 
 
 def contrasts(evidence: Evidence) -> Table:
-    """Every contrast that the study declares, with the counts behind it and all that its cells differ in."""
-    declared = evidence.comparison["contrasts"]
-    rows = [
-        [*line, ", ".join(row.get("differ_in", ())).replace("_", " ")]
-        for line, row in zip(_differences(declared), declared, strict=True)
+    """Every contrast that the study declares, with the counts behind it."""
+    rows = _differences(evidence.comparison["contrasts"])
+    return Table("Contrasts, cell minus other on the same items", _columns("other"), rows)
+
+
+def differing(evidence: Evidence) -> list[str]:
+    """Return a line for each contrast with all that its cells differ in."""
+    return [
+        f"{row['cell']} and {row['baseline']} differ in {', '.join(row['differ_in']).replace('_', ' ')}"
+        for row in evidence.comparison["contrasts"]
+        if row.get("differ_in")
     ]
-    return Table("Contrasts, cell minus other on the same items", (*_columns("other"), "the two differ in"), rows)
 
 
 def _columns(other: str) -> tuple[str, ...]:

@@ -74,18 +74,25 @@ WRONG_AFTER = re.compile(
     re.IGNORECASE,
 )
 OR = (
-    r"(?:\s{1,3}(?:or|oder|ou|o|u|oppure|atau|au|tàbí|tabi)\s{1,3}"
+    r"(?:[ \t]{1,3}(?:or|oder|ou|o|u|oppure|atau|au|tàbí|tabi)[ \t]{1,3}"
     r"|[ \t]{0,3}(?:或者?|または|あるいは|또는|혹은|أو|او|या|অথবা|বা)[ \t]{0,3})"
 )
 NEXT = rf"(?:{LINK}\s+)*{OPEN}{ALONE.pattern}"
 EITHER = re.compile(
-    rf"{ALONE.pattern}(?:{CLOSE}{{0,3}}(?:,\s*|{OR}){NEXT}){{0,3}}{CLOSE}{{0,3}},?{OR}{NEXT}",
+    rf"{ALONE.pattern}(?:{CLOSE}{{0,3}}(?:,[ \t]{{0,3}}|{OR}){NEXT}){{0,3}}{CLOSE}{{0,3}},?{OR}{NEXT}",
     re.IGNORECASE,
 )
 VERDICT = re.compile(
     r"[ \t]+(?:is|was|because|since|as|ist|weil|da|denn|est|car|parce|es|porque|è|perché|é|pois|adalah|karena|ni|kwa)\b"
 )
 WORD = re.compile(r"[ \t]+[^\W\d_A-Z]")
+MARKED = re.compile(rf"[:=]{OPEN}\Z")
+GOES_ON = re.compile(
+    r"[ \t]+(?:and|or|not|according|based|given|und|oder|nicht|nach|laut|gemäß|aufgrund|wegen|stimmt|et|ou|pas|selon"
+    r"|d['’]après|puisque|y|o|según|secondo|segundo|conforme|kwa|menurut)\b",
+    re.IGNORECASE,
+)
+"""Follows a letter behind a colon, where "A" may begin a sentence: "Antwort: A aufgrund", not "Answer: A triangle"."""
 MARK = re.compile(r"\s*(?:[^\w\s]|\Z)|[ \t]*\n")
 LINE_START, LINE_END = re.compile(rf"(?:\A|\n){OPEN}\Z"), re.compile(rf"(?:{CLOSE}|[.:])*?[ \t]*(?:\n|\Z)")
 LISTED = re.compile(r"[ \t]*[).:,\]】」]|[ \t]*\n|\s*\Z")
@@ -126,7 +133,8 @@ def _candidates(output: str) -> list[_Candidate]:
     Options that it only lists again are none, and neither are alternatives between which it does not choose.
     """
     text = MARKDOWN.sub("", unicodedata.normalize("NFC", output).translate(FULL_WIDTH))
-    open_ = {at for match in EITHER.finditer(text) for at in range(*match.span())}
+    either = [match for match in EITHER.finditer(text) if len({*map(str.upper, ALONE.findall(match[0]))}) > 1]
+    open_ = {at for match in either for at in range(*match.span())}
     alone = [_Candidate(text, match.start()) for match in ALONE.finditer(text) if match.start() not in open_]
     found = [candidate for candidate in alone if candidate.is_letter()]
     if [candidate.letter for candidate in found if candidate.is_listed()][:2] != ["A", "B"]:
@@ -149,7 +157,13 @@ class _Candidate:
             return True
         if self.small:
             return MARK.match(self.after) is not None
-        return self.letter not in "AE" or not WORD.match(self.after)
+        return self.letter not in "AE" or not WORD.match(self.after) or self.is_no_article()
+
+    def is_no_article(self) -> bool:
+        """Say whether a capital before a word is a letter all the same: "is A and not D", "Option A stimmt"."""
+        if MARKED.search(self.before):
+            return GOES_ON.match(self.after) is not None
+        return self.named() or self.said()
 
     def said(self) -> bool:
         return (SAID_BEFORE.search(self.before) is not None or self.called_right()) and not self.denied()

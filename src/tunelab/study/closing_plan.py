@@ -13,7 +13,7 @@ from tunelab.engine.plan import topological
 from tunelab.engine.step import Step
 from tunelab.study.adopt_plan import KIND as ADOPT
 from tunelab.study.cells import Cell, describe_cell
-from tunelab.study.contrasts import contrasts
+from tunelab.study.contrasts import contrasts, differing, refuse_other_rows
 from tunelab.study.denominators import declared_rows
 from tunelab.study.endpoint_model import AnyModel
 from tunelab.study.spec import Study
@@ -28,7 +28,12 @@ VERDICTS_OF = "verdicts/"
 
 
 def compare_step(study: Study, cells: Sequence[Cell], scores: Steps, folder: Path) -> Step:
-    """Compare the scored cells with each other and, where there is a tree of tasks, over its groups."""
+    """Compare the scored cells with each other and, where there is a tree of tasks, over its groups.
+
+    Raises StudyError for a contrast of cells that are scored on other rows.
+    """
+    pairs = contrasts(study, cells)
+    refuse_other_rows(pairs, scores)
     return Step(
         kind="compare",
         version=VERSIONS["compare"],
@@ -36,7 +41,7 @@ def compare_step(study: Study, cells: Sequence[Cell], scores: Steps, folder: Pat
         entry="tunelab.study.steps.compare:run",
         settings={
             "cells": [_described(study, c, folder) for c in cells],
-            "contrasts": contrasts(study, cells),
+            "contrasts": [[one.name, other.name, differing(one, other)] for one, other in pairs],
             "alpha": study.alpha,
             "tree": study.tasks,
         },
@@ -48,8 +53,11 @@ def compare_step(study: Study, cells: Sequence[Cell], scores: Steps, folder: Pat
 
 def _described(study: Study, cell: Cell, folder: Path) -> dict[str, Any]:
     """What the comparison needs to know of a cell, with what the study asks of it."""
+    described = describe_cell(cell)
+    if cell.variant.model in study.stand_ins:
+        described.pop("price", None)  # nobody was paid
     return {
-        **describe_cell(cell),
+        **described,
         "headline": headline(cell, folder),
         "at_least": minimums(study, cell, folder),
         "rows": declared_rows(study, cell.evaluation, folder),
@@ -77,12 +85,12 @@ def report_step(
             "notices": dict(notices),
         },
         inputs={
+            **{f"check/{i}": step for i, step in enumerate(checks)},  # first: a leak must not wait for a large model
             "compare": compare,
             **{f"score/{name}": step for name, step in scores.items()},
             **{f"generate/{name}": step.inputs["outputs"] for name, step in scores.items()},
             **_verdicts(scores),
             **{f"{ADOPT if step.kind == ADOPT else 'train'}/{name}": step for name, step in train.items()},
-            **{f"check/{i}": step for i, step in enumerate(checks)},
             **_prepared(scores, train),
         },
         tolerant=True,

@@ -15,7 +15,6 @@ from typing import Any
 
 from tunelab.stats import Interval, Paired, holm, paired_difference, threshold, verdict
 from tunelab.study.averages import averages
-from tunelab.study.contrasts import differing
 from tunelab.study.crossing import factor_effects, interactions
 from tunelab.study.grouped import changes_by_group, confusion, groups_side_by_side, groups_with_shrunken
 from tunelab.study.scored import Cell, Scored, align, headline_difference, size_of
@@ -30,21 +29,22 @@ def compare(
     alpha: float,
     tree: Tree | None = None,
     holes: Sequence[Cell] = (),
-    contrasts: Sequence[Sequence[str]] = (),
+    contrasts: Sequence[tuple[str, str, Sequence[str]]] = (),
 ) -> dict[str, Any]:
     """Return the comparison of a study as plain JSON: cells, comparisons, effects, averages over a tree of tasks.
 
-    ``holes`` are the cells that were asked for and have no score; ``contrasts`` are further pairs of cells by name.
+    ``holes`` are the cells that were asked for and have no score; ``contrasts`` are further pairs of cells by name,
+    with all that the two differ in.
     """
     comparisons = [
         _difference(s, scored[s.cell["baseline"]], alpha) for s in scored.values() if s.cell["baseline"] in scored
     ]
     tasks = {cell["cell"]: cell["task"] for cell in (*holes, *(s.cell for s in scored.values()))}
     declared = [
-        _contrast(scored[one], scored[other], alpha)
+        {**_difference(scored[one], scored[other], alpha), "differ_in": differ_in}
         if one in scored and other in scored
         else {"cell": one, "baseline": other, "task": tasks[one], "refused": _no_result((one, other), scored)}
-        for one, other in contrasts
+        for one, other, differ_in in contrasts
     ]
     _adjust([*comparisons, *declared], alpha)
     sound = {name: s for name, s in scored.items() if not s.error}
@@ -66,11 +66,6 @@ def compare(
             *(row for cell in holes for row in _thresholds(cell, {"metrics": {}})),
         ],
     }
-
-
-def _contrast(one: Scored, other: Scored, alpha: float) -> Row:
-    """Return a declared contrast with all that the two cells differ in."""
-    return {**_difference(one, other, alpha), "differ_in": differing(one.cell, other.cell)}
 
 
 def _no_result(pair: Sequence[str], scored: Mapping[str, Scored]) -> str:
@@ -117,8 +112,9 @@ def _difference(one: Scored, baseline: Scored, alpha: float) -> Row:
 
 
 def _incomparable(one: Scored, other: Scored) -> str:
-    if error := one.error or other.error:
-        return error
+    for side in (one, other):
+        if side.error:
+            return f"{side.cell['cell']}: {side.error}"
     if one.cell["task"] != other.cell["task"]:
         return f"the two are of different tasks: {one.cell['task']}, {other.cell['task']}"
     ways = [s.cell.get("by", "generate") for s in (one, other)]

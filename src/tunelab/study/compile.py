@@ -81,7 +81,7 @@ def compile_study(points: Sequence[tuple[str, Study]], folder: Path | None = Non
     study, (kept, left_out) = whole(points), answerable(cells(points), start)
     thresholds.refuse_unknown(study, kept, start)
     refuse_unknown_tasks(study.data, _tasks(kept), start)
-    contrasts.refuse_unknown(study, kept, left_out)
+    contrasts.refuse_impossible(study, kept, left_out)
     left_out |= _unevaluated(points, kept)
     kept, settled = settle(kept, _machine(study, start), study.base_weights)
     return _Compiler(study, kept, start, left_out, settled).compile()
@@ -98,9 +98,9 @@ def _tasks(kept: Sequence[Cell]) -> set[str]:
 
 
 def _unevaluated(points: Sequence[tuple[str, Study]], kept: Sequence[Cell]) -> dict[str, str]:
-    """Name the variants that no evaluation is of: they are not trained."""
+    """Name the variants that no evaluation is of: they are neither trained nor asked."""
     found = {plain_name(cell.variant.name) for cell in kept}
-    declared = dict.fromkeys(name for _, study in points for name in study.train)
+    declared = dict.fromkeys(name for _, study in points for name in (*study.models, *study.train))
     return {name: "no evaluation is of it" for name in declared if name not in found}
 
 

@@ -118,7 +118,7 @@ def _contrasts(declared: Any, gone: Collection[str]) -> Any:
 
 def _evaluations(pair: Any) -> list[str]:
     sides = cast(Sequence[Any], pair) if isinstance(pair, list | tuple) else ()
-    return [str(side).partition("/")[2] for side in sides]
+    return [str(side).rpartition("/")[2] for side in sides]
 
 
 def _entries(raw: Raw, section: str) -> Mapping[str, Any]:

@@ -40,7 +40,7 @@ CHANGES = (
     "trained; DPO prefers targets where it would sample; leaks are listed and stop nothing; the tasks' own rows in "
     "place of a variant's file and of files behind URLs; the bundled model in place of every judge's, behind patterns "
     "of refusing, which give the headline; its tokenizer in place of every other that says which rows are too long to "
-    "be parted into splits"
+    "be parted into splits, whose shares are equal"
 )
 
 
@@ -100,9 +100,10 @@ def _small_data(data: Data) -> Data:
 
 
 def _small_splits(splits: Splits) -> Splits:
-    """Count by the bundled tokenizer; shares stay as they are."""
+    """Count by the bundled tokenizer, and share alike: of a few rows, a tenth is one."""
+    longest = splits.longest and splits.longest.model_copy(update={"tokenizer": TINY})
     return splits.model_copy(
-        update={"longest": splits.longest and splits.longest.model_copy(update={"tokenizer": TINY})}
+        update={"longest": longest, "shares": dict.fromkeys(splits.shares, 1 / len(splits.shares))}
     )
 
 

@@ -147,6 +147,17 @@ class Study(Strict):
     def _selections_are_settled(cls, raw: Any) -> Any:
         return _adopted(settled(raw))
 
+    @field_validator("contrasts", mode="before")
+    @classmethod
+    def _contrasts_are_pairs(cls, pairs: Any) -> Any:
+        listed: list[Any] = list(cast(list[Any], pairs)) if isinstance(pairs, list | tuple) else [None]
+        for pair in listed:
+            if not isinstance(pair, list | tuple) or [type(side) for side in cast(list[Any], pair)] != [str, str]:
+                raise ValueError(
+                    f"got {pairs!r}, expected pairs of cells; write [[VARIANT/EVALUATION, VARIANT/EVALUATION]]"
+                )
+        return pairs
+
     @field_validator("tasks")
     @classmethod
     def _tasks_are_a_tree(cls, tasks: dict[str, Any]) -> dict[str, Any]:

@@ -159,5 +159,5 @@ def summary(rows: Sequence[Row], unanswered: Sequence[Row]) -> dict[str, Any]:
         **tokens,
         SERVER: {**asked, "retries": attempts - len(rows) - len(unanswered), **tokens},
         "unanswered": dict(Counter(row[REASON] for row in unanswered)),
-        "uncounted": sum(None in (row["prompt_tokens"], row["output_tokens"]) for row in rows),
+        "uncounted": {key: sum(row[key] is None for row in rows) for key in tokens},
     }
