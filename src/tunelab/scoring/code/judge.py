@@ -26,7 +26,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from tunelab.scoring.code.candidate import decode, described, encode, packed, receive, write
 
@@ -38,6 +38,8 @@ MEMORY = 4 * 2**30
 """Bytes of address space for the tests' own work."""
 MALFORMED = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, MemoryError)
 SEED = 0
+LONGEST = 400
+"""Characters of a reason."""
 
 
 class CandidateFailed(BaseException):
@@ -100,25 +102,25 @@ class Candidate:
         return self.last
 
     def ask(self, request: dict[str, Any]) -> Any:
-        """Return the value of a request. Raises CandidateFailed."""
+        """Return the value of a request. Raises CandidateFailed; once there is no answer, there never is one again."""
         if self.failure is not None:
             raise self.failure
         try:
             self._write(packed(request))
-            reply = self.read()
-            if isinstance(reply, dict) and list(cast(dict[str, Any], reply)) == ["raised"]:
-                raised = str(cast(dict[str, Any], reply)["raised"])[:LONGEST]
-                raise CandidateFailed("failed", f"raised {raised}")
-            [(name, value)] = reply.items()
-            if name != "value":
-                raise ValueError(f"got {name!r}")
-            return decode(value, lambda number: Remote(self, number))
-        except (*MALFORMED, AttributeError) as error:
-            self.failure = CandidateFailed("failed", f"answered with no data: {described(error)}")
-            raise self.failure from None
+            [(kind, content)] = self.read().items()
+            value = {"value": self._decoded, "raised": str}[kind](content)
         except CandidateFailed as failure:
-            self.failure = failure if failure.kind != "failed" else None
+            self.failure = failure
             raise
+        except (*MALFORMED, AttributeError) as error:
+            self.failure = CandidateFailed("failed", f"the program answered with no data: {described(error)}")
+            raise self.failure from None
+        if kind == "raised":
+            raise CandidateFailed("failed", f"the program raised {value}")
+        return value
+
+    def _decoded(self, content: Any) -> Any:
+        return decode(content, lambda number: Remote(self, number))
 
     def _number(self, value: Any) -> int:
         if isinstance(value, Remote):
@@ -164,10 +166,6 @@ class Candidate:
         if killed in (signal.SIGXCPU, signal.SIGKILL):
             return CandidateFailed("timeout", "the processor time ran out")
         return CandidateFailed("failed", f"the program ended its process with the status {code}")
-
-
-LONGEST = 400
-"""Characters of a reason."""
 
 
 def judge(job: dict[str, Any], candidate: Candidate) -> dict[str, str]:
