@@ -16,7 +16,7 @@ from tunelab.scoring.score import Score
 from tunelab.study.source import choose_source
 from tunelab.study.spec import Data
 from tunelab.study.steps.score import cluster_of, score_output
-from tunelab.tasks.task import Task, find_task, load_samples
+from tunelab.tasks.task import Task, find_task, load_samples, refuse_unsafe
 
 Row = dict[str, Any]
 
@@ -35,6 +35,7 @@ def score_file(task_name: str, path: Path, split: str | None = None) -> dict[str
     draw of the item that its ``id`` names. Raises DataError that names the row.
     """
     task = find_task(task_name)
+    refuse_unsafe(task, "bubblewrap")
     rows = _rows(path)
     known = _samples(task, split) if not all("target" in row for row in rows) else []
     scores: defaultdict[str, list[Score]] = defaultdict(list)

@@ -21,6 +21,7 @@ from tunelab.data.readers import require_columns
 from tunelab.data.sample import Message, Sample
 from tunelab.data.sources import Dataset, Source
 from tunelab.errors import DataError, StudyError, nearest
+from tunelab.scoring.code.sandbox import Choice, require
 from tunelab.scoring.judges.judge import Verdict
 from tunelab.scoring.score import Metric, Score
 from tunelab.tasks.mixed import JOINT, Mixed
@@ -36,6 +37,8 @@ BUNDLED = {
     "exams": "tunelab.tasks.exams:Exams",
     "gsm8k": "tunelab.tasks.gsm8k:Gsm8k",
     "hotpotqa": "tunelab.tasks.hotpotqa:HotpotQa",
+    "humaneval": "tunelab.tasks.humaneval:HumanEval",
+    "mbpp": "tunelab.tasks.mbpp:Mbpp",
     "mgsm": "tunelab.tasks.mgsm:Mgsm",
     "mmlu": "tunelab.tasks.mmlu:Mmlu",
     "mmmlu": "tunelab.tasks.mmmlu:Mmmlu",
@@ -62,6 +65,8 @@ CHOICES = "choices"
 OF_JUDGED = ("exchange", "judged_score")
 """The methods that only a task whose outputs are judged has."""
 GROUPS = "groups"
+SANDBOX = "sandbox"
+"""What a task has that runs code which a model wrote: how it is kept in."""
 CLUSTERS = "clusters"
 """The constant by which tasks say that they have the same clusters: a name that they share, else each its own."""
 
@@ -132,6 +137,17 @@ def is_judged(task: Task) -> TypeGuard[JudgedTask]:
     return all(hasattr(task, name) for name in OF_JUDGED)
 
 
+def runs_code(task: Task) -> bool:
+    """Say whether scoring runs code that a model wrote: a task that does has a ``sandbox``, which is set for it."""
+    return hasattr(task, SANDBOX) or (isinstance(task, Mixed) and any(map(runs_code, task.members.values())))
+
+
+def refuse_unsafe(task: Task, sandbox: Choice) -> None:
+    """Raise StepError in one line where a task runs code and this machine cannot keep it in."""
+    if runs_code(task):
+        require(sandbox)
+
+
 def groups_of(task: Task) -> tuple[str, ...]:
     """Return the metadata by which a task's results are also shown in groups: its ``groups``; optional."""
     return getattr(task, GROUPS, ())
@@ -169,13 +185,20 @@ class MarksAnswers(Protocol):
         ...
 
 
-def find_task(name: str, folder: Path | None = None) -> Task:
+def find_task(name: str, folder: Path | None = None, sandbox: Choice = "bubblewrap") -> Task:
     """Return the task of that name, or the class in ``FILE.py:Class`` relative to ``folder``; ``a + b`` is both.
 
-    Raises StudyError with the nearest valid name.
+    ``sandbox`` keeps the code in that a task runs. Raises StudyError with the nearest valid name.
     """
     if JOINT in name:
-        return Mixed({member: find_task(member, folder) for member in name.split(JOINT)})
+        return Mixed({member: find_task(member, folder, sandbox) for member in name.split(JOINT)})
+    task = _found(name, folder)
+    if runs_code(task):
+        setattr(task, SANDBOX, sandbox)
+    return task
+
+
+def _found(name: str, folder: Path | None) -> Task:
     if is_file(name):
         return _from_file(name, folder or Path.cwd())
     entries = installed()
