@@ -1,11 +1,14 @@
 """Every test runs offline: only loopback can be reached. Properties are judged by their result, never by speed."""
 
+import os
 import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from tunelab.scoring.code.sandbox import refusal
 
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
@@ -25,3 +28,13 @@ def only_loopback() -> Iterator[None]:
     socket.socket.connect = guarded
     yield
     socket.socket.connect = connect
+
+
+@pytest.fixture(scope="session")
+def sandboxed() -> None:
+    """Needs the sandbox: CI must have it (TUNELAB_SANDBOX=required), a laptop may do without."""
+    why = refusal("bubblewrap")
+    if why and os.environ.get("TUNELAB_SANDBOX") == "required":
+        pytest.fail(why)
+    if why:
+        pytest.skip(why)

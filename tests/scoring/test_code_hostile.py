@@ -11,7 +11,7 @@ import pytest
 from hostile_programs import BOMBS, CHEATS, LIARS, SEALED, SOCKETS
 
 from tunelab.scoring.code.pool import Pool, Program
-from tunelab.scoring.code.sandbox import Limits, Sandbox, refusal
+from tunelab.scoring.code.sandbox import Limits, Sandbox
 
 TEST = "assert solve(7) == 49"
 HONEST = Program("def solve(x):\n    return x * x", ["solve"], [TEST])
@@ -20,22 +20,15 @@ HONEST = Program("def solve(x):\n    return x * x", ["solve"], [TEST])
 BUILTINS = "import builtins\nbuiltins.abs = lambda x: 0\nbuiltins.all = lambda x: True\ndef solve(x):\n    return 3"
 
 
-def opened(limits):
-    """A pool of real sandboxes: CI must have them, a laptop may do without."""
-    if (why := refusal("bubblewrap")) and not os.environ.get("CI"):
-        pytest.skip(why)
-    return Pool(Sandbox(limits=limits), ahead=2)
-
-
 @pytest.fixture(scope="module")
-def pool():
-    with opened(Limits()) as found:
+def pool(sandboxed):
+    with Pool(ahead=2) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def hurried():
-    with opened(Limits(wall=2.0)) as found:
+def hurried(sandboxed):
+    with Pool(Sandbox(limits=Limits(wall=2.0)), ahead=2) as found:
         yield found
 
 

@@ -27,6 +27,7 @@ from tunelab.tasks.task import (
     item_of,
     load_samples,
     question_text,
+    runs_code,
 )
 
 GARBAGE = "zxqv blorp"
@@ -97,8 +98,10 @@ def test_a_task_keeps_the_contract(name):
 
 
 @pytest.mark.parametrize("name", WITH_GOLD)
-def test_gold_answers_score_one_and_garbage_scores_zero(name):
+def test_gold_answers_score_one_and_garbage_scores_zero(name, request):
     task = find_task(name)
+    if runs_code(task):
+        request.getfixturevalue("sandboxed")
     headline = task.metrics[0]
     for sample in (s for split in splits_of(task) for s in shipped(name, split)):
         gold, garbage = task.score(sample, task.target(sample)), task.score(sample, GARBAGE)
