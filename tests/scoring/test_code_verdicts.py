@@ -97,7 +97,8 @@ def test_the_first_failing_test_is_the_one_that_is_told(pool):
 
 
 def test_objects_of_the_program_can_be_built_called_and_handed_back(pool):
-    source = "class Pair:\n    def __init__(self, a, b=0): self.a, self.b = a, b\ndef total(pairs): return sum(p.a + p.b for p in pairs)"
+    pair = "class Pair:\n    def __init__(self, a, b=0): self.a, self.b = a, b"
+    source = f"{pair}\ndef total(pairs): return sum(p.a + p.b for p in pairs)"
     test = "assert total([Pair(1, b=2), Pair(3)]) == 6"
     assert judged(pool, source, test, names=["Pair", "total"]).passed
     assert judged(pool, "def f(n): return (i for i in range(n))", "assert list(f(3)) == [0, 1, 2]").passed

@@ -7,15 +7,13 @@ that the candidate cannot touch.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable
-from typing import Any
 
 from tunelab.data.sample import Message, Sample
 from tunelab.data.sources import Dataset, Source
-from tunelab.errors import DataError
 from tunelab.scoring.code.answers import code_of, completed
 from tunelab.scoring.code.pool import Program
+from tunelab.scoring.code.reference import parsed, without
 from tunelab.scoring.code.sandbox import Choice
 from tunelab.scoring.code.scored import PASS_AT_1, program_score
 from tunelab.scoring.score import Score
@@ -45,8 +43,10 @@ class HumanEval:
 
     def load(self, split: str, source: Source | None) -> Iterable[Sample]:
         for index, row in enumerate(checked_rows(self, split, source)):
+            where = f"task {self.name}, split {split}, row {index + 1}"
+            solution = parsed(row["prompt"] + row["canonical_solution"], where)
             known = {"id": row["task_id"], "index": index, "entry_point": row["entry_point"], "test": row["test"]}
-            known["setup"] = _other_code(row, f"task {self.name}, split {split}, row {index + 1}")
+            known["setup"] = without(solution, row["entry_point"])
             yield Sample(f"{split}-{index}", {"prompt": row["prompt"]}, (row["canonical_solution"],), known)
 
     def messages(self, sample: Sample) -> list[Message]:
@@ -61,12 +61,3 @@ class HumanEval:
         tests = [f"{known['test']}\ncheck({entry_point})"] if "test" in known else []
         program = Program(completed(prompt, entry_point, output), [entry_point], tests, known.get("setup", ""))
         return program_score(program, code_of(output, [entry_point]), self.sandbox)
-
-
-def _other_code(row: dict[str, Any], where: str) -> str:
-    """Return what the prompt defines besides the function asked for, which a test may use."""
-    try:
-        tree = ast.parse(row["prompt"] + row["canonical_solution"])
-    except SyntaxError as error:
-        raise DataError(f"{where}: prompt and canonical_solution are no program ({error})") from None
-    return "\n".join(ast.unparse(node) for node in tree.body if getattr(node, "name", "") != row["entry_point"])

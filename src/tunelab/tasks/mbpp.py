@@ -7,7 +7,6 @@ defines; the modules that a test uses are those of the test's side.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,6 +15,7 @@ from tunelab.data.sources import Dataset, Source
 from tunelab.errors import DataError
 from tunelab.scoring.code.answers import code_of
 from tunelab.scoring.code.pool import Program
+from tunelab.scoring.code.reference import imports_of, names_defined, names_used, parsed
 from tunelab.scoring.code.sandbox import Choice
 from tunelab.scoring.code.scored import PASS_AT_1, program_score
 from tunelab.scoring.score import Score
@@ -87,18 +87,7 @@ def _text(row: dict[str, Any], where: str) -> str:
 
 def _apart(row: dict[str, Any], where: str) -> dict[str, Any]:
     """Return which names of the tests are the candidate's, and what the tests need besides."""
-    try:
-        solution, tests = ast.parse(row["code"]), ast.parse("\n".join(row["test_list"]))
-    except SyntaxError as error:
-        raise DataError(f"{where}: code or tests are no program ({error})") from None
-    used = {node.id for node in ast.walk(tests) if isinstance(node, ast.Name)}
-    defined = {name for node in solution.body if isinstance(name := getattr(node, "name", None), str)}
-    imports = [ast.unparse(node) for node in solution.body if _imported(node) & used]
+    solution = parsed(row["code"], where)
+    used = names_used(parsed("\n".join(row["test_list"]), where))
     setup = "\n".join([*row.get("test_imports", ()), row.get("test_setup_code", "")]).replace("\r\n", "\n").strip()
-    return {"names": sorted(used & defined), "imports": "\n".join(imports), "setup": setup}
-
-
-def _imported(node: ast.stmt) -> set[str]:
-    if not isinstance(node, ast.Import | ast.ImportFrom):
-        return set()
-    return {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+    return {"names": sorted(used & names_defined(solution)), "imports": imports_of(solution, used), "setup": setup}

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-FENCE = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)(?:^[ \t]*```|\Z)", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^[ \t]*```[^\n`]*(?:\n|\Z)(.*?)(?:^[ \t]*```|\Z)", re.MULTILINE | re.DOTALL)
 """A block of code; the last one may be cut off before it closes."""
 CLOSING = re.compile(r"^[ \t]*```[ \t]*$", re.MULTILINE)
 AFTER_BODY = re.compile(r"\n(?=(?:class|def|if|print)\b|#|@)")
 """Where a continued body has ended, as Chen et al. (2021) stop: a line that begins something else."""
-BEGINNING = re.compile(r"^(?:from|import|def|class|async def)\b|^@", re.MULTILINE)
+BEGINNING = re.compile(r"^(?:(?:from|import|def|class|async def)\b|[@#]|\w+ *=)", re.MULTILINE)
+"""The first line that looks like code; nothing is parsed to find it."""
 INDENT = "    "
 
 
@@ -24,7 +25,7 @@ def code_of(output: str, names: Sequence[str] = ()) -> str:
     Of several blocks it is the first that defines one of ``names``, else the first. Text without a block is code
     from the first line that looks like a definition or an import, if any line defines one of ``names``.
     """
-    opened = CLOSING.split(output, maxsplit=1)[0]
+    opened = CLOSING.split(output, maxsplit=1)[0]  # what stands before a fence that was opened by the prompt
     if "```" not in opened and _defines(opened, names):
         return opened[_beginning(opened) :].rstrip()
     blocks = [block.rstrip() for block in FENCE.findall(output)]

@@ -146,7 +146,18 @@ class Pool:
         home = str(Path(__file__).parents[3])
         with theirs:
             self._judges = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", BOOT, home, str(theirs.fileno()), json.dumps(settings)],
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    "-W",
+                    "ignore",
+                    "-c",
+                    BOOT,
+                    home,
+                    str(theirs.fileno()),
+                    json.dumps(settings),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],

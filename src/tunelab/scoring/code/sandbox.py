@@ -38,7 +38,7 @@ class Limits:
     """What one program may use. Sizes are in bytes, times in seconds."""
 
     cpu: int = 1
-    wall: float = 8.0
+    wall: float = 5.0
     memory: int = 512 * 2**20
     processes: int = 8
     """Processes and threads together, bubblewrap's own among them."""
