@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tunelab.errors import DataError, StepError
+from tunelab.errors import StepError
 from tunelab.scoring.code import sandbox as sandboxes
 from tunelab.scoring.code.candidate import decode, encode
-from tunelab.scoring.code.pass_at_k import pass_at_k
 from tunelab.scoring.code.pool import Pool, Program, SandboxError, shared
 from tunelab.scoring.code.sandbox import Limits, Sandbox, refusal
 
@@ -213,16 +212,3 @@ def test_a_bubblewrap_that_does_not_keep_its_promise_is_refused(monkeypatch, tmp
 
 def test_a_process_has_one_shared_pool():
     assert shared("none") is shared("none")
-
-
-@pytest.mark.parametrize(
-    ("n", "passed", "k", "expected"),
-    [(6, 3, 1, 0.4999999999999999), (5, 5, 1, 1.0), (5, 0, 5, 0.0), (5, 1, 5, 1.0), (10, 3, 2, 1 - 42 / 90)],
-)
-def test_pass_at_k_is_the_chance_that_one_of_k_passes(n, passed, k, expected):
-    assert pass_at_k(n, passed, k) == pytest.approx(expected, abs=1e-12)
-
-
-def test_pass_at_k_of_fewer_programs_is_refused():
-    with pytest.raises(DataError, match=r"pass@5: got 4 programs"):
-        pass_at_k(4, 2, 5)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tunelab.data.sources import BuiltinSource, mirror_source
-from tunelab.scoring.code.pass_at_k import pass_at_k
 from tunelab.scoring.code.pool import Pool
 from tunelab.scoring.code.sandbox import Sandbox
+from tunelab.scoring.pass_at_k import pass_at_k
 from tunelab.scoring.score import Outcome
 from tunelab.tasks.humaneval import HumanEval
 from tunelab.tasks.mbpp import Mbpp

@@ -7,7 +7,11 @@ from tunelab.scoring.code.pool import Program, shared
 from tunelab.scoring.code.sandbox import Choice
 from tunelab.scoring.score import Metric, Outcome, Score
 
-PASS_AT_1 = Metric("pass_at_1", definition="share of programs that pass all tests of their problem")
+PASS_AT_1 = Metric(
+    "pass_at_1",
+    definition="share of programs that pass all tests of their problem",
+    at={5: "pass_at_5", 10: "pass_at_10", 100: "pass_at_100"},
+)
 
 
 def program_score(program: Program, code: str, sandbox: Choice) -> Score:

@@ -1,4 +1,7 @@
-"""pass@k: the chance that one of k programs passes, from n that were drawn."""
+"""pass@k: the chance that one of k programs passes, from n that were drawn.
+
+pass@1 is the mean of the draws, as for any metric. The others are there where every item has enough draws.
+"""
 
 from __future__ import annotations
 
