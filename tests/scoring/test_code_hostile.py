@@ -4,11 +4,10 @@ import os
 import socket
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 from hostile_programs import BOMBS, CHEATS, LIARS, SEALED, SOCKETS
+from processes import wait_until_gone
 
 from tunelab.scoring.code.pool import Pool, Program
 from tunelab.scoring.code.sandbox import Limits, Sandbox
@@ -113,18 +112,4 @@ def solve(x):
     return 49
 """
     assert pool.verdict(Program(orphan, ["solve"], [TEST])).passed
-    deadline = time.monotonic() + 30
-    while running(marker):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def running(word):
-    """The processes of this machine that have a word on their command line."""
-    found = []
-    for line in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found += [line] if word in line.read_text() else []
-        except OSError:
-            continue
-    return found
+    wait_until_gone(marker)

@@ -4,10 +4,9 @@ import os
 import subprocess
 import sys
 import threading
-import time
-from pathlib import Path
 
 import pytest
+from processes import wait_until_gone, wait_until_there
 
 from tunelab.errors import StepError
 from tunelab.scoring.code import sandbox as sandboxes
@@ -161,20 +160,19 @@ def test_a_sandbox_that_does_not_start_is_no_verdict(monkeypatch, sandboxed):
         judged(pool, "def f(x): return x", "assert f(1) == 1")
 
 
-def test_a_killed_process_leaves_no_sandbox_behind(sandboxed, tmp_path):
+@pytest.mark.parametrize("choice", ["bubblewrap", "none"])
+def test_a_killed_process_leaves_no_program_behind(sandboxed, tmp_path, choice):
+    marker = f"{2000 + os.getpid()}.5"
+    sleeper = f"import os\nos.execv('/usr/bin/sleep', ['sleep', '{marker}'])"
     script = tmp_path / "run.py"
     script.write_text(
-        "from tunelab.scoring.code.pool import Pool, Program\npool = Pool()\nprint(pool._judges.pid, flush=True)\n"
-        f"pool.verdict(Program('import time; time.sleep(1000)  # {tmp_path}', [], ['assert True']))\n"
+        "from tunelab.scoring.code.pool import Pool, Program\nfrom tunelab.scoring.code.sandbox import Sandbox\n"
+        f"Pool(Sandbox({choice!r})).verdict(Program({sleeper!r}, [], ['assert True']))\n"
     )
-    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as run:
-        judges = int(run.stdout.readline())
-        time.sleep(0.5)
+    with subprocess.Popen([sys.executable, str(script)]) as run:
+        wait_until_there(marker)
         run.kill()
-    deadline = time.monotonic() + 30
-    while Path(f"/proc/{judges}").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until_gone(marker)
 
 
 def test_without_a_sandbox_the_same_verdicts_are_made():

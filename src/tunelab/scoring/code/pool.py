@@ -13,16 +13,18 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tunelab.errors import StepError
 from tunelab.scoring.code.candidate import packed, receive
-from tunelab.scoring.code.judge import MARGIN_SECONDS, START_SECONDS
+from tunelab.scoring.code.judge import MARGIN_SECONDS
+from tunelab.scoring.code.remote import START_SECONDS
 from tunelab.scoring.code.sandbox import ENVIRONMENT, Choice, Sandbox, require
 
 AHEAD = 4
@@ -95,24 +97,36 @@ class Pool:
             }
         )
         with self._ready() as connection:
-            connection.sendall(job)
-            connection.settimeout(self.sandbox.limits.wall + 2 * MARGIN_SECONDS)
-            try:
-                found = receive(connection.recv)
-            except (EOFError, TimeoutError, ConnectionError):
-                return Verdict("timeout", "tests", "the tests did not end within the wall clock")
+            found = self._answer(connection, job)
         return Verdict(found["kind"], found["stage"], found["reason"])
+
+    def _answer(self, connection: socket.socket, job: bytes) -> dict[str, Any]:
+        """Return a judge's verdict. A judge that an alarm ended was kept by the tests, and by nothing else."""
+        wall = self.sandbox.limits.wall
+        connection.settimeout(wall + 2 * MARGIN_SECONDS)
+        begun = time.monotonic()
+        try:
+            connection.sendall(job)
+            return receive(connection.recv)
+        except (EOFError, OSError) as error:
+            if time.monotonic() - begun < wall:
+                raise SandboxError(f"code sandbox: the judge ended at once ({type(error).__name__})") from None
+            return {"kind": "timeout", "stage": "tests", "reason": "the tests did not end within the wall clock"}
 
     def _ready(self) -> socket.socket:
         """Return the connection to a sandbox that has started. Raises SandboxError."""
         why = ""
         for _ in range(ATTEMPTS):
-            connection = self._take()
+            try:
+                connection = self._take()
+            except OSError as error:
+                why = f"the judges are gone ({type(error).__name__})"
+                continue
             connection.settimeout(2 * START_SECONDS)
             try:
                 found = receive(connection.recv)
-            except (EOFError, TimeoutError, ConnectionError) as error:
-                found = {"refused": f"the judge did not start: {type(error).__name__}"}
+            except (EOFError, OSError) as error:
+                found = {"refused": f"the judge did not start ({type(error).__name__})"}
             if "ready" in found:
                 return connection
             connection.close()
@@ -136,28 +150,16 @@ class Pool:
 
     def _start_judges(self) -> None:
         self._control, theirs = socket.socketpair()
+        own = {"PATH": os.environ.get("PATH", os.defpath)}
         settings = {
             "command": self.sandbox.command(),
-            "environment": {"PATH": os.environ.get("PATH", os.defpath)}
-            if self.sandbox.choice != "none"
-            else ENVIRONMENT,
+            "environment": ENVIRONMENT if self.sandbox.choice == "none" else own,
             "wall": self.sandbox.limits.wall,
         }
-        home = str(Path(__file__).parents[3])
+        arguments = [str(Path(__file__).parents[3]), str(theirs.fileno()), json.dumps(settings)]
         with theirs:
             self._judges = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-I",
-                    "-S",
-                    "-W",
-                    "ignore",
-                    "-c",
-                    BOOT,
-                    home,
-                    str(theirs.fileno()),
-                    json.dumps(settings),
-                ],
+                [sys.executable, *("-I", "-S", "-W", "ignore"), "-c", BOOT, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
