@@ -38,7 +38,7 @@ LONGEST = 400
 
 
 def judge(job: dict[str, Any], candidate: Candidate) -> dict[str, str]:
-    """Run a program and its tests and return the verdict: ``kind`` is passed, failed, timeout or unscored."""
+    """Run a program and its tests and return the verdict: ``kind`` is passed, failed or timeout."""
     space: dict[str, Any] = {"__name__": "tests"}
     tests: list[str] = job["tests"]
     stages: list[tuple[str, Callable[[], Any]]] = [

@@ -26,9 +26,9 @@ PYTHON = "/usr/bin/python3"
 """The system's interpreter: an unprivileged user cannot read a virtual environment in somebody's home."""
 NOBODY = "65534"
 PROBE_SECONDS = 60.0
-INSTALL = (
-    "install bubblewrap (apt-get install bubblewrap), or accept the risk with `code: {sandbox: none}` in the study"
-)
+ACCEPT = "or accept the risk with `code: {sandbox: none}` in the study"
+INSTALL = f"install bubblewrap (apt-get install bubblewrap), {ACCEPT}"
+MEND = f"let it make user namespaces here, or use another machine, {ACCEPT}"
 ENVIRONMENT = {"PYTHONHASHSEED": "0"}
 """All that a candidate's environment holds: sets go through their members in one order, in every run."""
 
@@ -107,13 +107,14 @@ def _refusal() -> str | None:
     if absent := [program for program in programs if shutil.which(program) is None]:
         return f"code sandbox: {', '.join(absent)} not found, expected it to run the code of models safely; {INSTALL}"
     try:
-        return _probed([*Sandbox().walls(), PYTHON, "-s", "-S", "-c", PROBE])
+        return _probed([*Sandbox().walls(), PYTHON, "-s", "-S", "-c", PROBE, *NAMESPACES])
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"code sandbox: {error}; {INSTALL}"
 
 
 PROBE = """
-import os, socket
+import os, sys
+assert sys.version_info >= (3, 10), "/usr/bin/python3 is older than 3.10"
 assert not os.path.exists("/etc/passwd"), "the host's files are visible"
 assert len([name for name in os.listdir("/proc") if name.isdigit()]) <= 3, "other processes are visible"
 assert set(os.environ) <= {"PYTHONHASHSEED", "PWD", "LC_CTYPE"}, "the environment is visible"
@@ -124,19 +125,19 @@ for path in ("/x", "/usr/x", "/dev/x", "/dev/shm/x"):
     except OSError:
         continue
     raise AssertionError(path + " can be written")
-try:
-    socket.create_connection(("1.1.1.1", 53), 1)
-except OSError:
-    print("sealed")
+print(*(os.readlink("/proc/self/ns/" + name) for name in sys.argv[1:]))
 """
+NAMESPACES = ("ipc", "mnt", "net", "pid", "user", "uts")
+"""What a sandbox must have of its own, as the kernel calls it."""
 
 
 def _probed(command: Sequence[str]) -> str | None:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PROBE_SECONDS)
-    if done.returncode == 0 and done.stdout.strip() == "sealed":
+    shared = {str(Path(f"/proc/self/ns/{name}").readlink()) for name in NAMESPACES} & set(done.stdout.split())
+    if done.returncode == 0 and not shared:
         return None
-    why = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-    return f"code sandbox: bubblewrap does not work here ({why}); {INSTALL}"
+    why = (done.stderr.strip().splitlines() or [f"it shares {', '.join(sorted(shared))} with the machine"])[-1]
+    return f"code sandbox: bubblewrap does not work here ({why}); {MEND}"
 
 
 def require(choice: Choice) -> None:
