@@ -68,8 +68,8 @@ def test_a_test_that_goes_through_answers_is_not_ended_by_one(pool, test):
     assert pool.verdict(ends).kind == "failed"
 
 
-@pytest.mark.parametrize("test", ["assert solve(7)", "assert not solve(7) or True", "assert solve(7) != 48"])
-def test_an_object_of_the_candidates_is_neither_true_nor_false_nor_different(pool, test):
+@pytest.mark.parametrize("test", ["assert solve(7) != 48", "assert 49 in [solve(7)]", "assert [solve(7)] == [49]"])
+def test_an_object_of_the_candidates_is_neither_equal_nor_different(pool, test):
     assert pool.verdict(Program(CHEATS["returns what equals everything"], ["solve"], [test])).kind == "failed"
 
 

@@ -102,6 +102,14 @@ def test_objects_of_the_program_can_be_built_called_and_handed_back(pool):
     assert judged(pool, "def f(n): return (i for i in range(n))", "assert list(f(3)) == [0, 1, 2]").passed
 
 
+def test_an_object_is_as_true_as_its_program_says_and_nothing_else_is_truth(pool):
+    search = "import re\ndef f(text): return re.search('ab', text)"
+    assert judged(pool, search, "assert f('cab')", "assert not f('cb')").passed
+    assert judged(pool, search, "assert f('cb')").kind == "failed"
+    odd = "class Odd:\n    __bool__ = lambda self: 'yes'\ndef f(): return Odd()"
+    assert judged(pool, odd, "assert f()").kind == "failed"
+
+
 def test_setup_is_the_tests_own_and_the_program_cannot_reach_it(pool):
     setup = "KNOWN = [1]\ndef double(x):\n    return 2 * x"
     assert judged(pool, "def f(x): return x + x", "assert f(4) == double(4)", setup=setup).passed

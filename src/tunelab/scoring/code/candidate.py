@@ -148,7 +148,7 @@ class Kept:
         return len(self.values) - 1
 
     def answer(self, request: dict[str, Any], module: types.ModuleType) -> Any:
-        """Carry out one request: run the program, find a name, call a value or go through one."""
+        """Carry out one request: run the program, find a name, or call, go through or judge the truth of a value."""
         if "run" in request:
             return exec(compile(request["run"], "<program>", "exec"), module.__dict__)
         if "name" in request:
@@ -157,6 +157,8 @@ class Kept:
             return {"remote": self.number(vars(module)[request["name"]])}
         if "iterate" in request:
             return encode(list(self.values[request["iterate"]]), self.number)
+        if "truth" in request:
+            return bool(self.values[request["truth"]])
         found = self.values.__getitem__
         arguments, options = decode(request["arguments"], found), decode(request["options"], found)
         return encode(self.values[request["call"]](*arguments, **options), self.number)
