@@ -40,7 +40,8 @@ def test_a_study_that_says_nothing_needs_the_sandbox(tmp_path, machine):
 def test_a_study_without_a_sandbox_says_so_in_its_notices(tmp_path, machine):
     found = compiled(tmp_path, study(**BARE))
     assert {step.blocked for step in found.scores.values()} == {None}
-    assert found.settled.notices["code"].endswith("without a sandbox (code.sandbox: none), for mbpp")
+    assert found.settled.notices["code sandbox"].startswith("none, as the study asks")
+    assert found.settled.notices["code sandbox"].endswith("for mbpp")
     assert {sandbox_of(step) for step in found.scores.values()} == {"none"}
     assert found.report.settings["notices"] == found.settled.notices
 

@@ -15,6 +15,9 @@ from tunelab.study.cells import BASE, Cell, Variant
 from tunelab.study.machine import Machine, Untouched
 from tunelab.tasks.task import find_task, runs_code
 
+SANDBOX = "code sandbox"
+"""What the notice of code without a sandbox is kept under: no variant is called so."""
+
 
 @dataclass(frozen=True)
 class Settled:
@@ -46,8 +49,8 @@ def settle(cells: Sequence[Cell], machine: Machine, base_weights: str) -> tuple[
 def without_sandbox(settled: Settled, sandbox: Choice, tasks: Collection[str], folder: Path) -> Settled:
     """Return what is settled with a notice of code that runs with all the rights of whoever runs the study."""
     running = sorted(name for name in tasks if sandbox == "none" and runs_code(find_task(name, folder)))
-    told = f"code that models wrote runs without a sandbox (code.sandbox: none), for {', '.join(running)}"
-    return replace(settled, notices={**settled.notices, "code": told}) if running else settled
+    told = f"none, as the study asks: what models wrote ran with all rights of its user, for {', '.join(running)}"
+    return replace(settled, notices={**settled.notices, SANDBOX: told}) if running else settled
 
 
 def _told(found: set[tuple[str, str]]) -> dict[str, str]:
