@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 QUIET := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 
-.PHONY: quickstart install format lint types test docs bench-learning clean
+.PHONY: quickstart install format lint types test docs bench-learning bench-code clean
 
 quickstart: .venv/installed
 	$(BIN)/tunelab run quickstart
@@ -35,6 +35,9 @@ docs: .venv/installed
 
 bench-learning: .venv/installed
 	$(QUIET) $(BIN)/python scripts/bench_learning.py
+
+bench-code: .venv/installed
+	$(QUIET) $(BIN)/python scripts/bench_code.py
 
 clean:
 	rm -rf .venv build dist src/*.egg-info

@@ -5,6 +5,7 @@ collector, which trainings and statistics call by hand, half a second a time.
 """
 
 import gc
+import os
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 from preloaded import CommandLine
+from tunelab.scoring.code.sandbox import refusal
 
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
@@ -56,3 +58,13 @@ def only_loopback() -> Iterator[None]:
     socket.socket.connect = guarded
     yield
     socket.socket.connect = connect
+
+
+@pytest.fixture(scope="session")
+def sandboxed() -> None:
+    """Needs the sandbox: CI must have it (TUNELAB_SANDBOX=required), a laptop may do without."""
+    why = refusal("bubblewrap")
+    if why and os.environ.get("TUNELAB_SANDBOX") == "required":
+        pytest.fail(why)
+    if why:
+        pytest.skip(why)

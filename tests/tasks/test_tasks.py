@@ -20,6 +20,7 @@ from tunelab.tasks.arithmetic_problems import problems
 from tunelab.tasks.find import find_task, installed
 from tunelab.tasks.identity import rows_identity, scorer_identity
 from tunelab.tasks.samples import checked_rows, item_of, load_samples, question_text
+from tunelab.tasks.sandboxed import runs_code
 from tunelab.tasks.task import has_choices, is_judged
 
 GARBAGE = "zxqv blorp"
@@ -33,6 +34,8 @@ FREE_TEXT = {
     "code_to_code_trans",
     "code_to_text",
     "hotpotqa",
+    "humaneval",
+    "mbpp",
     "squad_v2",
 }
 """Tasks in which any words are an answer."""
@@ -84,12 +87,14 @@ def test_a_task_keeps_the_contract(name):
     assert all(isinstance(metric, Metric) for metric in task.metrics)
     assert all(stop for stop in task.stop)
     assert task.dataset is None or {*splits_of(task)} <= {*task.dataset.splits, *task.dataset.joins}
-    assert task.train_split or name in JUDGED
+    assert task.train_split or name in {*JUDGED, "humaneval"}
 
 
 @pytest.mark.parametrize("name", WITH_GOLD)
-def test_gold_answers_score_one_and_garbage_scores_zero(name):
+def test_gold_answers_score_one_and_garbage_scores_zero(name, request):
     task = find_task(name)
+    if runs_code(task):
+        request.getfixturevalue("sandboxed")
     headline = task.metrics[0]
     for sample in (s for split in splits_of(task) for s in shipped(name, split)):
         gold, garbage = task.score(sample, task.target(sample)), task.score(sample, GARBAGE)

@@ -12,13 +12,14 @@ Items may be in groups (a hazard, a subject): each group is then summarised like
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tunelab.errors import DataError
+from tunelab.scoring.pass_at_k import pass_at_k
 from tunelab.scoring.score import Metric, Outcome, Score, Total
 from tunelab.stats import Interval, bounds_with_missing, clopper_pearson, corpus_interval, mean_t, wilson
 
@@ -50,7 +51,10 @@ def _estimates(scores: Scores, metrics: Sequence[Metric], clusters: Clusters | N
     return {
         "n": len(scores),
         "scored": len(item_values(scores, metrics[0].name)),
-        "metrics": {metric.name: interval(scores, metric, clusters) for metric in metrics},
+        "metrics": {
+            **{metric.name: interval(scores, metric, clusters) for metric in metrics},
+            **{name: chance for metric in metrics for name, chance in _chances(scores, metric, clusters)},
+        },
     }
 
 
@@ -114,6 +118,29 @@ def interval(scores: Scores, metric: Metric, clusters: Clusters | None = None) -
         found = mean_t(list(values.values()), codes)
     result = {"value": found.value, "low": found.low, "high": found.high, "method": found.method, "n": found.n}
     return {**result, **bounds, **about}
+
+
+def _chances(scores: Scores, metric: Metric, clusters: Clusters | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield pass@k of a metric of right and wrong, for each k that every scored item has enough draws for."""
+    drawn = {i: [s.values[metric.name] for s in draws if metric.name in s.values] for i, draws in scores.items()}
+    drawn = {item: values for item, values in drawn.items() if values}
+    fewest = min(map(len, drawn.values()), default=0)
+    codes = cluster_codes(list(drawn), clusters or {})
+    for k, name in metric.at.items():
+        if k <= fewest:
+            found = mean_t([pass_at_k(len(values), int(sum(values)), k) for values in drawn.values()], codes)
+            about = {"definition": f"chance that one of {k} draws passes, estimated from {fewest} or more"}
+            yield (
+                name,
+                {
+                    "value": found.value,
+                    "low": found.low,
+                    "high": found.high,
+                    "method": found.method,
+                    "n": found.n,
+                    **about,
+                },
+            )
 
 
 def _corpus(scores: Scores, metric: str, total: Total, codes: npt.NDArray[np.intp] | None) -> Interval:

@@ -64,6 +64,8 @@ class Metric:
     total: Total | None = None
     definition: str = ""
     interval: Literal["wilson", "clopper_pearson"] = "wilson"
+    at: Mapping[int, str] = field(default_factory=dict[int, str])
+    """Names of the chance that one of k draws is right, by k: given where every item has as many draws."""
 
 
 def judged(

@@ -16,6 +16,7 @@ from typing import Any
 
 from tunelab.engine.plan import topological
 from tunelab.engine.step import Step
+from tunelab.scoring.code.sandbox import refusal
 from tunelab.study import contrasts, thresholds
 from tunelab.study.adopt_plan import adopt_step
 from tunelab.study.answering import answerable, way_of
@@ -30,12 +31,14 @@ from tunelab.study.pairs_plan import draws, pairs_step
 from tunelab.study.points import whole
 from tunelab.study.rows_plan import RowsPlan
 from tunelab.study.search_plan import candidates, select_step, validations
-from tunelab.study.settling import Settled, settle
+from tunelab.study.settling import Settled, settle, without_sandbox
 from tunelab.study.spec import Study
 from tunelab.study.tree import leaves
 from tunelab.tasks import find
 from tunelab.tasks.identity import scorer_identity
 from tunelab.tasks.mixed import JOINT
+from tunelab.tasks.sandboxed import runs_code
+from tunelab.tasks.task import Task
 from tunelab.training.rewards import length_buffer
 
 SUPERVISED = ("sft", "seq2seq")
@@ -84,6 +87,7 @@ def compile_study(points: Sequence[tuple[str, Study]], folder: Path | None = Non
     contrasts.refuse_impossible(study, kept, left_out)
     left_out |= _unevaluated(points, kept)
     kept, settled = settle(kept, _machine(study, start), study.base_weights)
+    settled = without_sandbox(settled, study.code.sandbox, _tasks(kept), start)
     return _Compiler(study, kept, start, left_out, settled).compile()
 
 
@@ -171,6 +175,7 @@ class _Compiler:
         assert train is not None
         assert fmt is not None
         model, blocked = self.machine.model(variant.model)
+        task = find.find_task(variant.task, self.folder)
         precision = self.machine.precision(train.precision)
         rows, shots = self.rows.training_rows(variant), self.rows.shots(variant.task, fmt)
         checks = tuple(self.rows.checks(variant))
@@ -190,9 +195,17 @@ class _Compiler:
                 **self.machine.rollouts(train),
             },
             inputs={"rows": rows, **pairs, **({"shots": shots} if shots else {})},
-            circumstance={"model": model, "task": variant.task, **self.fallback(variant), **self.machine.hardware()},
+            circumstance={
+                "model": model,
+                "task": variant.task,
+                **self.fallback(variant),
+                **self.machine.hardware(),
+                **(self.sandbox(task) if train.method == "grpo" else {}),
+            },
             after=checks,
-            blocked=blocked or self.machine.without_qlora(train),
+            blocked=blocked
+            or self.machine.without_qlora(train)
+            or (self.unsafe(task) if train.method == "grpo" else None),
         )
 
     def fallback(self, variant: Variant) -> dict[str, str]:
@@ -246,6 +259,15 @@ class _Compiler:
                 **({"by": cell.by} if cell.by != "generate" else {}),
             },
             inputs={"rows": rows, "outputs": outputs},
-            circumstance={"task": task, "folder": str(self.folder)},
+            circumstance={"task": task, "folder": str(self.folder), **self.sandbox(found)},
+            blocked=self.unsafe(found),
         )
         return self.judges.over_verdicts(score, cell)
+
+    def sandbox(self, task: Task) -> dict[str, str]:
+        """How a task's code is kept in: no part of what comes out, and said where the code is run."""
+        return {"sandbox": self.study.code.sandbox} if runs_code(task) else {}
+
+    def unsafe(self, task: Task) -> str | None:
+        """Why a task's code cannot be run here."""
+        return refusal(self.study.code.sandbox) if runs_code(task) else None

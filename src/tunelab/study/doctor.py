@@ -17,6 +17,7 @@ from tunelab.errors import StoreError
 from tunelab.files import read_json, sha256_file
 from tunelab.models.device import detect, without_four_bits
 from tunelab.models.spec import TINY, resolve
+from tunelab.scoring.code.sandbox import refusal
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "scipy", "statsmodels")
 
@@ -36,6 +37,7 @@ def diagnose(store: Path) -> Iterator[Finding]:
     yield from _libraries()
     yield Finding("device", f"{detect()}, {os.cpu_count()} CPU cores", None)
     yield Finding("4-bit weights", without_four_bits(detect()) or "bitsandbytes is installed", None)
+    yield _sandbox()
     yield Finding("hub", "reachable" if online() else "not reachable: only local data and models can be used", None)
     yield _mirror()
     yield _tiny()
@@ -48,6 +50,12 @@ def _libraries() -> Iterator[Finding]:
             yield Finding(name, importlib.metadata.version(name), True)
         except importlib.metadata.PackageNotFoundError:
             yield Finding(name, "not installed; install tunelab again", False)
+
+
+def _sandbox() -> Finding:
+    """Run a program in the sandbox; a machine without one is fit for everything but tasks that run code."""
+    why = refusal("bubblewrap")
+    return Finding("code sandbox", why or "bubblewrap holds what a program in it tried", None if why else True)
 
 
 def _mirror() -> Finding:

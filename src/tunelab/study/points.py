@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tunelab.errors import StudyError
 from tunelab.study.spec import Study
 
-ONCE = ("baseline", "baselines", "contrasts", "data", "alpha", "hardware", "judges", "base_weights")
+ONCE = ("baseline", "baselines", "contrasts", "data", "alpha", "hardware", "judges", "base_weights", "code")
 """What is about the study as a whole."""
 
 

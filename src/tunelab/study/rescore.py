@@ -161,7 +161,7 @@ def _task_name(artifact: Artifact, manifest: Mapping[str, Any]) -> str:
 
 
 def _score(artifact: Artifact, steps: Mapping[str, Artifact], root: Path, manifest: Mapping[str, Any]) -> Artifact:
-    """Run a score step over the bundle's files."""
+    """Run a score step over the bundle's files, code in a sandbox whatever the bundle says."""
     record = artifact.record
     directory = root.parent / "scored" / artifact.directory.name
     directory.mkdir(parents=True)
@@ -171,7 +171,12 @@ def _score(artifact: Artifact, steps: Mapping[str, Artifact], root: Path, manife
         raise StoreError(f"{artifact.directory.name}: its {lost[0]} are missing, expected all that it was scored from")
     context = StepContext(
         settings=record.settings,
-        circumstance={**record.circumstance, "task": _task_name(artifact, manifest), "folder": str(root / TASKS)},
+        circumstance={
+            **record.circumstance,
+            "task": _task_name(artifact, manifest),
+            "folder": str(root / TASKS),
+            "sandbox": "bubblewrap",
+        },
         inputs={name: steps[str(needed)] for name, needed in record.inputs.items() if name not in holes},
         holes=holes,
         directory=directory,

@@ -18,6 +18,7 @@ from tunelab.study.spec import Data
 from tunelab.study.steps.score import cluster_of, score_output
 from tunelab.tasks.find import find_task
 from tunelab.tasks.samples import load_samples
+from tunelab.tasks.sandboxed import refuse_unsafe
 from tunelab.tasks.task import Task
 
 Row = dict[str, Any]
@@ -37,6 +38,7 @@ def score_file(task_name: str, path: Path, split: str | None = None) -> dict[str
     draw of the item that its ``id`` names. Raises DataError that names the row.
     """
     task = find_task(task_name)
+    refuse_unsafe(task, "bubblewrap")
     rows = _rows(path)
     known = _samples(task, split) if not all("target" in row for row in rows) else []
     scores: defaultdict[str, list[Score]] = defaultdict(list)

@@ -5,12 +5,19 @@ Identity follows what runs. What was asked, and why it is not what runs, is kept
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from tunelab.scoring.code.sandbox import Choice
 from tunelab.study.answering import generates_instead
 from tunelab.study.cells import BASE, Cell, Variant
 from tunelab.study.machine import Machine, Untouched
+from tunelab.tasks.find import find_task
+from tunelab.tasks.sandboxed import runs_code
+
+SANDBOX = "code sandbox"
+"""What the notice of code without a sandbox is kept under: no variant is called so."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,13 @@ def settle(cells: Sequence[Cell], machine: Machine, base_weights: str) -> tuple[
         for cell in cells
     ]
     return found, Settled(untouched, notices)
+
+
+def without_sandbox(settled: Settled, sandbox: Choice, tasks: Collection[str], folder: Path) -> Settled:
+    """Return what is settled with a notice of code that runs with all the rights of whoever runs the study."""
+    running = sorted(name for name in tasks if sandbox == "none" and runs_code(find_task(name, folder)))
+    told = f"none, as the study asks: what models wrote ran with all rights of its user, for {', '.join(running)}"
+    return replace(settled, notices={**settled.notices, SANDBOX: told}) if running else settled
 
 
 def _told(found: set[tuple[str, str]]) -> dict[str, str]:

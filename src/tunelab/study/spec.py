@@ -72,6 +72,15 @@ class Hardware(Strict):
     )
 
 
+class Code(Strict):
+    """How code that a model wrote is run, by the tasks that run it."""
+
+    sandbox: Literal["bubblewrap", "none"] = Field(
+        default="bubblewrap",
+        description="none: with all your rights, on your files and network; the report says so.",
+    )
+
+
 class Study(Strict):
     """A question and what is crossed to answer it."""
 
@@ -128,6 +137,7 @@ class Study(Strict):
     alpha: float = Field(default=0.05, gt=0, lt=1, description="Significance level after Holm's correction.")
     data: Data = Field(default_factory=Data, description="Sources and the leak check.")
     hardware: Hardware = Field(default_factory=Hardware, description="About the machine, not the experiment.")
+    code: Code = Field(default_factory=Code, description="How code that a model wrote is kept in.")
     sweep: dict[str, list[Any]] = Field(
         default_factory=dict, description="Crosses any field: {recipe.lr: [1e-5, 1e-4]} or {model: [a, b]}."
     )

@@ -17,8 +17,10 @@ from types import ModuleType
 from typing import Any, cast
 
 from tunelab.errors import StudyError, nearest
+from tunelab.scoring.code.sandbox import Choice
 from tunelab.scoring.score import Metric
 from tunelab.tasks.mixed import JOINT, Mixed
+from tunelab.tasks.sandboxed import SANDBOX, runs_code
 from tunelab.tasks.task import CHOICES, GROUPS, OF_JUDGED, Task, groups_of, has_choices
 
 BUNDLED = {
@@ -32,6 +34,8 @@ BUNDLED = {
     "exams": "tunelab.tasks.exams:Exams",
     "gsm8k": "tunelab.tasks.gsm8k:Gsm8k",
     "hotpotqa": "tunelab.tasks.hotpotqa:HotpotQa",
+    "humaneval": "tunelab.tasks.humaneval:HumanEval",
+    "mbpp": "tunelab.tasks.mbpp:Mbpp",
     "mgsm": "tunelab.tasks.mgsm:Mgsm",
     "mmlu": "tunelab.tasks.mmlu:Mmlu",
     "mmmlu": "tunelab.tasks.mmmlu:Mmmlu",
@@ -55,13 +59,20 @@ CONSTANTS: dict[str, type] = {
 METHODS = ("load", "messages", "target", "score")
 
 
-def find_task(name: str, folder: Path | None = None) -> Task:
+def find_task(name: str, folder: Path | None = None, sandbox: Choice = "bubblewrap") -> Task:
     """Return the task of that name, or the class in ``FILE.py:Class`` relative to ``folder``; ``a + b`` is both.
 
-    Raises StudyError with the nearest valid name.
+    ``sandbox`` keeps the code in that a task runs. Raises StudyError with the nearest valid name.
     """
     if JOINT in name:
-        return Mixed({member: find_task(member, folder) for member in name.split(JOINT)})
+        return Mixed({member: find_task(member, folder, sandbox) for member in name.split(JOINT)})
+    task = _found(name, folder)
+    if runs_code(task):
+        setattr(task, SANDBOX, sandbox)
+    return task
+
+
+def _found(name: str, folder: Path | None) -> Task:
     if is_file(name):
         return _from_file(name, folder or Path.cwd())
     entries = installed()

@@ -13,12 +13,14 @@ from tunelab.engine.context import StepContext
 from tunelab.errors import DataError
 from tunelab.files import write_json, write_lines
 from tunelab.scoring.aggregate import NO_GROUP, item_values, summarise
+from tunelab.scoring.code.sandbox import Choice
 from tunelab.scoring.judges.judge import Verdict
 from tunelab.scoring.score import Outcome, Score, at_budget_end
 from tunelab.study.steps.answers import REASON, read_answers
 from tunelab.study.steps.judging import Judgement, add_rates, scores_of_each
 from tunelab.study.steps.rows import read_samples
 from tunelab.tasks.find import find_task
+from tunelab.tasks.sandboxed import refuse_unsafe
 from tunelab.tasks.task import Task, groups_of, has_choices, is_judged, is_sensitive
 
 SCORES = "scores.jsonl"
@@ -26,7 +28,8 @@ SCORES = "scores.jsonl"
 
 def run(context: StepContext) -> None:
     """Write ``scores.jsonl`` (values by id), ``results.json`` (all that a person reads) and ``summary.json``."""
-    task = find_task(context.circumstance["task"], Path(context.circumstance["folder"]))
+    task = find_task(context.circumstance["task"], Path(context.circumstance["folder"]), sandbox_of(context))
+    refuse_unsafe(task, sandbox_of(context))
     samples = {s.id: s for s in read_samples(context.inputs["rows"])}
     outputs = read_answers(context.inputs["outputs"])
     judgement = Judgement.of(context)
@@ -58,6 +61,11 @@ def run(context: StepContext) -> None:
     summary["available"] = context.inputs["rows"].record.facts["receipt"]["available"]
     write_json(context.directory / "summary.json", summary)
     context.facts.update(summary)
+
+
+def sandbox_of(context: StepContext) -> Choice:
+    """Return how the code that a step runs is kept in: in bubblewrap, unless its study says otherwise."""
+    return context.circumstance.get("sandbox", "bubblewrap")
 
 
 def majority(samples: Sequence[Sample]) -> float | None:

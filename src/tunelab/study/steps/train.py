@@ -19,8 +19,10 @@ from tunelab.models.spec import ModelRef
 from tunelab.study.kinds import refuse_unlike
 from tunelab.study.steps.pairs import PAIRS
 from tunelab.study.steps.rows import read_samples, read_shots
+from tunelab.study.steps.score import sandbox_of
 from tunelab.study.steps.trained import four_bit
 from tunelab.tasks.find import find_task
+from tunelab.tasks.sandboxed import refuse_unsafe
 from tunelab.tasks.task import Task
 from tunelab.training.classifier import classifier_rows, train_classifier
 from tunelab.training.dpo import preference_rows, train_dpo
@@ -38,7 +40,7 @@ def run(context: StepContext) -> None:
     """Write ``model/``, ``metrics.jsonl`` and ``example.txt``."""
     settings, circumstance = context.settings, context.circumstance
     fmt, recipe, precision = read_settings(settings)
-    task = find_task(circumstance["task"], Path(circumstance["folder"]))
+    task = find_task(circumstance["task"], Path(circumstance["folder"]), sandbox_of(context))
     ref = ModelRef(**circumstance["model"])
     refuse_unlike("recipe.method", recipe.method, ref.name, load_kind(ref))
     renderer = load_renderer(ref, fmt, read_shots(task, context.inputs, fmt.few_shots.k))
@@ -68,6 +70,7 @@ def run(context: StepContext) -> None:
     weights = weights_precision(recipe, precision)
     model = load_model(ref, hardware["device"], weights, four_bit=four_bit(settings["recipe"]))
     if recipe.method == "grpo":
+        refuse_unsafe(task, sandbox_of(context))
         context.facts.update(train_grpo(job, samples, task, renderer, model, tokenizer))
         return
     if recipe.method == "dpo":
