@@ -21,6 +21,7 @@ from tunelab.scoring.score import Metric, Outcome, Score, judged
 from tunelab.study.steps.generate import make_requests
 from tunelab.tasks.find import find_task, installed
 from tunelab.tasks.samples import load_samples
+from tunelab.tasks.sandboxed import runs_code
 from tunelab.training import rollouts
 from tunelab.training.grpo import adapter_effect, grpo_config, total_steps, train_grpo, vllm_config
 from tunelab.training.job import Hardware, Job
@@ -294,8 +295,10 @@ def test_a_reward_is_a_fraction_whatever_the_scale_of_the_metric():
 
 
 @pytest.mark.parametrize("name", [name for name in sorted(installed()) if find_task(name).train_split])
-def test_gold_answers_of_every_task_earn_one_and_garbage_nothing(name):
+def test_gold_answers_of_every_task_earn_one_and_garbage_nothing(name, request):
     task = find_task(name)
+    if runs_code(task):
+        request.getfixturevalue("sandboxed")
     source = None if task.dataset is None else BuiltinSource(name)
     check_reward(task, load_samples(task, task.train_split, source)[:50])
 
