@@ -62,7 +62,7 @@ def only_loopback() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def sandboxed() -> None:
-    """Needs the sandbox: CI must have it (TUNELAB_SANDBOX=required), a laptop may do without."""
+    """Needs the sandbox: skipped with the reason where it is missing, failed with TUNELAB_SANDBOX=required."""
     why = refusal("bubblewrap")
     if why and os.environ.get("TUNELAB_SANDBOX") == "required":
         pytest.fail(why)
