@@ -81,7 +81,9 @@ def test_a_model_that_is_not_there_is_answered_with_the_nearest_listed():
             probe(endpoint(proxy.url, "gemma-3-27b"))
         proxy.always = completion(5)
         assert probe(endpoint(proxy.url, "qwen3-4b")).listed is True
-        assert probe(endpoint(proxy.url, "an-alias")).listed is False
+        other = probe(endpoint(proxy.url, "gemma-27b"))
+        assert (other.listed, other.nearest) == (False, ("gemma-3-27b-it", "qwen3-4b"))
+        assert other.to_json()["nearest"] == ["gemma-3-27b-it", "qwen3-4b"]
 
 
 def test_a_server_that_is_not_there_is_an_error_before_any_work():

@@ -1,5 +1,6 @@
 """A study whose model is behind a server that fails: every sample ends scored or accounted for, and none twice."""
 
+import html
 import os
 import random
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from faulty_proxy import FaultyProxy, body, busy, dropped, hang, reset, slow, status, truncated
 from served_study import app, artifact, compared, generated, opened, ran, rows_of, study, write
 
+from tunelab.cli.run import run_opened
 from tunelab.files import read_lines
 from tunelab.report.counted import tokens
 
@@ -191,6 +193,20 @@ def test_what_the_server_can_do_and_what_it_took_are_facts_and_a_cost_where_a_pr
     costs = page[page.index("<caption><span>Costs<") :]
     assert (40 * 10 * 2000.0 + 40 * 5 * 10_000.0) / 1e6 == 2.8
     assert ">2.800</td>" in costs[: costs.index("</table>")]
+
+
+UNLISTED = "served model 'bigger': not among the models that its server lists ('big')"
+
+
+def test_a_model_that_its_server_does_not_list_is_told_at_every_runs_end_and_on_the_page(proxy, tmp_path, capsys):
+    """This server answers for any name, so a wrong one fails nothing."""
+    for name, told in (("big", 0), ("bigger", 1), ("bigger", 1)):
+        found = opened(tmp_path, study(proxy.url, model=served(proxy, name=name)))
+        code = run_opened(found, gate=False, quiet=True, as_json=False, results=tmp_path / "results")
+        page = (tmp_path / "results" / "served" / "report" / "index.html").read_text()
+        assert code == 0
+        assert capsys.readouterr().err.count(f"tunelab: {UNLISTED}") == told
+        assert html.unescape(page).count(UNLISTED) == told
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,44 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 from tunelab import Data, Evaluate, Format, Study, Train, open_results, run, stats_of
 from tunelab.errors import DataError, StudyError
 
+SAID = ["answer", "targets"]
+TASK = """
+from tunelab.data.sample import Message, Sample
+from tunelab.scoring.score import Metric, judged
+
+
+class Capitals:
+    name = "capitals"
+    version = scorer_version = 1
+    dataset = None
+    train_split = "train"
+    test_split = "test"
+    metrics = (Metric("right"),)
+    groups = ("subject", "language")
+    stop = ()
+    max_new_tokens = 2
+
+    def load(self, split, source):
+        for i in range(12):
+            told = {"subject": ["law", "art", "law"][i % 3], "language": "de" if i % 2 else "fr"}
+            yield Sample(f"{split}-{i}", {"number": f"{split} {i}"}, (f"{i}", f"{i}.0"), told)
+
+    def messages(self, sample):
+        return [Message("user", sample.fields["number"])]
+
+    def target(self, sample):
+        return sample.targets[0]
+
+    def score(self, sample, output):
+        right = int(sample.targets[0]) % 4 == 0
+        return judged(right, output[:1], {"right": float(right)})
+"""
 STUDY = Study(
     study="frames",
     question="What is in a frame?",
@@ -50,12 +83,55 @@ def test_scores_have_a_row_a_sample_and_average_to_the_cells_value(finished):
     folder, comparison = finished
     scores = open_results(folder).scores
     assert len(scores) == 24
-    assert list(scores.columns) == ["variant", "evaluation", "task", "id", "sample", "outcome", "numeric"]
+    assert list(scores.columns) == ["variant", "evaluation", "task", "id", "sample", "outcome", "numeric", *SAID]
     for cell in comparison["cells"]:
         lines = (folder / "eval" / f"{cell['variant']}_eval_chat" / "scores.jsonl").read_text().splitlines()
         own = scores[scores["variant"] == cell["variant"]]
         assert list(own["id"]) == [json.loads(line)["id"] for line in lines]
         assert own["numeric"].mean() == pytest.approx(cell["metrics"]["numeric"]["value"], abs=1e-12)
+
+
+@pytest.fixture(scope="module")
+def grouped(tmp_path_factory):
+    """The folder of a study whose task has subjects and languages."""
+    root = tmp_path_factory.mktemp("grouped")
+    (root / "capitals.py").write_text(TASK, encoding="utf-8")
+    train = {"sft": STUDY.train["sft"].model_copy(update={"rows": 8})}
+    evaluate = {"chat": Evaluate(format="chat")}
+    changes = {"study": "grouped", "task": f"{root}/capitals.py:Capitals", "train": train, "evaluate": evaluate}
+    run(STUDY.model_copy(update=changes), store=root / ".tunelab", results=root / "results")
+    return root / "results" / "grouped"
+
+
+def test_scores_have_each_samples_groups_targets_and_extracted_answer(grouped):
+    scores = open_results(grouped).scores
+    assert list(scores.columns)[-5:] == ["right", *SAID, "subject", "language"]
+    seventh = scores[(scores["variant"] == "base") & (scores["id"] == "test-7")].iloc[0]
+    assert (seventh["subject"], seventh["language"], seventh["targets"]) == ("art", "de", ["7", "7.0"])
+    outputs = (grouped / "eval" / "base_eval_chat" / "outputs.jsonl").read_text().splitlines()
+    answers = {row["id"]: row["output"][:1] for row in map(json.loads, outputs)}
+    assert dict(scores[scores["variant"] == "base"].set_index("id")["answer"]) == answers
+
+
+def test_groups_and_their_differences_are_frames_with_what_the_reports_files_have(grouped):
+    results = open_results(grouped)
+    means = results.scores.groupby(["variant", "subject"])["right"].mean()
+    subjects = results.groups[results.groups["by"] == "subject"].set_index(["variant", "group"])
+    assert dict(subjects["n"]) == {(v, s): n for v in ("base", "sft") for s, n in (("art", 4), ("law", 8))}
+    assert dict(subjects["right_value"]) == pytest.approx(dict(means))
+    for name in ("groups", "group_differences"):
+        frame = getattr(results, name)
+        written = pd.read_csv(grouped / "report" / f"{name}.csv")
+        assert list(frame.columns) == list(written.columns)
+        assert frame["group"].tolist() == written["group"].tolist()
+    changed = results.group_differences
+    assert set(changed["kind"]) == {"change"}
+    assert set(changed["group"]) == {"art", "law", "de", "fr"}
+
+
+def test_without_groups_the_frames_of_groups_are_empty(finished):
+    results = open_results(finished[0])
+    assert (results.groups.empty, results.group_differences.empty) == (True, True)
 
 
 def test_training_has_what_was_logged_at_each_step(finished):

@@ -315,3 +315,44 @@ def test_a_search_is_written_in_a_file_as_the_documents_write_it(tmp_path):
 
 def test_a_search_is_written_as_an_override_as_the_documents_write_it(tmp_path):
     assert only(tmp_path, STUDY, f"recipe.lr={SEARCH}").train["sft_raw"].lr_search.on == "validation"
+
+
+ALL_SET = "changes nothing, since every entry of train sets lr itself (sft_chat, sft_raw)"
+OWN = put(put(STUDY, "train.sft_chat.lr", 0.1), "train.sft_raw.lr", 0.2)
+
+
+@pytest.mark.parametrize("value", ["1e-5", "0.001", "{search: [1e-5, 1e-4], on: validation}"])
+def test_an_override_of_what_every_entry_sets_itself_is_refused_with_what_to_write(tmp_path, value):
+    with pytest.raises(StudyError) as raised:
+        opened(tmp_path, OWN, f"recipe.lr={value}")
+    assert str(raised.value) == f"override recipe.lr: {ALL_SET}; write train.sft_chat.lr, or train.*.lr for all"
+
+
+def test_an_override_that_one_entry_heeds_is_taken(tmp_path):
+    one = put(STUDY, "train.sft_chat.lr", 0.1)
+    study = only(tmp_path, one, "recipe.lr=1e-5")
+    assert {name: train.lr for name, train in study.train.items()} == {"sft_chat": 0.1, "sft_raw": 1e-5}
+    with pytest.raises(StudyError, match=r"every entry of train sets lr itself \(sft_chat\)"):
+        only(tmp_path, one, "recipe.lr=1e-5", "train=sft_chat")
+    with pytest.raises(StudyError, match=r"every entry of train sets lr itself \(sft_chat\)"):
+        only(tmp_path, put(one, "train.sft_raw.on_request", True), "recipe.lr=1e-5")
+
+
+def test_an_override_within_a_mapping_is_refused_where_every_entry_sets_just_that(tmp_path):
+    adapted = put(STUDY, "recipe.adaptation", "lora")
+    ranks = put(put(adapted, "train.sft_chat.lora", {"rank": 4}), "train.sft_raw.lora", {"rank": 8})
+    assert {train.lora.alpha for train in only(tmp_path, ranks, "recipe.lora.alpha=3").train.values()} == {3}
+    with pytest.raises(
+        StudyError, match=r"override recipe\.lora\.rank: changes nothing.*write train\.sft_chat\.lora\.rank"
+    ):
+        opened(tmp_path, ranks, "recipe.lora.rank=2")
+
+
+def test_a_sweep_of_what_every_entry_sets_itself_is_refused_in_a_file_and_on_the_command_line(tmp_path):
+    with pytest.raises(StudyError) as raised:
+        opened(tmp_path, put(OWN, "sweep", {"recipe.lr": [1e-5, 1e-4]}))
+    assert str(raised.value).startswith(f"{tmp_path}/study.yaml: sweep: recipe.lr: {ALL_SET}")
+    rows = put(put(STUDY, "evaluate.chat.rows", 8), "evaluate.raw.rows", 9)
+    with pytest.raises(StudyError, match=r"sweep: evaluation\.rows: .* every entry of evaluate sets rows itself"):
+        opened(tmp_path, rows, "sweep={evaluation.rows: [10, 20]}")
+    assert len(opened(tmp_path, OWN, "sweep={train.*.lr: [1e-5, 1e-4]}")) == 2

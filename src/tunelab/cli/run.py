@@ -36,6 +36,7 @@ from tunelab.engine.runner import Outcome, Runner, State, artifact_of
 from tunelab.engine.store import REPLACED
 from tunelab.errors import StudyError
 from tunelab.files import read_json
+from tunelab.report.served import unlisted
 from tunelab.study.layout import link_results
 from tunelab.study.open import Opened, only_trained, open_study
 from tunelab.study.smoke_server import NOT_STARTED, serving
@@ -107,7 +108,7 @@ def run_opened(
     folder = link_results(opened, outcome, results)
     comparison = _comparison(opened, outcome)
     wrong = [*wrong_denominators(comparison), *track_results(opened.compiled.study, folder)]
-    for line in wrong:
+    for line in [*wrong, *_unlisted(opened, outcome)]:
         print(f"tunelab: {line}", file=sys.stderr)
     code = _exit_code(outcome, comparison, gate) if not wrong else FAILED
     if as_json:
@@ -147,6 +148,12 @@ def _run(opened: Opened, quiet: bool, as_json: bool) -> Outcome:
 
 def _interrupt(number: int, frame: Any) -> None:
     raise KeyboardInterrupt
+
+
+def _unlisted(opened: Opened, outcome: Outcome) -> list[str]:
+    """Return a line for each served model that its server does not list."""
+    made = (artifact_of(opened.store, outcome, planned.step) for planned in opened.plan().steps)
+    return [f"{model}: {what}" for model, what in unlisted(found.record for found in made if found).items()]
 
 
 def _comparison(opened: Opened, outcome: Outcome) -> dict[str, Any]:

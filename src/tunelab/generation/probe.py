@@ -11,6 +11,7 @@ cache, and a queue looks like slow work. That is a setting of the endpoint (``sl
 from __future__ import annotations
 
 import asyncio
+import difflib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -25,6 +26,7 @@ _USER = {"role": "user", "content": "Say yes."}
 _SYSTEM = {"role": "system", "content": "You are brief."}
 _PLAIN = ChatRequest([_USER], max_new_tokens=1)
 _BUSY = (408, 409, 429)
+_NEAREST = 5
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,13 @@ class Capabilities:
     system_role: bool | None
     seed: bool | None
     logprobs: bool | None
+    nearest: tuple[str, ...] = ()
+    """Up to five models of a server that does not list this one, the name most like it first."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON, for the facts of a record."""
-        return asdict(self)
+        """Return plain JSON, for the facts of a record; ``nearest`` is there where the model is not listed."""
+        found = {name: value for name, value in asdict(self).items() if name != "nearest"}
+        return {**found, "nearest": list(self.nearest)} if self.listed is False else found
 
 
 def probe(endpoint: Endpoint) -> Capabilities:
@@ -64,7 +69,10 @@ async def _probe(client: EndpointClient) -> Capabilities:
             _did(client, connection, replace(_PLAIN, seed=1), lambda it: True),
             _did(client, connection, replace(_PLAIN, extra={"logprobs": True}), _has_logprobs),
         )
-    return Capabilities(None if names is None else endpoint.model in names, system, seed, logprobs)
+    if names is None or endpoint.model in names:
+        return Capabilities(None if names is None else True, system, seed, logprobs)
+    nearest_first = difflib.get_close_matches(endpoint.model, names, n=_NEAREST, cutoff=0)
+    return Capabilities(False, system, seed, logprobs, tuple(nearest_first))
 
 
 async def _serves(client: EndpointClient, connection: AsyncOpenAI, names: list[str] | None) -> Completion:

@@ -16,6 +16,8 @@ import pandas as pd
 
 from tunelab.errors import DataError, StudyError
 from tunelab.files import read_json, read_lines
+from tunelab.report.group_differences import differences
+from tunelab.report.groups import group_rows
 from tunelab.report.statistics import whole_tables
 from tunelab.study.explore import LIMITS, Question, explore
 from tunelab.study.exports import FINAL_JSON, PLACE, cell_rows
@@ -23,7 +25,10 @@ from tunelab.study.layout import eval_folder, logged
 from tunelab.study.preview import find_subject
 from tunelab.study.spec import Data
 from tunelab.study.steps.compare import COMPARISON
-from tunelab.study.steps.score import SCORES
+from tunelab.study.steps.score import group_of
+
+RESULTS = "results.json"
+"""What a person reads of each scored sample."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,22 @@ class Results:
         return pd.DataFrame(read_json(self.folder / FINAL_JSON))
 
     @cached_property
+    def groups(self) -> pd.DataFrame:
+        """A row for each group of each cell (a subject, a language), as in ``groups.csv``; empty without groups."""
+        return pd.DataFrame(group_rows(self.comparison["cells"]))
+
+    @cached_property
+    def group_differences(self) -> pd.DataFrame:
+        """A row for each difference within groups, as in ``group_differences.csv``; empty without groups."""
+        return pd.DataFrame(differences(self.comparison))
+
+    @cached_property
     def scores(self) -> pd.DataFrame:
-        """A row for each sample that a cell was scored on: outcome, and a column for each metric."""
+        """A row for each sample that a cell was scored on.
+
+        It has the outcome, a column for each metric, the extracted answer, the targets (a list), and a column for
+        each of the task's groupings with the sample's group.
+        """
         return pd.DataFrame([*self._scores()])
 
     @cached_property
@@ -72,9 +91,12 @@ class Results:
     def _scores(self) -> Iterator[dict[str, Any]]:
         for cell in self.comparison["cells"]:
             place = {name: cell[name] for name in PLACE}
-            for row in read_lines(eval_folder(self.folder, cell["variant"], cell["evaluation"]) / SCORES):
-                plain = {name: value for name, value in row.items() if name not in ("values", "parts")}
-                yield {**place, **plain, **row["values"]}
+            for row in read_json(eval_folder(self.folder, cell["variant"], cell["evaluation"]) / RESULTS):
+                plain = {name: row[name] for name in ("id", "sample", "outcome", "cluster") if name in row}
+                groups = {name: group_of(row["metadata"], name) for name in cell.get("groups", {})}
+                said = {name: row[name] for name in ("answer", "targets")}
+                found = {**place, **plain, **row["values"]}
+                yield found | {name: value for name, value in {**said, **groups}.items() if name not in found}
 
 
 def open_results(folder: str | Path) -> Results:

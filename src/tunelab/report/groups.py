@@ -72,24 +72,27 @@ def _standing(name: str, value: str, cells: Sequence[Cell]) -> tuple[float, floa
 
 
 def groups_csv(evidence: Evidence) -> str:
-    """Return a row per cell and group, with every digit of ``comparison.json``; empty where nothing is grouped."""
-    groups = [group for cell in evidence.scored for by in cell.get("groups", {}).values() for group in by.values()]
+    """Return ``group_rows`` as CSV; empty where nothing is grouped."""
+    return to_csv(group_rows(evidence.scored))
+
+
+def group_rows(scored: Sequence[Cell]) -> list[dict[str, Any]]:
+    """Return a row per cell and group, with every digit of ``comparison.json``; none where nothing is grouped."""
+    groups = [group for cell in scored for by in cell.get("groups", {}).values() for group in by.values()]
     metrics, shrunken = metric_names(groups), any(SHRUNKEN in group for group in groups)
-    return to_csv(
-        [
-            {
-                **{key: cell[key] for key in ("task", "variant", "evaluation")},
-                "by": name,
-                "group": value,
-                **{key: cell["groups"][name][value][key] for key in ("n", "scored")},
-                **_bounds(cell["groups"][name][value]["metrics"], metrics),
-                **({SHRUNKEN: cell["groups"][name][value].get(SHRUNKEN)} if shrunken else {}),
-            }
-            for (_, name), cells in groupings(evidence.scored).items()
-            for cell in cells
-            for value in sorted(cell["groups"][name])
-        ]
-    )
+    return [
+        {
+            **{key: cell[key] for key in ("task", "variant", "evaluation")},
+            "by": name,
+            "group": value,
+            **{key: cell["groups"][name][value][key] for key in ("n", "scored")},
+            **_bounds(cell["groups"][name][value]["metrics"], metrics),
+            **({SHRUNKEN: cell["groups"][name][value].get(SHRUNKEN)} if shrunken else {}),
+        }
+        for (_, name), cells in groupings(scored).items()
+        for cell in cells
+        for value in sorted(cell["groups"][name])
+    ]
 
 
 def _bounds(found: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from tunelab.report.crossed import is_matched_effect
 from tunelab.report.drawing import Picture
 from tunelab.report.evidence import Evidence
 from tunelab.report.rollouts import health_of, health_table
+from tunelab.report.served import unlisted
 from tunelab.report.splits import splits
 from tunelab.report.wording import show, signed, signed_range
 from tunelab.study.smoke import CHANGES
@@ -77,7 +78,7 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "effects": tables.effects(evidence),
         "thresholds": tables.thresholds(evidence),
         "adopted": adopted(evidence),
-        "notices": evidence.notices,
+        "notices": {**evidence.notices, **unlisted(evidence.records())},
         "denominators": tables.denominators(evidence),
         "wrong": [cell for cell in evidence.scored if "error" in cell],
         "training": tables.training(evidence),

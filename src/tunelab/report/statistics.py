@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tunelab.files import to_csv, write_atomic, write_json
 from tunelab.report.drawing import save
 from tunelab.report.page import embedded, environment
-from tunelab.report.statistics_figures import draw
+from tunelab.report.statistics_figures import draw, largest, only_largest
 from tunelab.report.tables import Table
 from tunelab.report.wording import p_value
 
@@ -37,7 +38,7 @@ def write_statistics(stats: Stats, directory: Path) -> None:
         .render(
             stats=stats,
             figures=figures,
-            tables=tables(stats),
+            tables={**tables(stats), "lengths": _shown_lengths(stats)},
             distributions=distributions(stats),
             all_distributions=_all_distributions(stats),
             places_note=places_note(stats),
@@ -144,6 +145,13 @@ def _lengths(stats: Stats) -> Table:
         for line in stats["lengths"]
     ]
     return Table("Lengths of prompts, without template, and of targets, and the share within limits", columns, rows)
+
+
+def _shown_lengths(stats: Stats) -> Table:
+    """The lengths that the page shows: those of all rows and of the largest groups."""
+    shown = _lengths({**stats, "lengths": largest(stats["lengths"])})
+    less = only_largest(stats["lengths"])
+    return replace(shown, caption=f"{shown.caption}. {less}") if less else shown
 
 
 def _all_distributions(stats: Stats) -> Table:

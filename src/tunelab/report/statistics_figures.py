@@ -13,6 +13,8 @@ from tunelab.report.drawing import COLOURS, GRID, INK, LINES, MARKERS, Picture, 
 
 MOST = 20
 """Bars of a figure; the table has every value."""
+GROUPS = 14
+"""Groups whose lengths a figure and the page show; ``lengths.csv`` has all. More do not fit into a legend."""
 NOT_IN_NAMES = re.compile(r"[^\w.-]+", re.ASCII)
 Line = Mapping[str, Any]
 
@@ -26,9 +28,30 @@ def draw(stats: Line) -> list[Picture]:
     return [*(picture for picture in lengths if picture is not None), *bars, *places]
 
 
+def largest(lines: Sequence[Line]) -> list[Line]:
+    """Return the lengths of all rows and, of each text and unit, those of the groups with most rows, in their order."""
+    found: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        if line["by"] is not None:
+            found.setdefault((line["text"], line["unit"]), []).append(line)
+    kept = [id(line) for groups in found.values() for line in sorted(groups, key=_fewest_last)[:GROUPS]]
+    return [line for line in lines if line["by"] is None or id(line) in kept]
+
+
+def _fewest_last(line: Line) -> int:
+    return -line["rows"]
+
+
+def only_largest(lines: Sequence[Line]) -> str:
+    """Say how many groups ``largest`` shows of how many; empty where it shows all."""
+    groups = len({(line["by"], line["group"]) for line in lines if line["by"] is not None})
+    return f"The {GROUPS} largest of {groups} groups; lengths.csv has all." if groups > GROUPS else ""
+
+
 def _lengths(stats: Line, text: str) -> Picture | None:
     """A line of panels a unit; None where all texts are equally long."""
-    lines = [line for line in stats["lengths"] if line["text"] == text]
+    every = [line for line in stats["lengths"] if line["text"] == text]
+    lines = largest(every)
     units: dict[str, list[Line]] = {line["unit"]: [] for line in lines}
     for line in lines:
         units[line["unit"]].append(line)
@@ -43,6 +66,7 @@ def _lengths(stats: Line, text: str) -> Picture | None:
             panel.set_xlabel(label(f"{text}: {name}"))
     words = "; ".join(_in_words(line) for line in lines)
     note = "Left: the 99 % shortest. Right: the share of rows up to a length. Dotted lines are the limits."
+    note = f"{note} {only_largest(every)}".strip()
     return Picture(f"lengths_{text}", f"Lengths: {text}", f"Histogram and cumulative share. {words}", figure, note)
 
 

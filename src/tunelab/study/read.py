@@ -23,9 +23,9 @@ from tunelab.study.entries import Evaluate, Train
 from tunelab.study.keys import check_keys, describe_validation
 from tunelab.study.overrides import apply_override, set_field
 from tunelab.study.selection import skip
+from tunelab.study.shared import SHARED, deep_merge, refuse_idle
 from tunelab.study.spec import Study
 
-SHARED = {"train": "recipe", "evaluate": "evaluation"}
 Raw = dict[str, Any]
 
 
@@ -73,8 +73,8 @@ def _with_included(raw: Raw, where: str, folder: Path, above: Sequence[str]) -> 
         if file in (*above, where):
             raise StudyError(f"{where}: include: {name} includes itself; remove one of the two")
         below = read_file(file, (*above, where))
-        merged = _deep_merge(merged, _all_expanded(below.raw, below.where))
-    return _deep_merge(merged, own)
+        merged = deep_merge(merged, _all_expanded(below.raw, below.where))
+    return deep_merge(merged, own)
 
 
 def _parse(path: Path) -> Any:
@@ -103,6 +103,8 @@ def read_study(name: str, overrides: Sequence[str] = (), skipped: Sequence[str] 
         raw = apply_override(raw, override, file.folder)
     for entry in skipped:
         raw = skip(raw, entry)
+    for key in (override.partition("=")[0] for override in overrides):
+        refuse_idle(raw, key, f"override {key}")
     return [(label, validate(point, file.where)) for label, point in points(raw, file.where)]
 
 
@@ -113,6 +115,8 @@ def points(raw: Raw, where: str) -> list[tuple[str, Raw]]:
         raise StudyError(
             f"{where}: sweep: expected a mapping of field to a list of values, like {{recipe.lr: [1e-5, 1e-4]}}"
         )
+    for key, values in axes.items():
+        refuse_idle(set_field(raw, str(key), values[0]), str(key), f"{where}: sweep: {key}")
     expanded: list[tuple[str, Raw]] = []
     for values in itertools.product(*axes.values()):
         point = {k: v for k, v in raw.items() if k != "sweep"}
@@ -150,7 +154,7 @@ def _entries(raw: Raw, section: str, shared: str, where: str) -> Raw:
     common = raw.get(shared) or {}
     if not isinstance(common, dict):
         raise StudyError(f"{where}: {shared}: got {common!r}, expected a mapping of settings")
-    return {name: _deep_merge(common, entry) for name, entry in _expanded(raw, section, where).items()}
+    return {name: deep_merge(common, entry) for name, entry in _expanded(raw, section, where).items()}
 
 
 def _all_expanded(raw: Raw, where: str) -> Raw:
@@ -186,7 +190,7 @@ def _matrix(name: str, entry: Raw, where: str) -> list[tuple[str, Raw]]:
     for levels in itertools.product(*(_levels(axis, v, f"{where}.{name}") for axis, v in cast(Raw, axes).items())):
         settings = rest
         for _, chosen in levels:
-            settings = _deep_merge(settings, chosen)
+            settings = deep_merge(settings, chosen)
         labels = {axis: label for axis, (label, _) in zip(cast(Raw, axes), levels, strict=True)}
         try:
             expanded.append((name.format(**labels), settings))
@@ -202,14 +206,6 @@ def _levels(axis: str, values: Any, where: str) -> list[tuple[Any, Raw]]:
     if isinstance(values, dict) and all(isinstance(v, dict) for v in cast(Raw, values).values()):
         return list(cast(Raw, values).items())
     raise StudyError(f"{where}.matrix.{axis}: got {values!r}, expected a list of values, or settings by label")
-
-
-def _deep_merge(base: Raw, over: Raw) -> Raw:
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(merged.get(key), dict) and isinstance(value, dict)
-        merged[key] = _deep_merge(merged[key], value) if both else value
-    return merged
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> Raw:

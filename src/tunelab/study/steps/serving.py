@@ -65,7 +65,8 @@ class Server:
     def _probed(self) -> Capabilities:
         if self._can is None:
             self._can = probe(self._client.endpoint)
-            self._facts[SERVER] = {"probe": self._can.to_json(), "slots": self._client.endpoint.slots}
+            endpoint = self._client.endpoint
+            self._facts[SERVER] = {"model": endpoint.model, "probe": self._can.to_json(), "slots": endpoint.slots}
         return self._can
 
 
