@@ -129,7 +129,7 @@ def compared(folder, **numbers):
 def test_a_cell_with_another_n_is_compared_with_nothing_and_meets_no_threshold(tmp_path):
     result = compared(tmp_path, base={"n": 50, "right": 10}, sft={"n": 50, "right": 40, "unanswered": 5})
     error = "n: got 50, expected 55 (5 of 55 unanswered)"
-    assert [row["refused"] for row in result["comparisons"]] == [error]
+    assert [row["refused"] for row in result["comparisons"]] == [f"sft/chat: {error}"]
     assert [row["verdict"] for row in result["thresholds"]] == ["missing"]
     assert [cell.get("error") for cell in result["cells"]] == [None, error]
 
