@@ -267,3 +267,10 @@ def test_contrasts_are_no_identity_of_what_they_compare(tmp_path):
     assert with_them.compare.fingerprint != without.compare.fingerprint
     [pair] = contrasts(with_them.study, with_them.cells)
     assert [cell.name for cell in pair] == ["sft/small", "large/served"]
+
+
+def test_contrasts_of_one_point_of_a_swept_evaluation_are_of_that_point(tmp_path):
+    sweep = {"evaluation.max_new_tokens": [8, 16]}
+    found = declared(compiled(tmp_path, changed(sweep=sweep, contrasts=[["sft_chat/chat", "sft_raw/raw"]])))
+    assert len(found) == 2
+    assert all(one.rpartition("@")[2] == other.rpartition("@")[2] for one, other in found)

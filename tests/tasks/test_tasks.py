@@ -195,7 +195,7 @@ def test_gsm8k_takes_a_gold_answer_with_any_marker_or_none(target):
     assert set(score.values.values()) == {1}
 
 
-@pytest.mark.parametrize("name", WITH_GOLD)
+@pytest.mark.parametrize("name", [name for name in WITH_GOLD if not runs_code(find_task(name))])
 def test_without_an_accepted_answer_nothing_is_right(name):
     sample = Sample("x", {}, ())
     task = find_task(name)

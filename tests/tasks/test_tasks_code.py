@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tunelab.data.sample import Sample
 from tunelab.data.sources import BuiltinSource, mirror_source
 from tunelab.scoring.code.pool import Pool
 from tunelab.scoring.code.sandbox import Sandbox
@@ -16,6 +17,7 @@ from tunelab.tasks.find import find_task
 from tunelab.tasks.humaneval import HumanEval
 from tunelab.tasks.mbpp import Mbpp
 from tunelab.tasks.samples import load_samples
+from tunelab.tasks.sandboxed import runs_code
 
 DATA = Path(os.environ.get("TUNELAB_DATA", "/nowhere"))
 PARITY = DATA.parent / "parity" / "humaneval"
@@ -129,3 +131,15 @@ def test_without_a_sandbox_nothing_is_right_or_wrong(monkeypatch):
     sample = load_samples(task, "train", BuiltinSource("mbpp"))[0]
     score = task.score(sample, task.target(sample))
     assert (score.outcome, score.values, score.explanation) == (Outcome.UNSCORED, {}, "no sandbox here")
+
+
+@pytest.mark.parametrize("name", ["mbpp", "humaneval"])
+def test_a_program_without_a_test_is_neither_right_nor_wrong(name):
+    sample = Sample("x", {"prompt": "def f():\n"}, ("",), {"names": ["f"], "entry_point": "f"})
+    found = find_task(name).score(sample, "def f():\n    return 1")
+    assert (found.outcome, dict(found.values)) == (Outcome.UNSCORED, {})
+
+
+def test_a_mixture_runs_code_where_one_of_its_tasks_does():
+    assert runs_code(find_task("arithmetic + mbpp"))
+    assert not runs_code(find_task("arithmetic + gsm8k"))

@@ -22,7 +22,7 @@ def program_score(program: Program, code: str, sandbox: Choice) -> Score:
     if not code.strip():
         return Score(Outcome.NO_ANSWER, {PASS_AT_1.name: 0.0}, explanation="no code in the output")
     if not program.tests:
-        return Score(Outcome.WRONG, {PASS_AT_1.name: 0.0}, code, "the sample has no tests")
+        return Score(Outcome.UNSCORED, answer=code, explanation="the sample has no tests")
     try:
         verdict = shared(sandbox).verdict(program)
     except StepError as error:
