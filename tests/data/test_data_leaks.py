@@ -1,4 +1,4 @@
-"""Leaks: repeats word for word, shared runs of 13 words, and nothing else."""
+"""Leaks: repeats word for word, near-duplicates, shared runs of 13 words, and nothing else."""
 
 import random
 
@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunelab.data import leaks
-from tunelab.data.leaks import NGRAM, Asked, repeats
+from tunelab.data.leaks import NGRAM, Asked, leaking, repeats
+from tunelab.data.near import near_pairs
 
 WORDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=30)
 
@@ -43,12 +44,14 @@ def test_a_hyphen_between_words_is_no_sign():
 
 def test_signs_do_not_hide_a_shared_run():
     words = sentence(*range(13))
-    [leak] = find_leaks([("t", f"x {words}")], [("e", words.replace(" ", " + ") + " y")])
+    [leak] = find_leaks(
+        [("t", f"x {words}")], [("e", words.replace(" ", " + ") + " y")]
+    )  # signs part the runs of three
     assert (leak.kind, leak.text) == ("13-gram", words)
 
 
 def test_a_shared_run_of_thirteen_words_is_listed_and_of_twelve_is_not():
-    train = [("t", sentence(*range(20)))]
+    train = [("t", sentence(*range(30)))]
     thirteen, twelve = sentence(-1, *range(5, 18), -2), sentence(-1, *range(5, 17), -2)
     [leak] = find_leaks(train, [("twelve", twelve), ("thirteen", thirteen)])
     assert (leak.evaluation_id, leak.kind) == ("thirteen", "13-gram")
@@ -56,10 +59,15 @@ def test_a_shared_run_of_thirteen_words_is_listed_and_of_twelve_is_not():
 
 
 def test_exact_leaks_come_first_and_each_evaluation_row_has_one():
-    train = [("a", sentence(*range(15))), ("b", sentence(*range(30, 60))), ("c", sentence(*range(30, 60)))]
-    rows = [("run", sentence(*range(1, 15), 99)), ("same", sentence(*range(30, 60)))]
+    train = [("a", sentence(*range(30))), ("b", sentence(*range(30, 60))), ("c", sentence(*range(30, 60)))]
+    rows = [
+        ("run", sentence(*range(1, 15), 99)),
+        ("near", sentence(*range(30, 59), 99)),
+        ("same", sentence(*range(30, 60))),
+    ]
     assert [(k.evaluation_id, k.train_id, k.kind) for k in find_leaks(train, rows)] == [
         ("same", "b", "exact"),
+        ("near", "b", "near"),
         ("run", "a", "13-gram"),
     ]
 
@@ -76,7 +84,8 @@ def test_disjoint_rows_have_no_leak():
 def test_leaks_are_those_of_a_search_in_plain_text(train, evaluation):
     runs = [" ".join(evaluation[i : i + NGRAM]) for i in range(len(evaluation) - NGRAM + 1)]
     shared = any(f" {run} " in f" {' '.join(train)} " for run in runs)
-    expected = ["exact"] if train == evaluation else ["13-gram"] if shared else []
+    near = [*near_pairs([tuple(train)], [tuple(evaluation)])]
+    expected = ["exact"] if train == evaluation else ["near"] if near else ["13-gram"] if shared else []
     assert [leak.kind for leak in find_leaks([("t", " ".join(train))], [("e", " ".join(evaluation))])] == expected
 
 
@@ -100,3 +109,29 @@ def test_what_is_kept_apart_includes_translations():
     rows = [Asked("de", "eins", "q1"), Asked("fr", "un", "q1"), Asked("other", "zwei", "q2"), Asked("alone", "drei")]
     assert repeats(rows, [Asked("en", "one", "q1"), Asked("x", "four")]) == {"de", "fr"}
     assert repeats(rows, [Asked("x", "Drei.", "q9")]) == {"alone"}
+
+
+def test_the_nearest_training_row_is_named():
+    text = sentence(*range(20))
+    train = [("far", sentence(*range(13), 90, 91)), ("near", sentence(*range(19), 99)), ("other", "w1 w2")]
+    [leak] = find_leaks(train, [("e", text)])
+    assert (leak.train_id, leak.kind, leak.text) == ("near", "near", sentence(*range(19), 99))
+
+
+def test_every_training_row_that_gives_an_evaluation_row_away_is_found_at_once():
+    shared = sentence(*range(13))
+    train = [
+        Asked("same", "How many eggs?"),
+        Asked("again", "how many EGGS"),
+        Asked("translated", "Wie viele?", "q1"),
+        Asked("near", "a train takes two hours from here to there and back again"),
+        Asked("run", f"{sentence(*range(50, 80))} {shared}"),
+        Asked("free", "something else entirely"),
+    ]
+    rows = [
+        Asked("e1", "how many eggs"),
+        Asked("e2", "Combien ?", "q1"),
+        Asked("e3", "a train takes six hours from here to there and back again"),
+        Asked("e4", f"{shared} {sentence(*range(100, 130))}"),
+    ]
+    assert leaking(train, rows) == {"same", "again", "translated", "near", "run"}

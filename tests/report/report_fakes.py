@@ -81,7 +81,15 @@ def check(context: StepContext) -> None:
     ]
     write_json(
         context.directory / "leaks.json",
-        {"train_rows": 96, "evaluation_rows": N, "exact": 0, "same_cluster": 0, "overlapping": 25, "rows": rows},
+        {
+            "train_rows": 96,
+            "evaluation_rows": N,
+            "exact": 0,
+            "same_cluster": 0,
+            "near": 0,
+            "overlapping": 25,
+            "rows": rows,
+        },
     )
 
 

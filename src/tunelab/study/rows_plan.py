@@ -28,7 +28,9 @@ from tunelab.tasks.identity import rows_identity
 from tunelab.tasks.mixed import JOINT
 from tunelab.tasks.task import Task
 
-VERSIONS = {"prepare": 6, "mix": 1, "check": 3}
+VERSIONS = {"prepare": 6, "mix": 1, "check": 4}
+AVOID, AVOIDING = "avoid", 2
+"""Raise it when other rows than before are left out as leaks."""
 IN_SMOKE = 0.5
 """Share of a small split that a smoke run may hold out: the rest is to train on."""
 
@@ -56,6 +58,8 @@ class RowsPlan:
         settings: dict[str, Any] = {"task": rows_identity(found, task, self.folder), "split": split, **select}
         if self.study.smoke:
             settings["longest"] = QUESTION
+        if any(name.startswith(AVOID) for name in apart or {}):
+            settings["avoiding"] = AVOIDING
         path = examples_file(examples, self.folder) if examples else None
         own = made(self.study.data, found, split) if file is None and path is None else None
         counted, uncountable = self.tokenizer(own)
@@ -134,7 +138,7 @@ class RowsPlan:
         """What a variant is scored on may no more choose than train: it is dropped here too where the study says so."""
         avoid = self.scored_rows(variant) if self.study.data.leaks == "drop" else []
         select = self.subset(search.rows, search.seed, IN_SMOKE)
-        return self.learnt(variant, task, select, {**numbered("avoid", avoid), **self.reserved(task)})
+        return self.learnt(variant, task, select, {**numbered(AVOID, avoid), **self.reserved(task)})
 
     def learnt(self, variant: Variant, task: str, select: Mapping[str, Any], apart: Mapping[str, Step]) -> Step:
         """Rows that a variant learns from or is chosen by: those of the task's training split, or of its own file."""
@@ -193,7 +197,7 @@ class RowsPlan:
         select = self.subset(variant.train.rows, variant.train.rows_seed)
         avoid = self.evaluated_rows(variant) if self.study.data.leaks == "drop" else []
         held = [step for name, step in self.held_out(variant).items() if name == task]
-        apart = {**numbered("avoid", avoid), **self.reserved(task), **numbered("held", held)}
+        apart = {**numbered(AVOID, avoid), **self.reserved(task), **numbered("held", held)}
         return self.learnt(variant, task, select, apart)
 
     def evaluated_rows(self, variant: Variant) -> list[Step]:

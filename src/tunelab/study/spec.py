@@ -36,7 +36,7 @@ class Data(Strict):
     leaks: Literal["refuse", "drop", "report"] = Field(
         default="refuse",
         description="refuse: stop when an evaluation row is in training, also as another row of its cluster, like a "
-        "translation; drop: leave such rows out of training (13-word overlaps too); report: only list them.",
+        "translation; drop: leave such rows out of training, near-duplicates and 13-word overlaps too; report: only list them.",
     )
     splits: dict[str, Splits] = Field(
         default_factory=dict,

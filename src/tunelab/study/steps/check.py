@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tunelab.data.leaks import CERTAIN, CLUSTER, EXACT, find_leaks
+from tunelab.data.leaks import CERTAIN, CLUSTER, EXACT, NEAR, RUN, find_leaks
 from tunelab.engine.context import StepContext
 from tunelab.errors import DataError
 from tunelab.files import write_json
@@ -22,7 +22,8 @@ def run(context: StepContext) -> None:
     leaks = find_leaks(seen, evaluated)
     certain, kinds = [leak for leak in leaks if leak.kind in CERTAIN], Counter(leak.kind for leak in leaks)
     counts = {"rows_seen": len(seen), "evaluation_rows": len(evaluated), "exact": kinds[EXACT]}
-    context.facts["leaks"] = counts | {"same_cluster": kinds[CLUSTER], "overlapping": len(leaks) - len(certain)}
+    suspected = {"near": kinds[NEAR], "overlapping": kinds[RUN]}
+    context.facts["leaks"] = counts | {"same_cluster": kinds[CLUSTER], **suspected}
     write_json(context.directory / "leaks.json", {**context.facts["leaks"], "rows": [leak.to_json() for leak in leaks]})
     if certain and context.settings["policy"] == "refuse":
         listed = ", ".join(f"{leak.evaluation_id} = {leak.train_id}" for leak in certain[:10])

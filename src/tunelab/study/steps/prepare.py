@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tunelab.data.leaks import find_leaks, repeats
+from tunelab.data.leaks import leaking, repeats
 from tunelab.data.sample import Sample
 from tunelab.data.sources import Source
 from tunelab.data.subsets import subset, without
@@ -112,9 +112,7 @@ def _without_leaks(samples: list[Sample], task: Task, context: StepContext, rece
     evaluated = questions_of(context, "avoid_")
     if not evaluated:
         return samples
-    dropped: set[str] = set()
-    while leaks := find_leaks(questions(task, without(samples, dropped)), evaluated):
-        dropped |= {leak.train_id for leak in leaks}
+    dropped = leaking(questions(task, samples), evaluated)
     receipt["dropped_as_leaks"] = sorted(dropped)
     kept = without(samples, dropped)
     if not kept:
