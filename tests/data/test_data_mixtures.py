@@ -31,6 +31,8 @@ def rule(weights=None, **settings):
         (rule({"a": 4, "b": 1}, rule="ratio"), {"a": 40, "b": 10}),
         (rule({"a": 4, "b": 1}, rule="ratio", max_repeats=2), {"a": 80, "b": 20}),
         (rule({"a": 1, "b": 1}, rule="ratio", size=15), {"a": 8, "b": 7}),
+        (rule({"a": 1, "b": 1}, rule="ratio", size="total", max_repeats=10), {"a": 55, "b": 55}),
+        (rule(rule="proportional", size="total"), {"a": 100, "b": 10}),
     ],
 )
 def test_a_rule_draws_the_rows_that_it_declares(settings, expected):
@@ -66,6 +68,17 @@ def test_a_source_is_not_repeated_unless_the_mixture_says_so():
 def test_settings_that_contradict_each_other_are_refused(settings, expected):
     with pytest.raises(ValidationError, match=expected):
         Mixture(**settings)
+
+
+def test_the_two_readings_of_one_ratio_are_never_taken_for_each_other():
+    sizes, weights = {"a": 1000, "b": 10}, {"a": 1, "b": 1}
+    smallest, total = (rule(weights, rule="ratio", size=size, max_repeats=20) for size in ("smallest", "total"))
+    assert smallest != total
+    assert counts(sizes, smallest) == {"a": 200, "b": 200}
+    with pytest.raises(DataError, match=r"b would give 505 rows of 10, 50\.5 repeats, expected at most 20"):
+        counts(sizes, total)
+    allowed = rule(weights, rule="ratio", size="total", max_repeats=60, allow_repeats=True)
+    assert counts(sizes, allowed) == {"a": 505, "b": 505}
 
 
 def test_a_task_that_would_give_no_row_is_refused():

@@ -203,3 +203,13 @@ def test_a_later_row_joins_two_groups_that_were_apart():
     some = [Sample(i, {"question": q}, ("A",), {"subject": "s0", "cluster": c}) for i, (q, c) in said.items()]
     for order in itertools.permutations(some):
         assert [group.ids for group in grouped(order, "subject", "cluster", asked)] == [("i", "j", "k")]
+
+
+def test_shares_may_be_whole_numbers():
+    whole, parts = Splits(**{"from": "test", "shares": {"train": 5, "test": 1}}).shares, {"train": 5 / 6, "test": 1 / 6}
+    samples = rows([40, 20])
+    assert assign(samples, whole, BY, asked) == assign(samples, parts, BY, asked)
+    with pytest.raises(ValidationError, match="sum 1, or whole ones"):
+        Splits(**{"from": "test", "shares": {"train": 5, "test": 0.5}})
+    with pytest.raises(ValidationError, match="sum 1, or whole ones"):
+        Splits(**{"from": "test", "shares": {"train": 5, "test": 0}})

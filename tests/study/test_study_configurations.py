@@ -66,6 +66,7 @@ STUDIES = {
     "a mixture": changed(
         train={"both": MIXED, "sft_raw": STUDY["train"]["sft_raw"]}, tasks={"all": ["arithmetic", "gsm8k"]}
     ),
+    "weighed averages": changed(tasks={"all": ["arithmetic", "gsm8k"]}, task_weights={"gsm8k": 3, "arithmetic": 1}),
     "a searched learning rate": changed(
         train={
             "searched": STUDY["train"]["sft_chat"] | {"lr": {"search": [0.1, 0.01], "on": "validation", "rows": 20}},
@@ -154,6 +155,22 @@ def test_a_portable_configuration_names_no_folder_and_works_beside_its_files(tmp
     monkeypatch.chdir(beside)
     again = compile_study(read_study("variant.json"), beside)
     assert identities(again, "sft_echo") == identities(compiled, "sft_echo")
+
+
+def test_weights_are_of_the_tasks_by_their_new_names(tmp_path, monkeypatch, local_model):
+    study = users_study(tmp_path, monkeypatch, local_model)
+    mixed = {**MIXED, "task": ["my/echo.py:Echo", "gsm8k"], "mixture": {"rule": "ratio", "weights": {"all": 1}}}
+    mixed["mixture"]["weights"] = {"my/echo.py:Echo": 2, "gsm8k": 1}
+    tree = {"all": ["my/echo.py:Echo", "gsm8k"]}
+    study = study | {"tasks": tree, "task_weights": {"my/echo.py:Echo": 3, "gsm8k": 1}}
+    study["train"] = study["train"] | {"mixed": mixed}
+    whole = configuration(compile_study(opened(tmp_path, study), tmp_path), "mixed")
+    beside = portable(whole)
+    assert beside["task_weights"] == {"echo.py:Echo": 3, "gsm8k": 1}
+    assert beside["train"]["mixed"]["mixture"]["weights"] == {"echo.py:Echo": 2, "gsm8k": 1}
+    assert whole["task_weights"] == {f"{tmp_path}/my/echo.py:Echo": 3, "gsm8k": 1}
+    write_json(tmp_path / "whole.json", whole)
+    assert compile_study(read_study(str(tmp_path / "whole.json")), tmp_path).study.leaf_weights()
 
 
 def test_files_of_one_name_stay_apart_in_a_portable_configuration(tmp_path):

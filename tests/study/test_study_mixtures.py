@@ -61,7 +61,7 @@ def test_a_weight_of_a_group_is_shared_by_its_tasks(tmp_path):
     ("weights", "expected"),
     [
         ({"./echo.py:Echo": 1}, "shout.py:Shout has none"),
-        ({"al": 1}, "got 'al', expected a task of the entry or a group.*did you mean 'all'"),
+        ({"al": 1}, "got 'al', expected a task of .* or a group of them.*did you mean 'all'"),
         ({"all": 1, "./echo.py:Echo": 1}, "echo.py:Echo has two weights"),
     ],
 )

@@ -199,6 +199,7 @@ def test_a_list_that_says_nothing_is_refused_where_it_stands(tmp_path, path, val
         ({"a": ["sst2", "sst2"]}, "tasks: got 'sst2' twice"),
         ({"a": {"b": ["x"], "c": ["x"]}}, "tasks: got 'x' twice"),
         ({"a": {"a": ["x"]}}, "tasks: got 'a' twice"),
+        ({"a": ["a"], "b": {"a": ["x"]}}, "tasks: got 'a' twice"),
         ({"a": "sst2"}, "tasks: got 'sst2', expected a list of task names"),
         ({"a": [1]}, r"tasks: got \[1\], expected a list of task names"),
     ],
@@ -206,6 +207,15 @@ def test_a_list_that_says_nothing_is_refused_where_it_stands(tmp_path, path, val
 def test_a_tree_of_tasks_names_everything_once(tmp_path, tree, expected):
     with pytest.raises(StudyError, match=expected):
         opened(tmp_path, put(STUDY, "tasks", tree))
+
+
+def test_weights_of_averages_are_of_all_tasks_of_the_tree(tmp_path):
+    study = put(put(STUDY, "tasks", {"a": ["x", "y"], "b": ["z"]}), "task_weights", {"a": 4, "b": 3})
+    assert only(tmp_path, study).leaf_weights() == {"x": 2, "y": 2, "z": 3}
+    with pytest.raises(StudyError, match="task_weights: z has none"):
+        opened(tmp_path, put(study, "task_weights", {"a": 4}))
+    with pytest.raises(StudyError, match=r"task_weights\.b: .*greater than 0"):
+        opened(tmp_path, put(study, "task_weights", {"a": 4, "b": 0}))
 
 
 def test_own_files_may_be_given_by_task(tmp_path):

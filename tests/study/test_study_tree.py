@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from tunelab.data.mixtures import Mixture
+from tunelab.errors import StudyError
 from tunelab.scoring.aggregate import summarise
 from tunelab.scoring.score import Metric, Outcome, Score
-from tunelab.study.averages import averages
+from tunelab.study.averages import Averaged, averages
 from tunelab.study.scored import Scored
-from tunelab.study.tree import places, weights
+from tunelab.study.tree import check_tree, leaf_weights, places
 
 TREE = {"similar": ["sst2", "mnli"], "dissimilar": {"qa": ["squad"]}}
 
@@ -56,7 +56,7 @@ def tabulated(left_out=(), scale=1.0):
         for name, values in table.items()
         if f"{variant}/{name}" not in left_out
     ]
-    rows = averages({s.cell["cell"]: s for s in found}, TREE, 0.05, holes)
+    rows = averages({s.cell["cell"]: s for s in found}, Averaged(TREE), 0.05, holes)
     return {("/".join(row["node"]), row["variant"]): row for row in rows}
 
 
@@ -111,7 +111,7 @@ def test_a_task_of_which_nothing_could_be_scored_is_missing():
     none = cell("base", "mnli_m", "mnli", [1])
     unscored = Scored(none.cell, {"q0": [Score(Outcome.UNSCORED)]}, none.summary, "v1", metric=none.metric)
     found = [unscored, cell("base", "mnli_mm", "mnli", BASE["mnli_mm"]), cell("base", "sst2", "sst2", BASE["sst2"])]
-    rows = averages({s.cell["cell"]: s for s in found}, {"similar": ["sst2", "mnli"]}, 0.05)
+    rows = averages({s.cell["cell"]: s for s in found}, Averaged({"similar": ["sst2", "mnli"]}), 0.05)
     assert {"/".join(r["node"]): r.get("missing") for r in rows} == {
         "similar": ["mnli"], "similar/sst2": None, "similar/mnli": ["mnli"],
     }  # fmt: skip
@@ -124,9 +124,44 @@ def test_a_node_is_not_compared_where_one_of_its_tasks_has_no_baseline():
 
 
 def test_the_weight_of_a_group_is_shared_by_the_tasks_that_are_mixed():
-    mixture = Mixture(rule="ratio", weights={"similar": 3, "squad": 1})
-    assert weights(mixture, ["sst2", "mnli", "squad"], TREE) == {"sst2": 1.5, "mnli": 1.5, "squad": 1}
-    assert weights(mixture, ["mnli", "squad"], TREE) == {"mnli": 3, "squad": 1}
+    declared = {"similar": 3, "squad": 1}
+    assert leaf_weights(declared, ["sst2", "mnli", "squad"], TREE, "w") == {"sst2": 1.5, "mnli": 1.5, "squad": 1}
+    assert leaf_weights(declared, ["mnli", "squad"], TREE, "w") == {"mnli": 3, "squad": 1}
+
+
+def test_a_name_of_a_group_and_a_task_means_the_group_unless_its_tasks_are_weighed_apart():
+    tree = {"math": ["gsm8k", "math"], "qa": ["squad"]}
+    check_tree(tree)
+    tasks = ["gsm8k", "math", "squad"]
+    assert leaf_weights({"math": 4, "qa": 3}, tasks, tree, "w") == {"gsm8k": 2, "math": 2, "squad": 3}
+    assert leaf_weights({"math": 4, "gsm8k": 1, "qa": 3}, tasks, tree, "w") == {"gsm8k": 1, "math": 4, "squad": 3}
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        ({"similar": 1, "sst2": 1, "squad": 1}, "w: sst2 has two weights, expected one"),
+        ({"similar": 1}, "w: squad has none; add it"),
+        ({"similar": 1, "sqad": 1}, "w: got 'sqad', expected a task of sst2, mnli, squad or a group of them.*'squad'"),
+    ],
+)
+def test_weights_that_do_not_fit_the_tasks_are_refused(declared, expected):
+    with pytest.raises(StudyError, match=expected):
+        leaf_weights(declared, ["sst2", "mnli", "squad"], TREE, "w")
+
+
+def test_a_weighted_average_is_what_a_mixture_by_these_weights_would_score():
+    sst2, mnli = TUNED["sst2"], TUNED["mnli_m"]
+    found = {f"tuned/{name}": cell("tuned", name, name, values) for name, values in (("sst2", sst2), ("mnli", mnli))}
+    tree = {"similar": ["sst2", "mnli"]}
+    [node, *leaves] = averages(found, Averaged(tree, {"sst2": 3, "mnli": 1}), 0.05)
+    assert node["value"] == pytest.approx(0.75 * sst2.mean() + 0.25 * mnli.mean())
+    mixture = np.random.default_rng(0)
+    drawn = [mixture.choice(sst2 if mixture.random() < 0.75 else mnli) for _ in range(100_000)]
+    assert node["value"] == pytest.approx(np.mean(drawn), abs=0.01)
+    variance = (0.75**2 * sst2.var(ddof=1) / len(sst2)) + (0.25**2 * mnli.var(ddof=1) / len(mnli))
+    assert (node["high"] - node["low"]) / 2 == pytest.approx(norm.ppf(0.975) * variance**0.5, rel=0.01)
+    assert [leaf["value"] for leaf in leaves] == pytest.approx([sst2.mean(), mnli.mean()])
 
 
 def test_choices_and_texts_of_one_task_are_averaged_apart():
@@ -136,7 +171,7 @@ def test_choices_and_texts_of_one_task_are_averaged_apart():
         cell("base", "mnli", "mnli", BASE["mnli_m"], by="choose"),
         cell("base", "squad", "squad", BASE["squad"]),
     ]
-    rows = averages({s.cell["cell"]: s for s in found}, TREE, 0.05)
+    rows = averages({s.cell["cell"]: s for s in found}, Averaged(TREE), 0.05)
     table = {("/".join(row["node"]), row["eval_format"]): row["value"] for row in rows}
     other = BASE["mnli_m"].mean()
     assert table["similar", "raw, choose"] == pytest.approx((BASE["sst2"].mean() + other) / 2)

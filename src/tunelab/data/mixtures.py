@@ -41,9 +41,10 @@ class Mixture(BaseModel):
         default_factory=dict,
         description="Used by rule ratio: weight by task, or by group of tasks, which share it equally.",
     )
-    size: int | Literal["smallest"] = Field(
+    size: int | Literal["smallest", "total"] = Field(
         default="smallest",
-        description="Rows in all, or smallest: as many as there can be without more repeats than max_repeats.",
+        description="Rows in all; smallest: as many as there can be without more repeats than max_repeats; total: as "
+        "many as all sources have together, small ones repeated.",
     )
     max_repeats: float = Field(default=1.0, ge=1, description="How often a row may be used at most, on average.")
     allow_repeats: bool = Field(default=False, description=f"Needed for more than {VERY_OFTEN} repeats.")
@@ -58,7 +59,7 @@ class Mixture(BaseModel):
         if any(not weight > 0 for weight in self.weights.values()):
             raise ValueError(f"weights: got {self.weights}, expected numbers above 0; leave a task out instead")
         if self.rule == "concatenate" and self.size != "smallest":
-            raise ValueError(f"size: got {self.size} with rule concatenate, which takes all rows; use proportional")
+            raise ValueError(f"size: got {self.size} with rule concatenate, which takes all rows; use another rule")
         if self.max_repeats > VERY_OFTEN and not self.allow_repeats:
             raise ValueError(
                 f"max_repeats: got {self.max_repeats:g}, expected at most {VERY_OFTEN}; "
@@ -81,7 +82,8 @@ def counts(available: Mapping[str, int], rule: Mapping[str, Any]) -> dict[str, i
         return dict(available)
     shares = _shares(available, rule)
     most = min(rule["max_repeats"] * n / shares[name] for name, n in available.items())
-    size = math.floor(most + 1e-9) if rule["size"] == "smallest" else rule["size"]
+    named = {"smallest": math.floor(most + 1e-9), "total": sum(available.values())}
+    size = named.get(rule["size"], rule["size"])
     drawn = _apportioned(shares, size)
     for name, count in drawn.items():
         if count == 0:

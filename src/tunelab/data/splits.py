@@ -38,7 +38,9 @@ class Splits(BaseModel):
 
     of: str = Field(alias="from", description="The split that is parted.")
     shares: dict[str, float] = Field(
-        min_length=1, description="The parts' names and shares, 1 in all: {train: 0.8, validation: 0.1, test: 0.1}."
+        min_length=1,
+        description="The parts' names and shares, 1 in all or in whole numbers: {train: 0.8, test: 0.2}, "
+        "{train: 5, test: 1}.",
     )
     stratify: str | None = Field(default=None, description="Metadata whose every value is shared out alike.")
     seed: int = Field(default=0, description="Chooses the rows of each part.")
@@ -51,8 +53,12 @@ class Splits(BaseModel):
     @field_validator("shares")
     @classmethod
     def _shares_are_of_one(cls, shares: dict[str, float]) -> dict[str, float]:
-        if any(not share > 0 for share in shares.values()) or not math.isclose(sum(shares.values()), 1, abs_tol=1e-6):
-            raise ValueError(f"got {shares}, expected numbers above 0 with the sum 1; leave a part out instead of 0")
+        whole = all(share.is_integer() for share in shares.values())
+        adds_up = whole or math.isclose(sum(shares.values()), 1, abs_tol=1e-6)
+        if any(not share > 0 for share in shares.values()) or not adds_up:
+            raise ValueError(
+                f"got {shares}, expected numbers above 0 with the sum 1, or whole ones; leave a part out instead of 0"
+            )
         return shares
 
 

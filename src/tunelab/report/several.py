@@ -23,7 +23,17 @@ def averages(evidence: Evidence) -> Table:
     for row in evidence.comparison["tree"]:
         if len(row["tasks"]) > 1:
             rows.append([" / ".join(row["node"]) or "all", row["variant"], row["eval_format"], *_average(row)])
-    return Table("Averages over groups of tasks, every task counting the same", columns, rows)
+    return Table(
+        f"Averages over groups of tasks, {_weighing(evidence.comparison.get('task_weights', {}))}", columns, rows
+    )
+
+
+def _weighing(weights: Mapping[str, float]) -> str:
+    """Say what each task counts for."""
+    if not weights:
+        return "every task counting the same"
+    shares = [f"{task} {weight / sum(weights.values()):.1%}" for task, weight in weights.items()]
+    return f"tasks counting {', '.join(shares)}"
 
 
 def _average(row: Row) -> list[Any]:

@@ -2,15 +2,17 @@
 
 A node's score is the plain mean of its tasks' scores, each as a fraction of its scale; a task that is evaluated in
 several ways (matched and mismatched) counts once, with their mean. Differences from the baseline are averaged the
-same way, from paired differences task by task. A node that lacks a score below it has none: an average over fewer
-tasks would be another quantity. Cells in different evaluation formats are
-averaged apart, and so are a task's cells that choose and those that write.
+same way, from paired differences task by task. A study may weigh its tasks: then a node's score is what a mixture of
+its tasks by these weights would score, from all items of each task instead of a sample of them. A node that lacks a
+score below it has none: an average over fewer tasks would be another quantity. Cells in different evaluation formats
+are averaged apart, and so are a task's cells that choose and those that write.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,10 +23,28 @@ from tunelab.study.scored import Aligned, Cell, Scored, align, headline_differen
 from tunelab.study.tree import Tree, places
 
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """Over which groups of tasks averages are made, and the weight of each task; all alike where there are none."""
+
+    tree: Tree
+    weights: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    def __bool__(self) -> bool:
+        return bool(self.tree)
+
+    def shares(self, tasks: Sequence[str]) -> list[float]:
+        """Return what each of some tasks counts for in their average, 1 in all."""
+        weights = [self.weights.get(task, 1.0) for task in tasks]
+        return [weight / sum(weights) for weight in weights]
+
+
 SHARE, DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)
 
 
-def averages(scored: Mapping[str, Scored], tree: Tree, alpha: float, holes: Sequence[Cell] = ()) -> list[Row]:
+def averages(scored: Mapping[str, Scored], averaged: Averaged, alpha: float, holes: Sequence[Cell] = ()) -> list[Row]:
     """Return a row for every node and leaf of the tree, variant and evaluation format, roots first.
 
     Values are fractions of 1. ``missing`` lists the tasks that lack a score under any of their evaluations; then there
@@ -35,7 +55,7 @@ def averages(scored: Mapping[str, Scored], tree: Tree, alpha: float, holes: Sequ
     for cell in scored.values():
         groups[cell.cell["variant"], cell.cell["factors"]["eval_format"]].append(cell)
     groups = _parted_by_way(groups)
-    wanted = [*places(tree)]
+    wanted = [*places(averaged.tree)]
     lost = {(hole["variant"], hole["task"]) for hole in holes}
     rows = [
         {
@@ -43,7 +63,7 @@ def averages(scored: Mapping[str, Scored], tree: Tree, alpha: float, holes: Sequ
             "tasks": list(tasks),
             "variant": variant,
             "eval_format": fmt,
-            **_node(tasks, [c for c in cells if (variant, c.cell["task"]) not in lost], scored),
+            **_node(tasks, averaged.shares(tasks), [c for c in cells if (variant, c.cell["task"]) not in lost], scored),
         }
         for path, tasks in wanted
         for (variant, fmt), cells in groups.items()
@@ -67,16 +87,16 @@ def _parted_by_way(groups: Mapping[tuple[str, str], Sequence[Scored]]) -> defaul
     return parted
 
 
-def _node(tasks: Sequence[str], cells: Sequence[Scored], scored: Mapping[str, Scored]) -> Row:
+def _node(tasks: Sequence[str], shares: Sequence[float], cells: Sequence[Scored], scored: Mapping[str, Scored]) -> Row:
     """Return a variant's average over some tasks, and its difference from the baseline where there is one."""
     by_task = {task: [cell for cell in cells if cell.cell["task"] == task] for task in tasks}
     missing = [task for task, found in by_task.items() if not found or not all(align([cell]).items for cell in found)]
     if missing:
         return {"missing": missing}
-    row = _rounded(_macro(by_task, _score), SHARE, "value")
+    row = _rounded(_macro(by_task, shares, _score), SHARE, "value")
     compared = {task: [cell for cell in found if _comparable(cell, scored)] for task, found in by_task.items()}
     if all(len(found) == len(by_task[task]) for task, found in compared.items()):
-        found = _macro(compared, lambda cell: _difference(cell, scored[cell.cell["baseline"]]))
+        found = _macro(compared, shares, lambda cell: _difference(cell, scored[cell.cell["baseline"]]))
         row |= {**_rounded(found, DIFFERENCE, "difference", "difference_"), "p_value": p_against_zero(found)}
     return row
 
@@ -88,8 +108,10 @@ def _comparable(cell: Scored, scored: Mapping[str, Scored]) -> bool:
     return align([cell, baseline]).items > 0
 
 
-def _macro(by_task: Mapping[str, Sequence[Scored]], estimate: Callable[[Scored], Mean]) -> Mean:
-    return macro_mean([macro_mean([estimate(cell) for cell in cells]) for cells in by_task.values()])
+def _macro(
+    by_task: Mapping[str, Sequence[Scored]], shares: Sequence[float], estimate: Callable[[Scored], Mean]
+) -> Mean:
+    return macro_mean([macro_mean([estimate(cell) for cell in cells]) for cells in by_task.values()], shares)
 
 
 def _score(cell: Scored) -> Mean:

@@ -19,7 +19,7 @@ from tunelab.study.endpoint_model import AnyModel
 from tunelab.study.spec import Study
 from tunelab.study.thresholds import headline, minimums
 
-VERSIONS = {"compare": 6, "report": 9}
+VERSIONS = {"compare": 7, "report": 10}
 
 Steps = Mapping[str, Step]
 
@@ -44,6 +44,7 @@ def compare_step(study: Study, cells: Sequence[Cell], scores: Steps, folder: Pat
             "contrasts": [[one.name, other.name, differing(one, other)] for one, other in pairs],
             "alpha": study.alpha,
             "tree": study.tasks,
+            **({"task_weights": study.leaf_weights()} if study.task_weights else {}),
         },
         inputs=dict(scores),
         circumstance={"folder": str(folder)},

@@ -14,12 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunelab.stats import Interval, Paired, holm, paired_difference, threshold, verdict
-from tunelab.study.averages import averages
+from tunelab.study.averages import Averaged, averages
 from tunelab.study.crossing import factor_effects, interactions
 from tunelab.study.grouped import changes_by_group, confusion, groups_side_by_side, groups_with_shrunken
 from tunelab.study.scored import Cell, Scored, align, headline_difference, size_of
 from tunelab.study.sensitivity import sensitivity
-from tunelab.study.tree import Tree
 
 Row = dict[str, Any]
 
@@ -27,7 +26,7 @@ Row = dict[str, Any]
 def compare(
     scored: Mapping[str, Scored],
     alpha: float,
-    tree: Tree | None = None,
+    averaged: Averaged | None = None,
     holes: Sequence[Cell] = (),
     contrasts: Sequence[tuple[str, str, Sequence[str]]] = (),
 ) -> dict[str, Any]:
@@ -60,7 +59,8 @@ def compare(
         "group_contrasts": _by_group(declared, scored, alpha),
         "group_pairs": [line for s in sound.values() for line in groups_side_by_side(s, alpha)],
         "confusions": [confusion(s) for s in sound.values() if s.answers],
-        "tree": averages(sound, tree, alpha, without) if tree else [],
+        "tree": averages(sound, averaged, alpha, without) if averaged else [],
+        "task_weights": dict(averaged.weights) if averaged else {},
         "thresholds": [
             *(row for s in scored.values() for row in _thresholds(s.cell, s.summary)),
             *(row for cell in holes for row in _thresholds(cell, {"metrics": {}})),

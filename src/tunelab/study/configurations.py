@@ -53,6 +53,7 @@ def configuration(compiled: Compiled, name: str) -> Raw:
         "model": _model(compiled.train[name]),
         "task": None,
         "tasks": _tree(study.tasks, compiled.folder),
+        "task_weights": _weights(study.task_weights, lambda task: _task(task, compiled.folder)),
         "formats": _formats(compiled, found),
         "train": {name: _train(compiled, variant)},
         "evaluate": {cell.evaluation.name: _evaluate(compiled, cell) for cell in found},
@@ -77,12 +78,14 @@ def portable(settings: Raw) -> Raw:
     files = _mapped(data["files"], lambda path: names.get(path, path))
     entries = {part: {n: _renamed(e, names) for n, e in settings[part].items()} for part in ("train", "evaluate")}
     tree = _mapped(settings["tasks"], lambda task: _task_named(task, names))
+    weights = _weights(settings["task_weights"], lambda task: _task_named(task, names))
     judges = {name: _judge_named(judge, names) for name, judge in settings["judges"].items()}
     formats = {n: {**f, "few_shots": _with_file(f["few_shots"], names)} for n, f in settings["formats"].items()}
     model = _model_named(settings["model"], names)
     splits = {t: _with_tokenizer(s, _tokenizer_named(s, names)) for t, s in data["splits"].items()}
     data |= {"files": files, "splits": splits}
-    named = {"model": model, "tasks": tree, "formats": formats, "data": data, "judges": judges}
+    tasks = {"tasks": tree, "task_weights": weights}
+    named = {"model": model, **tasks, "formats": formats, "data": data, "judges": judges}
     return {**settings, **entries, **named}
 
 
@@ -112,7 +115,10 @@ def _train(compiled: Compiled, variant: Variant) -> Raw:
     assert variant.format is not None
     step = compiled.train[variant.name]
     recipe, adopted = step.settings["recipe"], _adopted(step)
-    return variant.train.model_dump(mode="json") | {
+    dumped = variant.train.model_dump(mode="json")
+    weights = _weights(variant.train.mixture.weights, lambda task: _task(task, compiled.folder))
+    return dumped | {
+        "mixture": {**dumped["mixture"], "weights": weights},
         "format": _format_name(compiled, variant.train.format, variant.format),
         "model": None,
         "task": [_task(task, compiled.folder) for task in variant.task.split(JOINT)],
@@ -235,6 +241,11 @@ def _tree(tree: Mapping[str, Any], folder: Path) -> Raw:
     return _mapped(tree, lambda task: _task(task, folder))
 
 
+def _weights(weights: Mapping[str, float], change: Callable[[str], str]) -> dict[str, float]:
+    """Return weights by what their tasks are called elsewhere; names of groups stay."""
+    return {change(name): weight for name, weight in weights.items()}
+
+
 def _absolute(files: Mapping[str, Any], folder: Path) -> Raw:
     return _mapped(files, lambda path: _whole_path(path, folder))
 
@@ -274,7 +285,10 @@ def unique_names(paths: Sequence[str]) -> dict[str, str]:
 
 def _renamed(entry: Raw, names: Mapping[str, str]) -> Raw:
     file = {"file": names.get(entry["file"], entry["file"])} if entry.get("file") else {}
-    return {**entry, **file, "task": _mapped(entry["task"], lambda task: _task_named(task, names))}
+    mixture: Raw = entry.get("mixture", {})
+    weights = {"weights": _weights(mixture["weights"], lambda task: _task_named(task, names))} if mixture else {}
+    mixed = {"mixture": {**mixture, **weights}} if mixture else {}
+    return {**entry, **file, **mixed, "task": _mapped(entry["task"], lambda task: _task_named(task, names))}
 
 
 def _with_file(shots: Raw, names: Mapping[str, str]) -> Raw:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tunelab.data.mixtures import Mixture
 from tunelab.data.sources import source_identity
 from tunelab.data.splits import Splits
 from tunelab.engine.step import Step
@@ -21,7 +22,7 @@ from tunelab.study.smoke import QUESTION
 from tunelab.study.source import choose_source
 from tunelab.study.spec import Study
 from tunelab.study.steps.check import WORKED_EXAMPLES
-from tunelab.study.tree import weights
+from tunelab.study.tree import leaf_weights
 from tunelab.study.worked_examples import examples_file, fits, require_examples
 from tunelab.tasks import find
 from tunelab.tasks.identity import rows_identity
@@ -177,16 +178,21 @@ class RowsPlan:
         sources = self.training_sources(variant)
         if len(sources) == 1:
             return next(iter(sources.values()))
-        mixture = variant.train.mixture
         return Step(
             kind="mix",
             version=VERSIONS["mix"],
             slug="-".join(step.slug for step in sources.values())[:60],
             entry="tunelab.study.steps.mix:run",
-            settings=mixture.identity(weights(mixture, list(sources), self.study.tasks)),
+            settings=self.mixed(variant.train.mixture, list(sources)),
             inputs=sources,
             circumstance={"task": variant.task},
         )
+
+    def mixed(self, mixture: Mixture, tasks: Sequence[str]) -> dict[str, Any]:
+        """What decides about the rows of a mixture, with the weight of each task where it has weights."""
+        declared = mixture.weights
+        found = leaf_weights(declared, tasks, self.study.tasks, "mixture.weights") if declared else {}
+        return mixture.identity(found)
 
     def training_sources(self, variant: Variant) -> dict[str, Step]:
         """The prepared training rows of each of a variant's tasks, by name."""

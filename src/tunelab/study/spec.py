@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field, field_validator, model_validator
 
 from tunelab.data.splits import Splits
-from tunelab.errors import nearest
+from tunelab.errors import StudyError, nearest
 from tunelab.formats.format import Format
 from tunelab.scoring.judges.judge import Judge
 from tunelab.study.endpoint_model import AnyModel, EndpointModel
 from tunelab.study.entries import Evaluate, Strict, Train
 from tunelab.study.selection import settled
-from tunelab.study.tree import check_tree
+from tunelab.study.tree import check_tree, leaf_weights, leaves
 
 
 class Data(Strict):
@@ -36,7 +36,8 @@ class Data(Strict):
     leaks: Literal["refuse", "drop", "report"] = Field(
         default="refuse",
         description="refuse: stop when an evaluation row is in training, also as another row of its cluster, like a "
-        "translation; drop: leave such rows out of training, near-duplicates and 13-word overlaps too; report: only list them.",
+        "translation; drop: leave such rows out of training, near-duplicates and 13-word overlaps too; report: only "
+        "list them.",
     )
     splits: dict[str, Splits] = Field(
         default_factory=dict,
@@ -99,6 +100,11 @@ class Study(Strict):
     task: str | None = Field(default=None, description="Name of a task, or FILE.py:Class, where entries name none.")
     tasks: dict[str, Any] = Field(
         default_factory=dict, description="Tasks in named groups, for averages: {similar: [sst2, mnli], ...}."
+    )
+    task_weights: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict,
+        description="Weights in averages over tasks, by task or by group, which shares it equally: {math: 4, qa: 3}. "
+        "Default: every task counts the same.",
     )
     formats: dict[str, Format] = Field(description="Prompt formats by name.")
     recipe: dict[str, Any] = Field(default_factory=dict, description="Settings that all train entries share.")
@@ -173,6 +179,20 @@ class Study(Strict):
     def _tasks_are_a_tree(cls, tasks: dict[str, Any]) -> dict[str, Any]:
         check_tree(tasks)
         return tasks
+
+    @model_validator(mode="after")
+    def _weights_are_of_the_tree(self) -> Study:
+        self.leaf_weights()
+        return self
+
+    def leaf_weights(self) -> dict[str, float]:
+        """Return the weight of every task in averages; empty where all count the same. Raises ValueError."""
+        if not self.task_weights:
+            return {}
+        try:
+            return leaf_weights(self.task_weights, leaves(self.tasks), self.tasks, "task_weights")
+        except StudyError as error:
+            raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
     def _names_exist(self) -> Study:

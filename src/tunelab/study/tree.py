@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from tunelab.data.mixtures import Mixture
 from tunelab.errors import StudyError, nearest
 
 Tree = Mapping[str, Any]
 
 
 def check_tree(tree: Tree) -> None:
-    """Raise ValueError unless every node is a mapping of groups or a list of task names, each name once."""
-    names = [path[-1] for path, _ in nodes(tree)]
+    """Raise ValueError unless every node is a mapping of groups or a list of task names, each group and task once.
+
+    A group may be called like a task: mathematics is both.
+    """
+    groups = [path[-1] for path, _ in nodes(tree)]
     tasks = [task for path, below in nodes(tree) if len(path) == 1 for task in below]
-    for name in (*names, *tasks):
-        if (*names, *tasks).count(name) > 1:
-            raise ValueError(f"got {name!r} twice, expected every group and task once")
+    for names in (groups, tasks):
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"got {name!r} twice, expected every group and task once")
 
 
 Node = tuple[tuple[str, ...], tuple[str, ...]]
@@ -55,26 +58,31 @@ def leaves(below: Any) -> tuple[str, ...]:
     return tuple(cast(Sequence[str], below))
 
 
-def weights(mixture: Mixture, tasks: Sequence[str], tree: Tree) -> dict[str, float]:
-    """Return each task's weight in a mixture: its own, or an equal part of its group's.
+def leaf_weights(declared: Mapping[str, float], tasks: Sequence[str], tree: Tree, where: str) -> dict[str, float]:
+    """Return each task's weight: its own, or an equal part of its group's.
 
-    Raises StudyError for a weight of nothing, a task that has none, or a task that two weights speak of.
+    A name of both means the group, unless another task of the group has a weight of its own. Raises StudyError, naming
+    the setting ``where``, for a weight of nothing, a task that has none, or a task that two weights speak of.
     """
-    if mixture.rule != "ratio":
-        return {}
     groups = {path[-1]: [task for task in below if task in tasks] for path, below in nodes(tree)}
     found: dict[str, float] = {}
-    for name, weight in mixture.weights.items():
-        members = [name] if name in tasks else groups.get(name)
+    for name, weight in declared.items():
+        members = _weighed(name, tasks, groups.get(name, []), declared)
         if not members:
             known = [*tasks, *groups]
             raise StudyError(
-                f"mixture.weights: got {name!r}, expected a task of the entry or a group{nearest(name, known)}"
+                f"{where}: got {name!r}, expected a task of {', '.join(tasks)} or a group of them{nearest(name, known)}"
             )
         for task in members:
             if task in found:
-                raise StudyError(f"mixture.weights: {task} has two weights, expected one; name it or its group")
+                raise StudyError(f"{where}: {task} has two weights, expected one; name it or its group")
             found[task] = weight / len(members)
     if missing := [task for task in tasks if task not in found]:
-        raise StudyError(f"mixture.weights: {missing[0]} has none; add it, or leave the task out of the entry")
+        raise StudyError(f"{where}: {missing[0]} has none; add it, or leave the task out")
     return found
+
+
+def _weighed(name: str, tasks: Sequence[str], members: Sequence[str], declared: Collection[str]) -> Sequence[str]:
+    """Return the tasks that a weight is of."""
+    apart = any(member in declared for member in members if member != name)
+    return [name] if name in tasks and (apart or not members) else members

@@ -10,6 +10,7 @@ from tunelab.canonical import canonical
 from tunelab.engine.context import StepContext
 from tunelab.files import read_json, read_lines, write_json
 from tunelab.scoring.score import Outcome
+from tunelab.study.averages import Averaged
 from tunelab.study.comparison import compare
 from tunelab.study.denominators import with_denominator
 from tunelab.study.scored import Answer, Scored
@@ -42,7 +43,8 @@ def run(context: StepContext) -> None:
             )
     holes = [cell for cell in context.settings["cells"] if cell["cell"] not in scored]
     settings = context.settings
-    result = compare(scored, settings["alpha"], settings["tree"], holes, settings.get("contrasts", ()))
+    averaged = Averaged(settings["tree"], settings.get("task_weights", {}))
+    result = compare(scored, settings["alpha"], averaged, holes, settings.get("contrasts", ()))
     result["holes"] = [cell["cell"] for cell in holes]
     result["missing"] = [{**cell, "error": _reason(context.holes.get(cell["cell"]))} for cell in holes]
     write_json(context.directory / COMPARISON, result)
