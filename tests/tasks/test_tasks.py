@@ -16,6 +16,7 @@ from tunelab.errors import DataError, StudyError
 from tunelab.scoring.judges.judge import Verdict
 from tunelab.scoring.numbers import first_number
 from tunelab.scoring.score import Metric, Outcome
+from tunelab.tasks.accepted import accepted_answers, exchange_of
 from tunelab.tasks.arithmetic_problems import problems
 from tunelab.tasks.find import find_task, installed
 from tunelab.tasks.identity import rows_identity, scorer_identity
@@ -135,6 +136,17 @@ def test_a_judge_reads_what_was_asked_and_answered(name):
     task = find_task(name)
     for sample in shipped(name, task.test_split):
         assert task.exchange(sample, "words") == (task.messages(sample)[-1].content, "words")
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if name not in JUDGED])
+def test_accepted_answers_are_the_target_or_score_like_it(name):
+    task = find_task(name)
+    for sample in shipped(name, task.test_split)[:12]:
+        accepted, target = accepted_answers(task, sample), task.target(sample)
+        assert accepted
+        assert all(text.strip() for text in accepted)
+        assert accepted[0] == target or task.score(sample, accepted[0]).outcome is Outcome.CORRECT
+        assert exchange_of(task, sample, "words") == (task.messages(sample)[-1].content, "words", accepted)
 
 
 @pytest.mark.parametrize("name", [name for name in TASKS if find_task(name).train_split])

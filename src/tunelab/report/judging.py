@@ -17,7 +17,7 @@ from tunelab.report.evidence import Cell, Evidence
 from tunelab.report.groups import groupings, values
 from tunelab.report.tables import Table
 from tunelab.report.wording import interval, number
-from tunelab.scoring.judges.judge import by_judge
+from tunelab.scoring.judges.judge import JUDGED, by_judge
 from tunelab.stats import agreement, wilson
 from tunelab.study.judges_plan import VERDICTS
 
@@ -40,9 +40,9 @@ class Sheet:
 
 def sheet(evidence: Evidence) -> Sheet:
     """Return the validity sheet as tables."""
-    columns = ("cell / judge", "asked", "with a verdict", "95 %", "safe", "unsafe", "no verdict", "empty responses",
-               "safe, if the rest were unsafe", "safe, if the rest were safe", "replies", "from the cache",
-               "seconds")  # fmt: skip
+    columns = ("cell / judge", "asked", "with a verdict", "95 %", "good (safe, correct)", "bad (unsafe, incorrect)",
+               "no verdict", "empty responses", "good, if the rest were bad", "good, if the rest were good", "replies",
+               "from the cache", "seconds")  # fmt: skip
     rows = [row for row in judging_rows(evidence) if row["row"] == "judge"]
     pairs = [row for row in judging_rows(evidence) if row["row"] == "agreement"]
     shown = ("cell", "first judge", "second judge", "outputs judged by both", "say the same", "95 %", "Cohen's kappa",
@@ -62,8 +62,8 @@ def _rates(cells: Sequence[Cell]) -> list[str]:
     return list(rates)
 
 
-def _of_judges(cell: Cell) -> str:
-    return by_judge(cell["headline"], "")
+def _of_judges(cell: Cell) -> tuple[str, str]:
+    return by_judge(cell["headline"], ""), by_judge(JUDGED, "")
 
 
 def _by_group(name: str, cells: Sequence[Cell]) -> Table:

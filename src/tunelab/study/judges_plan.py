@@ -13,7 +13,8 @@ from typing import Any
 
 from tunelab.engine.step import Step
 from tunelab.errors import StudyError, nearest
-from tunelab.scoring.judges import prompts, refusals
+from tunelab.scoring.judges import containing, prompts, refusals
+from tunelab.scoring.judges.exchange import SAFETY
 from tunelab.scoring.judges.guidelines import read_guideline
 from tunelab.scoring.judges.judge import Judge
 from tunelab.study.cells import Cell
@@ -22,10 +23,11 @@ from tunelab.study.machine import Machine
 from tunelab.study.spec import Study
 from tunelab.tasks.find import find_task
 from tunelab.tasks.identity import scorer_identity
-from tunelab.tasks.task import is_judged
 
 VERSIONS = {"judge": 1}
 VERDICTS = "verdicts.jsonl"
+RULES = {"refusals": refusals.VERSION, "contains": containing.VERSION}
+"""Judges that need no model, with the version of what they decide by."""
 
 
 @dataclass
@@ -53,12 +55,12 @@ class JudgesPlan:
         )
 
     def refuse_misplaced(self, cell: Cell) -> None:
-        """Raise StudyError for judges of a task that needs none, and for names that no judge has."""
+        """Raise StudyError for judges of what is no text, and for names that no judge has."""
         where, names = f"evaluate.{cell.evaluation.name}.judges", cell.evaluation.settings.judges
-        if names and not is_judged(find_task(cell.evaluation.task, self.folder)):
+        if names and cell.by != "generate":
             raise StudyError(
-                f"{where}: got {', '.join(names)}, but the task {cell.evaluation.task} scores its outputs itself; "
-                "remove them"
+                f"{where}: got {', '.join(names)}, but {cell.variant.name} answers by {cell.by}, which leaves nothing "
+                "to judge; write by: generate, or remove them"
             )
         for name in names:
             if name not in self.study.judges:
@@ -86,13 +88,15 @@ class JudgesPlan:
 
     def asked(self, judge: Judge, name: str) -> tuple[dict[str, Any], dict[str, Any], str | None]:
         """Return what decides about a judge's replies, how to reach it, and why it cannot be asked, if it cannot."""
-        if judge.kind == "refusals":
-            return {"kind": judge.kind, "patterns": refusals.VERSION}, {}, None
+        if judge.kind in RULES:
+            return {"kind": judge.kind, "patterns": RULES[judge.kind]}, {}, None
         model, circumstance, blocked = self.model(judge)
         decoding = {"max_new_tokens": judge.max_new_tokens, "temperature": judge.temperature}
         found: dict[str, Any] = {"kind": judge.kind, **model, **decoding, "kwargs": judge.kwargs}
         if judge.kind != "guard":
             found["prompts"] = prompts.VERSION
+            if judge.asks_for != SAFETY:
+                found["words"] = list(judge.asks_for)
             try:
                 found["guideline"] = read_guideline(judge.guideline, self.folder).identity
             except StudyError as error:

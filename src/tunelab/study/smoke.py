@@ -14,7 +14,8 @@ from tunelab.data.downloads import is_url
 from tunelab.data.splits import Splits
 from tunelab.formats.format import Format
 from tunelab.models.spec import BUNDLED, TINY, TINY_T5, is_local
-from tunelab.scoring.judges.judge import Judge
+from tunelab.scoring.judges.exchange import CORRECTNESS
+from tunelab.scoring.judges.judge import MODELLESS, Judge
 from tunelab.study.endpoint_model import AnyModel, EndpointModel
 from tunelab.study.entries import CheckpointSearch, Evaluate, LrSearch, Size, Train
 from tunelab.study.smoke_server import MODEL, identity
@@ -26,7 +27,7 @@ EVALUATE_ROWS = 32
 STEPS = 12
 SHOTS, SHOTS_OF = 2, 4
 TOKENS = 64
-REFUSALS = "refusals"
+REFUSALS, GRADES = "refusals", "contains"
 LENGTH = 4096
 """The bundled model's context."""
 QUESTION = LENGTH * 3 // 4
@@ -39,8 +40,9 @@ CHANGES = (
     "bytes before a template, left out; adapters on all linear layers; entries with a checkpoint on the hub are "
     "trained; DPO prefers targets where it would sample; leaks are listed and stop nothing; the tasks' own rows in "
     "place of a variant's file and of files behind URLs; the bundled model in place of every judge's, behind patterns "
-    "of refusing, which give the headline; its tokenizer in place of every other that says which rows are too long to "
-    "be parted into splits, whose shares are equal"
+    "of refusing, which give the headline; instead of graders the rule that an accepted answer occurs; the bundled "
+    "tokenizer in place of every other that says which rows are too long to be parted into splits, whose shares are "
+    "equal"
 )
 
 
@@ -51,7 +53,7 @@ def smoke(study: Study, folder: Path | None = None, server: str | None = None) -
     ``server`` is the address of the bundled model, for models that are behind a server; without it they are loaded.
     """
     start = folder or Path.cwd()
-    judges = _small_judges(study.judges) if any(entry.judges for entry in study.evaluate.values()) else study.judges
+    judges = _small_judges(study.judges)
     small: dict[str, Any] = {
         "study": f"{study.study}-smoke",
         "model": _served_by(server, study.model),
@@ -153,12 +155,15 @@ def _small_judges(judges: dict[str, Judge]) -> dict[str, Judge]:
     """Ask the bundled model instead of every other, and have one judge whose verdicts can be read."""
     small = {name: _small_judge(judge) for name, judge in judges.items()}
     name = REFUSALS if REFUSALS not in judges else f"{REFUSALS}-smoke"
-    return small if _modelless(small) else {name: Judge(kind="refusals"), **small}
+    readable = _modelless(small) or all(judge.kind == GRADES for judge in small.values())
+    return small if readable else {name: Judge(kind="refusals"), **small}
 
 
 def _small_judge(judge: Judge) -> Judge:
-    if judge.kind == "refusals":
+    if judge.kind in MODELLESS:
         return judge
+    if judge.asks_for == CORRECTNESS:
+        return Judge(kind=GRADES)
     kind = "causal" if judge.kind == "endpoint" else judge.kind
     # Greedy replies do not repeat, and a smoke run of an endpoint must not ask one.
     changes = {"kind": kind, "model": TINY, "endpoint": None, "max_new_tokens": _budget(judge.max_new_tokens)}
@@ -172,7 +177,7 @@ def _modelless(judges: dict[str, Judge]) -> str | None:
 def _judges_of(entry: Evaluate, judges: dict[str, Judge]) -> tuple[str, ...]:
     """Put the judge that needs no model in front, so that there is a headline."""
     first = _modelless(judges)
-    if not entry.judges or first is None:
+    if not entry.judges or first is None or judges[entry.judges[0]].kind == GRADES:
         return entry.judges
     return (first, *(name for name in entry.judges if name != first))
 

@@ -44,6 +44,9 @@ class Arithmetic:
     def target(self, sample: Sample) -> str:
         return sample.targets[0]
 
+    def accepted(self, sample: Sample) -> tuple[str, ...]:
+        return tuple(target.rpartition("#### ")[2] for target in sample.targets)
+
     def explicit(self, output: str) -> bool:
         return numbers.after_marker(output) is not None
 
@@ -52,5 +55,6 @@ class Arithmetic:
         found = numbers.numeric(output)
         answer = None if found is None else numbers.plain(found)
         correct = found is not None and found in golds
-        gold = ", ".join(target.rpartition("#### ")[2] for target in sample.targets) or "none"
-        return judged(correct, answer, {"numeric": float(correct)}, f"gold {gold}")
+        return judged(
+            correct, answer, {"numeric": float(correct)}, f"gold {', '.join(self.accepted(sample)) or 'none'}"
+        )

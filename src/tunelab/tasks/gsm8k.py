@@ -46,11 +46,14 @@ class Gsm8k:
     def target(self, sample: Sample) -> str:
         return sample.targets[0]
 
+    def accepted(self, sample: Sample) -> tuple[str, ...]:
+        return tuple(map(gold_text, sample.targets))
+
     def explicit(self, output: str) -> bool:
         return numbers.after_marker(output) is not None
 
     def score(self, sample: Sample, output: str) -> Score:
-        golds = [gold_text(target) for target in sample.targets]
+        golds = self.accepted(sample)
         found = numbers.numeric(output)
         values = {
             "numeric": float(found is not None and found in map(numbers.first_number, golds)),

@@ -61,6 +61,10 @@ class Mgsm:
     def target(self, sample: Sample) -> str:
         return sample.targets[0]
 
+    def accepted(self, sample: Sample) -> tuple[str, ...]:
+        language = sample.metadata.get("language", UNSAID)
+        return tuple(numbers.plain(_gold(target, language)) for target in sample.targets)
+
     def explicit(self, output: str) -> bool:
         return any(local_numbers.after_marker(output, language) is not None for language in LANGUAGES)
 

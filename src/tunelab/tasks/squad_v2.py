@@ -72,6 +72,9 @@ class SquadV2:
     def target(self, sample: Sample) -> str:
         return sample.targets[0] or UNANSWERABLE
 
+    def accepted(self, sample: Sample) -> tuple[str, ...]:
+        return tuple(filter(None, sample.targets)) or (UNANSWERABLE,)
+
     def score(self, sample: Sample, output: str) -> Score:
         said = output.strip()
         abstained = squad.abstains(said)

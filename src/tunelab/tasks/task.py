@@ -110,6 +110,15 @@ class HasReceipt(Protocol):
 
 
 @runtime_checkable
+class HasAnswers(Protocol):
+    """A task whose accepted answers are not its targets: a number at the end of a worked solution; optional."""
+
+    def accepted(self, sample: Sample) -> tuple[str, ...]:
+        """Return the accepted answers, the first the plainest. Raise ``scorer_version`` when this changes."""
+        ...
+
+
+@runtime_checkable
 class MarksAnswers(Protocol):
     """A task that can tell an explicit answer from one that its scorer had to guess; optional."""
 

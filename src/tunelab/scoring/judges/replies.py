@@ -14,13 +14,14 @@ from typing import Any, cast
 
 from tunelab.canonical import canonical
 from tunelab.files import read_json, write_json
-from tunelab.scoring.judges.prompts import Exchange
+from tunelab.scoring.judges.exchange import Exchange
 
 
 def reply_key(asked: Mapping[str, Any], exchange: Exchange, repeat: int) -> str:
     """Return 64 hex digits; ``asked`` is the part of a judge's identity that decides about its replies."""
     # Surrogates of broken model output have no canonical form, so texts enter by their own digests.
-    texts = [hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest() for text in exchange]
+    words = (exchange.asked, exchange.answered, *exchange.references)
+    texts = [hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest() for text in words]
     content = canonical({"judge": asked, "exchange": texts, "repeat": repeat})
     return hashlib.sha256(content.encode()).hexdigest()
 

@@ -21,7 +21,8 @@ from tunelab.generation.stops import open_thought
 from tunelab.models.context import context_length
 from tunelab.models.load import load_config, load_model, load_tokenizer
 from tunelab.models.spec import ModelRef
-from tunelab.scoring.judges.prompts import Exchange, as_text, guard_messages, judge_messages
+from tunelab.scoring.judges.exchange import SAFETY, Exchange
+from tunelab.scoring.judges.prompts import as_text, guard_messages, judge_messages
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ def open_judge(asked: Mapping[str, Any], circumstance: Mapping[str, Any], facts:
 
 def messages_for(asked: Mapping[str, Any], exchange: Exchange) -> list[Message]:
     """Return what a judge is shown."""
-    return (
-        guard_messages(exchange) if asked["kind"] == "guard" else judge_messages(asked["guideline"]["text"], exchange)
-    )
+    if asked["kind"] == "guard":
+        return guard_messages(exchange)
+    return judge_messages(asked["guideline"]["text"], exchange, tuple(asked.get("words", SAFETY)))
 
 
 class LocalJudge:

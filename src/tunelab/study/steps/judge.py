@@ -8,38 +8,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tunelab.engine.context import StepContext
 from tunelab.errors import ModelError, StepError
 from tunelab.files import append_lines, read_lines, resume_lines, write_lines
-from tunelab.scoring.judges.judge import Verdict
-from tunelab.scoring.judges.parsing import READERS, Reading, decide, value_of
-from tunelab.scoring.judges.prompts import Exchange
-from tunelab.scoring.judges.refusals import judge_by_refusal
-from tunelab.scoring.judges.replies import ReplyCache, reply_key
+from tunelab.scoring.judges.exchange import Exchange
 from tunelab.study.judges_plan import VERDICTS
-from tunelab.study.steps.asking import UNANSWERED, Ask, Question, Silence, open_judge
+from tunelab.study.steps.asking import UNANSWERED
+from tunelab.study.steps.bench import EMPTY, Bench, Decided
 from tunelab.study.steps.rows import read_samples
+from tunelab.tasks.accepted import exchange_of
 from tunelab.tasks.find import find_task
-from tunelab.tasks.task import is_judged
-
-EMPTY = "empty response"
 
 Row = dict[str, Any]
-Outputs = Sequence[tuple[str, int]]
-"""Ids and draws of the outputs that are one and the same exchange."""
 
 
 def run(context: StepContext) -> None:
     """Write ``verdicts.jsonl``: a line a draw with the verdict, the judge's own words and what was read in each."""
     task = find_task(context.circumstance["task"], Path(context.circumstance["folder"]))
-    assert is_judged(task)
     samples = {sample.id: sample for sample in read_samples(context.inputs["rows"])}
     outputs = read_lines(context.inputs["outputs"].path("outputs.jsonl"))
-    exchanges = {(o["id"], o["sample"]): task.exchange(samples[o["id"]], o["output"]) for o in outputs}
+    exchanges = {(o["id"], o["sample"]): exchange_of(task, samples[o["id"]], o["output"]) for o in outputs}
     path = context.directory / VERDICTS
     earlier = resume_lines(path)
     unanswered = [row for row in earlier if row["reason"] == UNANSWERED]
@@ -63,82 +54,30 @@ def run(context: StepContext) -> None:
 
 def verdict_rows(context: StepContext, owed: Mapping[tuple[str, int], Exchange]) -> Iterator[list[Row]]:
     """Yield rows of ``verdicts.jsonl``, some at a time, as they are decided."""
-    empty = [place for place, (_, answer) in owed.items() if not answer.strip()]
-    yield [_row(place, Verdict(None, (), EMPTY)) for place in empty]
-    by_exchange: dict[Exchange, list[tuple[str, int]]] = {}
+    places: dict[Exchange, list[tuple[str, int]]] = {}
     for place, exchange in owed.items():
-        if exchange[1].strip():
-            by_exchange.setdefault(exchange, []).append(place)
-    if context.settings["judge"]["asked"]["kind"] == "refusals":
-        for exchange, places in by_exchange.items():
-            yield [_row(place, judge_by_refusal(exchange[1])) for place in places]
-        return
-    bench = Bench(context)
+        places.setdefault(exchange, []).append(place)
+    bench = Bench(context.settings["judge"], context.circumstance, context.cache("verdicts"), context.facts)
     size = context.circumstance["hardware"]["generation_batch_size"]
-    ordered = sorted(by_exchange, key=lambda exchange: (-len(exchange[0]) - len(exchange[1]), exchange))
+    ordered = sorted(places, key=lambda exchange: (-len(exchange.asked) - len(exchange.answered), exchange))
     for start in range(0, len(ordered), size):
-        chunk = ordered[start : start + size]
-        yield bench.rows({exchange: by_exchange[exchange] for exchange in chunk})
+        decided = bench.decide(ordered[start : start + size])
+        yield [row for exchange, found in decided.items() for row in _rows(places[exchange], found)]
 
 
-@dataclass
-class Bench:
-    """One judge at work: replies from the cache, or from the judge, which is opened when it is first asked."""
-
-    context: StepContext
-    _open: list[Ask] = field(default_factory=list[Ask])
-
-    @property
-    def judge(self) -> Mapping[str, Any]:
-        """The judge's part of the step's identity."""
-        return self.context.settings["judge"]
-
-    def rows(self, exchanges: Mapping[Exchange, Outputs]) -> list[Row]:
-        """Decide about some exchanges: a row for each of their outputs."""
-        cache = ReplyCache(self.context.cache("verdicts"))
-        questions = {exchange: self._questions(exchange) for exchange in exchanges}
-        known = {q.key: reply for asked in questions.values() for q in asked if (reply := cache.get(q.key)) is not None}
-        unknown = [q for asked in questions.values() for q in asked if q.key not in known]
-        replies: dict[str, str | Silence] = {**known}
-        if unknown:
-            answered = self._ask(unknown, lambda question, reply: cache.put(question.key, reply))
-            replies |= {q.key: reply for q, reply in zip(unknown, answered, strict=True)}
-        found: list[Row] = []
-        for exchange, places in exchanges.items():
-            said = [replies[q.key] for q in questions[exchange]]
-            cached = sum(q.key in known for q in questions[exchange])
-            found += [self._decided(place, said, cached if i == 0 else len(said)) for i, place in enumerate(places)]
-        return found
-
-    def _questions(self, exchange: Exchange) -> list[Question]:
-        asked = self.judge["asked"]
-        return [Question(reply_key(asked, exchange, i), exchange, i) for i in range(self.judge["repeats"])]
-
-    @property
-    def _ask(self) -> Ask:
-        if not self._open:
-            self._open.append(open_judge(self.judge["asked"], self.context.circumstance, self.context.facts))
-        return self._open[0]
-
-    def _decided(self, place: tuple[str, int], said: Sequence[str | Silence], from_cache: int) -> Row:
-        read = READERS[self.judge["asked"]["kind"]]
-        readings = [Reading(None, reply.reason) if isinstance(reply, Silence) else read(reply) for reply in said]
-        words = [reply.detail if isinstance(reply, Silence) else reply for reply in said]
-        verdict = decide(readings, words, self.judge["controversial"])
-        values = [value_of(reading.label, self.judge["controversial"]) for reading in readings]
-        return _row(place, verdict, values, from_cache)
-
-
-def _row(place: tuple[str, int], verdict: Verdict, values: Sequence[float | None] = (), from_cache: int = 0) -> Row:
-    return {
-        "id": place[0],
-        "sample": place[1],
-        "value": verdict.value,
-        "reason": verdict.reason,
-        "replies": list(verdict.replies),
-        "values": list(values),
-        "from_cache": from_cache,
-    }
+def _rows(places: Sequence[tuple[str, int]], decided: Decided) -> Iterator[Row]:
+    """Yield a row for each output of an exchange; those after the first cost nothing."""
+    verdict = decided.verdict
+    for number, (id_, sample) in enumerate(places):
+        yield {
+            "id": id_,
+            "sample": sample,
+            "value": verdict.value,
+            "reason": verdict.reason,
+            "replies": list(verdict.replies),
+            "values": list(decided.values),
+            "from_cache": decided.from_cache if number == 0 else len(verdict.replies),
+        }
 
 
 def summary(rows: Sequence[Row]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """A cell's verdicts for its scores: the first judge's make the headline, and each judge has a rate of its own.
 
 A judge whose verdicts are missing has no rate. Where it is the first one no output is scored: another judge in its
-place would be another metric under the same name.
+place would be another metric under the same name. A task that scores its outputs itself keeps its headline, and judges
+have their rates beside it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,21 @@ from typing import Any
 from tunelab.engine.context import StepContext
 from tunelab.files import read_lines
 from tunelab.scoring.aggregate import Clusters, Groups, Scores, by_group, interval
-from tunelab.scoring.judges.judge import Verdict, by_judge
-from tunelab.scoring.score import Metric, Score
+from tunelab.scoring.judges.judge import JUDGED, Verdict, by_judge
+from tunelab.scoring.score import Metric, Outcome, Score
 from tunelab.study.closing_plan import VERDICTS_OF
 from tunelab.study.judges_plan import VERDICTS
 
 Row = dict[str, Any]
+RATE = Metric(JUDGED)
+
+
+def score_of_verdict(row: Row, verdicts: Mapping[str, Verdict]) -> Score:
+    """Return what one judge's verdict is worth; nothing where there is none."""
+    [verdict] = verdicts.values()
+    if verdict.value is None:
+        return Score(Outcome.UNSCORED, explanation=verdict.reason)
+    return Score(Outcome.CORRECT if verdict.value == 1 else Outcome.WRONG, {JUDGED: verdict.value})
 
 
 def read_verdicts(rows: Sequence[Row]) -> dict[tuple[str, int], Verdict]:

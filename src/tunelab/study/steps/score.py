@@ -17,7 +17,7 @@ from tunelab.scoring.code.sandbox import Choice
 from tunelab.scoring.judges.judge import Verdict
 from tunelab.scoring.score import Outcome, Score, at_budget_end
 from tunelab.study.steps.answers import REASON, read_answers
-from tunelab.study.steps.judging import Judgement, add_rates, scores_of_each
+from tunelab.study.steps.judging import RATE, Judgement, add_rates, score_of_verdict, scores_of_each
 from tunelab.study.steps.rows import read_samples
 from tunelab.tasks.find import find_task
 from tunelab.tasks.sandboxed import refuse_unsafe
@@ -33,8 +33,10 @@ def run(context: StepContext) -> None:
     samples = {s.id: s for s in read_samples(context.inputs["rows"])}
     outputs = read_answers(context.inputs["outputs"])
     judgement = Judgement.of(context)
+    decides = is_judged(task)
     scored = [
-        (samples[row["id"]], row, score_output(task, samples[row["id"]], row, judgement.on(row))) for row in outputs
+        (samples[row["id"]], row, score_output(task, samples[row["id"]], row, judgement.on(row) if decides else None))
+        for row in outputs
     ]
     write_lines(context.directory / SCORES, [score_row(*found) for found in scored])
     write_json(context.directory / "results.json", [result_row(*found) for found in scored])
@@ -47,12 +49,16 @@ def run(context: StepContext) -> None:
     summary["unanswered"] = len(samples) - len(by_item)
     if silent := sum(REASON in row for row in outputs):
         summary["no_reply"] = silent
-    if is_judged(task):
+    if decides:
         headline = task.metrics[0]
         rated = scores_of_each(
             judgement, headline.name, outputs, lambda row, v: score_output(task, samples[row["id"]], row, v)
         )
         add_rates(summary, rated, headline, clusters, groups)
+    elif judgement.judges:
+        rated = scores_of_each(judgement, RATE.name, outputs, score_of_verdict)
+        add_rates(summary, rated, RATE, clusters, groups)
+    if decides or judgement.judges:
         summary["no_verdicts"] = dict(judgement.missing)
     if has_choices(task):
         summary["majority"] = majority([samples[i] for i in item_values(by_item, task.metrics[0].name)])

@@ -13,7 +13,7 @@ from typing import Any
 
 from tunelab.errors import StudyError
 
-BUNDLED = ("safety",)
+BUNDLED = ("safety", "correctness")
 
 
 @dataclass(frozen=True)
