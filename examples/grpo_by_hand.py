@@ -31,7 +31,7 @@ from tunelab.stats import wilson
 from tunelab.tasks.find import find_task
 from tunelab.tasks.samples import load_samples
 from tunelab.tasks.task import Task
-from tunelab.training.rollouts import visits
+from tunelab.training.order import visits
 
 STEPS = 30
 PROMPTS = 16

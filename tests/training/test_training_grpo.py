@@ -25,9 +25,10 @@ from tunelab.tasks.sandboxed import runs_code
 from tunelab.training import rollouts
 from tunelab.training.grpo import adapter_effect, grpo_config, total_steps, train_grpo, vllm_config
 from tunelab.training.job import Hardware, Job
+from tunelab.training.order import visits
 from tunelab.training.recipe import Grpo, Lora, Recipe, Rewards
 from tunelab.training.rewards import Completion, task_reward
-from tunelab.training.rollouts import Rollouts, check_reward, differ, questions, visits
+from tunelab.training.rollouts import Rollouts, check_reward, differ, questions
 
 GROUP = 4
 SMALL = Grpo(num_generations=GROUP, max_new_tokens=16)
@@ -486,7 +487,7 @@ def test_without_memory_fewer_completions_are_drawn_together_and_that_is_kept(be
     assert [row["drawn_together"] for row in lines(bench, "made")] == [4] * 4
     again, _ = resumed(bench, model, prompts, sizes)
     assert sizes == [4] * 4
-    assert rollouts.fewest_together(lines(bench, "made")) == 4
+    assert rollouts.fewest_together(lines(bench, "made"), 64) == 4
     assert again is not found
 
 

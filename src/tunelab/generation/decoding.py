@@ -24,12 +24,18 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Request:
-    """One draw for one prompt. ``sample`` is the draw's index: draws of one prompt never share an identity."""
+    """One draw for one prompt. ``sample`` is the draw's index: draws of one prompt never share an identity.
+
+    ``stops`` end it besides those of the generator, and ``budget`` where its own is smaller than the generator's:
+    requests of several tasks share a batch.
+    """
 
     id: str
     sample: int
     prompt: str
     ids: list[int]
+    stops: tuple[str, ...] = field(default=(), kw_only=True)
+    budget: int | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class LocalGenerator:
             attention_mask=mask,
             generation_config=self._config,
             logits_processor=LogitsProcessorList(samplers),
-            stopping_criteria=StoppingCriteriaList([_StopStrings(self._renderer, self._stops, batch, width)]),
+            stopping_criteria=StoppingCriteriaList([_Ends(self._renderer, self._stops, batch, width)]),
         )
         rows: list[list[int]] = made[:, width:].tolist()
         return [row[: self.end(request, row)] for request, row in zip(batch, rows, strict=True)]
@@ -63,11 +63,12 @@ class LocalGenerator:
     def end(self, request: Request, row: list[int]) -> int:
         """Return how many of ``row``'s ids generation keeps: up to a stop id, or to what completes a stop string."""
         before, decode = open_thought(request.prompt), self._renderer.tokenizer.decode
-        stopped = bool(self._stops) and find_stop(before + str(decode(row)), self._stops) >= 0
+        stops, row = (*self._stops, *request.stops), row[: request.budget]
+        stopped = bool(stops) and find_stop(before + str(decode(row)), stops) >= 0
         for tokens in range(1, len(row) + 1):
             if row[tokens - 1] in self._stop_ids:
                 return tokens
-            if stopped and find_stop(before + str(decode(row[:tokens])), self._stops) >= 0:
+            if stopped and find_stop(before + str(decode(row[:tokens])), stops) >= 0:
                 return tokens
         return len(row)
 
@@ -76,7 +77,7 @@ class LocalGenerator:
         stopped = bool(row) and row[-1] in self._stop_ids
         text = self._renderer.parse(row[:-1] if stopped else row)
         before = open_thought(request.prompt)
-        cut = find_stop(before + text, self._stops) - len(before)
+        cut = find_stop(before + text, (*self._stops, *request.stops)) - len(before)
         finish = "stop_string" if cut >= 0 else "stop" if stopped else "length"
         return Output(
             id=request.id,
@@ -89,29 +90,31 @@ class LocalGenerator:
         )
 
 
-class _StopStrings(StoppingCriteria):
-    """Ends the rows whose text contains a stop string; a cheap look at the tail decides whether to look closer."""
+class _Ends(StoppingCriteria):
+    """Ends the rows whose text contains a stop string, and those whose own budget is spent.
+
+    A cheap look at the tail decides whether to look closer.
+    """
 
     def __init__(self, renderer: Renderer, stops: Sequence[str], batch: Sequence[Request], prompt_width: int) -> None:
         self._tokenizer = renderer.tokenizer
-        self._stops = stops
-        self._before = [open_thought(request.prompt) for request in batch]
+        self._rows = [(open_thought(r.prompt), (*stops, *r.stops), r.budget) for r in batch]
         self._width = prompt_width
-        self._tail = max((len(stop.encode()) for stop in stops), default=0)
 
     def __call__(self, input_ids: torch.LongTensor, scores: Any, **kwargs: Any) -> torch.BoolTensor:
         """Return (batch,) flags."""
         rows: list[list[int]] = input_ids[:, self._width :].tolist()
         flags = [
-            bool(self._stops) and self._stopped(row, before) for row, before in zip(rows, self._before, strict=True)
+            (budget is not None and len(row) >= budget) or (bool(stops) and self._stopped(row, before, stops))
+            for row, (before, stops, budget) in zip(rows, self._rows, strict=True)
         ]
         return torch.tensor(flags, device=input_ids.device, dtype=torch.bool)  # pyright: ignore[reportReturnType]
 
-    def _stopped(self, row: list[int], before: str) -> bool:
-        tail = str(self._tokenizer.decode(row[-self._tail :]))
-        if not any(stop in tail for stop in self._stops):
+    def _stopped(self, row: list[int], before: str, stops: Sequence[str]) -> bool:
+        tail = str(self._tokenizer.decode(row[-max(len(stop.encode()) for stop in stops) :]))
+        if not any(stop in tail for stop in stops):
             return False
-        return find_stop(before + str(self._tokenizer.decode(row)), self._stops) >= 0
+        return find_stop(before + str(self._tokenizer.decode(row)), stops) >= 0
 
 
 def stop_ids(model: PreTrainedModel, renderer: Renderer) -> set[int]:

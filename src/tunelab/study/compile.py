@@ -33,13 +33,13 @@ from tunelab.study.rows_plan import RowsPlan
 from tunelab.study.search_plan import candidates, select_step, validations
 from tunelab.study.settling import Settled, settle, without_sandbox
 from tunelab.study.spec import Study
-from tunelab.study.tree import leaves
+from tunelab.study.tree import leaves, nodes
 from tunelab.tasks import find
 from tunelab.tasks.identity import scorer_identity
 from tunelab.tasks.mixed import JOINT
 from tunelab.tasks.sandboxed import runs_code
 from tunelab.tasks.task import Task
-from tunelab.training.rewards import length_buffer
+from tunelab.training.rewards import length_buffer, refuse_unjudged_tasks
 
 SUPERVISED = ("sft", "seq2seq")
 """Methods that draw no text while they train."""
@@ -179,6 +179,7 @@ class _Compiler:
         precision = self.machine.precision(train.precision)
         rows, shots = self.rows.training_rows(variant), self.rows.shots(variant.task, fmt)
         checks = tuple(self.rows.checks(variant))
+        judges, judged_by, unjudged = self.rewarding(variant)
         pairs = {"pairs": self.pairs(variant, rows, checks)} if train.method == "dpo" else {}
         return Step(
             kind="train",
@@ -191,7 +192,8 @@ class _Compiler:
                 "format": fmt.training_identity() if train.method in SUPERVISED else fmt.identity(),
                 "seed": variant.seed,
                 "micro_batch_size": self.machine.micro_batch_that_matters(train, precision),
-                **self.reward(variant),
+                **self.reward(variant, judges),
+                **self.balanced(variant),
                 **self.machine.rollouts(train),
             },
             inputs={"rows": rows, **pairs, **({"shots": shots} if shots else {})},
@@ -201,27 +203,49 @@ class _Compiler:
                 **self.fallback(variant),
                 **self.machine.hardware(),
                 **(self.sandbox(task) if train.method == "grpo" else {}),
+                **({"judges": judged_by} if judged_by else {}),
             },
             after=checks,
             blocked=blocked
             or self.machine.without_qlora(train)
-            or (self.unsafe(task) if train.method == "grpo" else None),
+            or (self.unsafe(task) if train.method == "grpo" else None)
+            or unjudged,
         )
+
+    def rewarding(self, variant: Variant) -> tuple[dict[str, Any], dict[str, Any], str | None]:
+        """The judges that reward a variant: identities, circumstances, and why one cannot be asked."""
+        assert variant.train is not None
+        if variant.train.method != "grpo":
+            return {}, {}, None
+        refuse_unjudged_tasks(variant.train.grpo.rewards, variant.task.split(JOINT))
+        return self.judges.rewards(variant.train.grpo.rewards)
+
+    def balanced(self, variant: Variant) -> dict[str, Any]:
+        """The group of every task whose prompts take turns in a variant's batches, where they do."""
+        assert variant.train is not None
+        tasks = variant.task.split(JOINT)
+        if variant.train.method != "grpo" or variant.train.grpo.batches == "shuffled" or len(tasks) == 1:
+            return {}
+        groups = {task: path[0] for path, below in nodes(self.study.tasks) if len(path) == 1 for task in below}
+        return {"balanced": {task: groups.get(task, task) for task in tasks}}
 
     def fallback(self, variant: Variant) -> dict[str, str]:
         why = self.settled.notices.get(variant.name)
         return {"fallback": why} if why else {}
 
-    def reward(self, variant: Variant) -> dict[str, Any]:
+    def reward(self, variant: Variant, judges: Mapping[str, Any]) -> dict[str, Any]:
         """What rollouts earn and where they end, for the method that learns from it."""
         assert variant.train is not None
         if variant.train.method != "grpo":
             return {}
         task = find.find_task(variant.task, self.folder)
-        budget = variant.train.grpo.max_new_tokens or task.max_new_tokens
-        length_buffer(variant.train.grpo.rewards, budget)  # refuses one that does not fit, before anything runs
-        scorer = scorer_identity(task, variant.task, self.folder)
-        return {"reward": {"scorer": scorer, "stop": list(task.stop), "max_new_tokens": budget}}
+        members = [find.find_task(name, self.folder) for name in variant.task.split(JOINT)]
+        budgets = [variant.train.grpo.max_new_tokens or member.max_new_tokens for member in members]
+        length_buffer(variant.train.grpo.rewards, min(budgets))  # refuses one that does not fit, before anything runs
+        ends = [{"stop": list(member.stop), "max_new_tokens": n} for member, n in zip(members, budgets, strict=True)]
+        ended = ends[0] if len(ends) == 1 else {"members": ends}
+        judged = {"judges": judges} if judges else {}
+        return {"reward": {"scorer": scorer_identity(task, variant.task, self.folder), **ended, **judged}}
 
     def pairs(self, variant: Variant, rows: Step, checks: tuple[Step, ...]) -> Step:
         """What dpo prefers; the leak checks come before the base is asked."""

@@ -23,6 +23,7 @@ from tunelab.study.machine import Machine
 from tunelab.study.spec import Study
 from tunelab.tasks.find import find_task
 from tunelab.tasks.identity import scorer_identity
+from tunelab.training.recipe import Rewards
 
 VERSIONS = {"judge": 1}
 VERDICTS = "verdicts.jsonl"
@@ -78,13 +79,30 @@ class JudgesPlan:
             slug=slug(f"{cell.variant.name}-{cell.evaluation.name}-{name}"),
             entry="tunelab.study.steps.judge:run",
             settings={
-                "judge": {"asked": asked, "repeats": judge.repeats, "controversial": judge.controversial},
+                "judge": identity(judge, asked),
                 "exchange": scorer_identity(find_task(task, self.folder), task, self.folder),
             },
             inputs={"rows": rows, "outputs": outputs},
             circumstance={**circumstance, "task": task, **self.machine.hardware()},
             blocked=blocked and f"judge {name}: {blocked}",
         )
+
+    def rewards(self, declared: Rewards) -> tuple[dict[str, Any], dict[str, Any], str | None]:
+        """Return identity and circumstance of the judges that reward a training, by name, and what blocks one of them.
+
+        Raises StudyError for a name that no judge has.
+        """
+        known: dict[str, Any] = {}
+        circumstances: dict[str, Any] = {}
+        reasons: list[str] = []
+        for name in declared.judges:
+            if name not in self.study.judges:
+                raise StudyError(f"grpo.rewards.judges: unknown judge {name!r}{nearest(name, self.study.judges)}")
+            judge = self.study.judges[name]
+            asked, circumstances[name], blocked = self.asked(judge, name)
+            known[name] = identity(judge, asked)
+            reasons += [f"judge {name}: {blocked}"] if blocked else []
+        return known, circumstances, next(iter(reasons), None)
 
     def asked(self, judge: Judge, name: str) -> tuple[dict[str, Any], dict[str, Any], str | None]:
         """Return what decides about a judge's replies, how to reach it, and why it cannot be asked, if it cannot."""
@@ -120,3 +138,8 @@ class JudgesPlan:
             "backend": "transformers",
         }
         return identity, {"model": model}, blocked
+
+
+def identity(judge: Judge, asked: dict[str, Any]) -> dict[str, Any]:
+    """Return what decides about a judge's verdicts: its replies, and how many are counted how."""
+    return {"asked": asked, "repeats": judge.repeats, "controversial": judge.controversial}

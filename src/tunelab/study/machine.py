@@ -20,7 +20,7 @@ from tunelab.models.kind import Kind, declared_kind
 from tunelab.models.spec import ModelRef, known_config, resolve, resolve_tokenizer
 from tunelab.study.endpoint_model import EndpointModel
 from tunelab.study.entries import Evaluate, Train
-from tunelab.study.spec import Hardware
+from tunelab.study.spec import ROLLOUT_BATCH, Hardware
 from tunelab.training.recipe import Qlora
 
 
@@ -89,8 +89,11 @@ class Machine:
         compute = devices.default_compute(self.device) if qlora.compute == "auto" else qlora.compute
         return qlora.model_copy(update={"compute": compute})
 
-    def rollouts(self, train: Train) -> dict[str, str]:
-        """What draws the completions of GRPO: another engine draws other text. Raises StudyError without vLLM."""
+    def rollouts(self, train: Train) -> dict[str, Any]:
+        """What draws the completions of GRPO: another engine draws other text, and so may another batch, by rounding.
+
+        Raises StudyError without vLLM.
+        """
         if train.method != "grpo":
             return {}
         chosen = self.declared.rollouts
@@ -98,7 +101,9 @@ class Machine:
             raise StudyError("hardware.rollouts: got 'vllm' with adaptation qlora, expected local")
         if chosen == "vllm" and (reason := devices.without_vllm(self.device)):
             raise StudyError(f"hardware.rollouts: got 'vllm', but {reason}")
-        return {"backend": "transformers" if chosen == "local" else chosen}
+        together = self.declared.rollout_batch_size
+        counts = {"drawn_together": together} if chosen == "local" and together != ROLLOUT_BATCH else {}
+        return {"backend": "transformers" if chosen == "local" else chosen, **counts}
 
     def batch_that_matters(self, settings: Evaluate, weights: Mapping[str, Any] | None = None) -> int | None:
         """The generation batch where rounding by it can change an answer: sampled text, and everything but fp32.

@@ -20,6 +20,8 @@ from tunelab.study.entries import Evaluate, Strict, Train
 from tunelab.study.selection import settled
 from tunelab.study.tree import check_tree, leaf_weights, leaves
 
+ROLLOUT_BATCH = 64
+
 
 class Data(Strict):
     """Where rows come from and what is done about overlaps."""
@@ -66,6 +68,9 @@ class Hardware(Strict):
     generation_batch_size: int = Field(default=32, gt=0, description="Prompts per batch in generation.")
     rollouts: Literal["local", "vllm"] = Field(
         default="local", description="What draws GRPO's completions: this process, or vLLM in it (CUDA; never yet run)."
+    )
+    rollout_batch_size: int = Field(
+        default=ROLLOUT_BATCH, gt=0, description="Completions that GRPO draws together; a padded batch rounds by it."
     )
     gradient_checkpointing: bool = Field(default=False, description="Trade time for memory in training.")
     track: tuple[Literal["wandb", "tensorboard", "trackio"], ...] = Field(

@@ -8,18 +8,13 @@ from __future__ import annotations
 
 from tunelab.data.sample import Sample
 from tunelab.scoring.judges.exchange import Exchange
-from tunelab.tasks.mixed import Mixed
+from tunelab.tasks.mixed import own_task
 from tunelab.tasks.task import HasAnswers, Task, is_judged
-
-
-def of_sample(task: Task, sample: Sample) -> Task:
-    """Return the task that a sample belongs to: of several mixed ones its own."""
-    return task.of(sample) if isinstance(task, Mixed) else task
 
 
 def accepted_answers(task: Task, sample: Sample) -> tuple[str, ...]:
     """Return the accepted answers of a sample, at least one where it has a target at all."""
-    own = of_sample(task, sample)
+    own = own_task(task, sample)
     if isinstance(own, HasAnswers):
         return own.accepted(sample)
     return tuple(text for text in sample.targets if text) or tuple(filter(None, [own.target(sample)]))
@@ -27,7 +22,7 @@ def accepted_answers(task: Task, sample: Sample) -> tuple[str, ...]:
 
 def exchange_of(task: Task, sample: Sample, output: str) -> Exchange:
     """Return what was asked and answered, with the accepted answers of a task that has some."""
-    own = of_sample(task, sample)
+    own = own_task(task, sample)
     if is_judged(own):
         return Exchange(*own.exchange(sample, output))
     asked = [message.content for message in own.messages(sample) if message.role == "user"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from transformers import PreTrainedModel
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
+from tunelab.data.mixtures import TASK
 from tunelab.data.sample import Sample
 from tunelab.errors import DataError, StepError
 from tunelab.files import read_lines
@@ -28,8 +30,10 @@ from tunelab.generation.vllm import sampling
 from tunelab.models.context import refuse_long_prompts
 from tunelab.tasks.task import Task
 from tunelab.training.job import Job, arguments, carry_out
+from tunelab.training.judged import Ask, JudgedRewards
+from tunelab.training.order import visits
 from tunelab.training.recipe import Recipe
-from tunelab.training.rollouts import ROLLOUTS, Rollouts, check_reward, fewest_together, questions, visits
+from tunelab.training.rollouts import GARBAGE, ROLLOUTS, Rollouts, check_reward, fewest_together, questions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -44,18 +48,27 @@ def train_grpo(
     renderer: Renderer,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
+    judges: Mapping[str, Ask] | None = None,
+    groups: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Reward what the task's scorer accepts; write ``model/`` and ``rollouts.jsonl``, return facts for the record.
 
-    Raises DataError when the reward does not accept gold answers or accepts garbage, StepError when no group of
-    completions ever differs in reward, or when a trained adapter does not change the model's output.
+    ``judges`` are asked where the recipe weighs them; ``groups`` are those of the tasks in balanced batches, by name.
+    Raises DataError when the reward does not accept gold answers or accepts garbage, or when a judge does not tell
+    them apart, StepError when no group of completions ever differs in reward, or when a trained adapter does not change
+    the model's output.
     """
-    check_reward(task, samples[:GOLD_CHECKED])
+    judged = JudgedRewards(task, job.recipe.grpo.rewards, judges or {})
+    checked = first_of_each_task(samples, GOLD_CHECKED)
+    check_reward(task, checked)
+    judged.check(checked, GARBAGE)
     total = total_steps(job.recipe, len(samples))
-    order = visits([sample.id for sample in samples], job.recipe.batch_size, total, job.seed)
-    rollouts = Rollouts(job, questions(samples, task, renderer), task, renderer)
+    kinds = {s.id: (groups[s.metadata[TASK]], s.metadata[TASK]) for s in samples} if groups else None
+    order = visits([sample.id for sample in samples], job.recipe.batch_size, total, job.seed, kinds)
+    rollouts = Rollouts(job, questions(samples, task, renderer), task, renderer, judged)
     budget = job.recipe.grpo.max_new_tokens or task.max_new_tokens
-    longest = max(len(question.ids) for question in rollouts.questions.values()) + budget
+    asked = rollouts.questions.values()
+    longest = max(len(question.ids) + rollouts.budget(question.sample) for question in asked)
     engine = vllm_config(longest, stop_ids(model, renderer)) if job.hardware.rollouts == "vllm" else None
     refuse_long_prompts({i: len(q.ids) for i, q in rollouts.questions.items()}, budget, model.config)
 
@@ -76,6 +89,14 @@ def train_grpo(
     if job.recipe.adapter and rollouts.sampled is not None:
         facts["adapter_effect"] = adapter_effect(rollouts.sampled, rollouts.questions[samples[0].id].ids)
     return {"receipt": receipt(job, len(samples)), **facts}
+
+
+def first_of_each_task(samples: Sequence[Sample], number: int) -> list[Sample]:
+    """Return the first samples of every task, as many of each."""
+    found: defaultdict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        found[sample.metadata.get(TASK, "")].append(sample)
+    return [sample for members in found.values() for sample in members[:number]]
 
 
 def vllm_config(longest: int, stops: set[int]) -> dict[str, Any]:
@@ -128,7 +149,7 @@ def receipt(job: Job, prompts: int) -> dict[str, int]:
     """Count the prompts there were, those that were visited (the rows used), the visits, and the smallest batch."""
     rows = read_lines(job.directory / ROLLOUTS)
     visited = {"prompts": prompts, "rows": len({row["id"] for row in rows}), "visits": len(rows)}
-    return visited | {"drawn_together": fewest_together(rows)}
+    return visited | {"drawn_together": fewest_together(rows, job.hardware.rollout_batch_size)}
 
 
 def adapter_effect(model: Any, ids: Sequence[int]) -> float:

@@ -38,6 +38,8 @@ class Hardware:
     gradient_checkpointing: bool
     track: tuple[str, ...]
     rollouts: Literal["local", "vllm"] = "local"
+    rollout_batch_size: int = 64
+    """Completions drawn together."""
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,22 @@ class Qlora(BaseModel):
         return self.model_dump(mode="json", exclude={"fallback"})
 
 
+class JudgeReward(BaseModel):
+    """What a judge's verdict on an answer counts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weight: float = Field(gt=0, description="Of the verdict, 0 to 1.")
+    of: tuple[str, ...] = Field(
+        default=(), description="Tasks whose answers are judged: free text. Default: all that the entry trains on."
+    )
+
+
+def of_judge(name: str) -> str:
+    """Return the name of a judge's reward beside the others."""
+    return f"judge_{name}"
+
+
 class Rewards(BaseModel):
     """Weights of GRPO's rewards; a reward of weight 0 is not computed."""
 
@@ -58,14 +74,21 @@ class Rewards(BaseModel):
         default=None, gt=0, description="Tokens before the budget in which the penalty grows. Default: a fifth of it."
     )
 
+    judges: dict[str, JudgeReward] = Field(
+        default_factory=dict,
+        description="Of judges, by their names under judges: {grader: {weight: 0.5, of: [squad_v2]}}.",
+    )
+
     def weights(self) -> dict[str, float]:
         """Return the weights that are not 0 by the rewards' names, the task's first."""
         found = {"task": self.task, "format": self.format, "length": self.length}
-        return {name: weight for name, weight in found.items() if weight}
+        judges = {of_judge(name): judge.weight for name, judge in self.judges.items()}
+        return {name: weight for name, weight in (found | judges).items() if weight}
 
     def identity(self) -> dict[str, Any]:
-        """Return what can change a reward, as plain JSON: a buffer without a penalty cannot."""
-        return self.model_dump(mode="json", exclude=None if self.length else {"length_buffer"})
+        """Return what can change a reward, as plain JSON: a buffer without a penalty cannot, nor can no judges."""
+        unused = {*(() if self.length else ("length_buffer",)), *(() if self.judges else ("judges",))}
+        return self.model_dump(mode="json", exclude=unused)
 
 
 class Grpo(BaseModel):
@@ -78,6 +101,10 @@ class Grpo(BaseModel):
     temperature: float = Field(default=1.0, gt=0, description="Of the rollouts.")
     top_p: float = Field(default=1.0, gt=0, le=1, description="Of the rollouts.")
     max_new_tokens: int | None = Field(default=None, gt=0, description="Budget of a completion. Default: the task's.")
+    batches: Literal["shuffled", "balanced"] = Field(
+        default="shuffled",
+        description="balanced: of several tasks, every step has them, and their groups, in the shares of the mixture.",
+    )
     loss_type: Literal["grpo", "dr_grpo", "dapo", "bnpo"] = Field(default="dapo", description="TRL's normalisation.")
     scale_rewards: Literal["group", "batch", "none"] = Field(
         default="group", description="Advantages are divided by the standard deviation of."
@@ -175,6 +202,8 @@ class Recipe(BaseModel):
         if self.adaptation == "qlora":
             settings["qlora"] = self.qlora.identity()
         settings["grpo"]["rewards"] = self.grpo.rewards.identity()
+        if self.grpo.batches == "shuffled":
+            settings["grpo"].pop("batches")
         for method, name in OF_METHOD.items():
             if method != self.method:
                 settings.pop(name)

@@ -7,10 +7,10 @@ completion that the task cannot score has no reward, whatever its form and its l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from tunelab.errors import StudyError
+from tunelab.errors import StudyError, nearest
 from tunelab.scoring.score import Outcome, Score
 from tunelab.tasks.task import MarksAnswers, Task
 from tunelab.training.recipe import Rewards
@@ -30,14 +30,19 @@ class Completion:
     clipped: bool
 
 
-def components(task: Task, score: Score, made: Completion, declared: Rewards, budget: int) -> dict[str, float | None]:
-    """Return the rewards that count by name, unweighted and ``task`` first; ``budget`` is in tokens."""
+def components(
+    task: Task, score: Score, made: Completion, declared: Rewards, budget: int, judged: Components | None = None
+) -> dict[str, float | None]:
+    """Return the rewards that count by name, unweighted and ``task`` first; ``budget`` is in tokens.
+
+    ``judged`` has the verdicts of the judges that are of the task.
+    """
     earned: dict[str, float | None] = {
         "task": task_reward(task, score),
         "format": format_reward(task, score, made),
         "length": length_reward(made.tokens, budget, length_buffer(declared, budget)),
     }
-    return {name: value for name, value in earned.items() if name in declared.weights()}
+    return {name: value for name, value in earned.items() if name in declared.weights()} | dict(judged or {})
 
 
 def combined(earned: Components, weights: Mapping[str, float]) -> float | None:
@@ -48,6 +53,16 @@ def combined(earned: Components, weights: Mapping[str, float]) -> float | None:
             return None
         total += weights[name] * value
     return total
+
+
+def refuse_unjudged_tasks(declared: Rewards, tasks: Collection[str]) -> None:
+    """Raise StudyError where a judge is of a task that is not trained on."""
+    for name, judge in declared.judges.items():
+        if unknown := [task for task in judge.of if task not in tasks]:
+            raise StudyError(
+                f"grpo.rewards.judges.{name}.of: got {unknown[0]!r}, expected a task of the entry"
+                f"{nearest(unknown[0], tasks)}"
+            )
 
 
 def task_reward(task: Task, score: Score) -> float | None:

@@ -2,13 +2,14 @@
 
 Draws are keyed by seed, step, sample and index, and the prompts of a step are a function of the seed and the step,
 so a resumed run asks and draws what an undisturbed one would have. ``rollouts.jsonl`` has a line a group: the step
-(from 0), the prompt's id, its rewards and the unweighted components they are the sum of, how many of its completions
-the budget cut or gave no answer, and, when memory ran out, how many were drawn together.
+(from 0), the prompt's id, of several tasks its own, its rewards and the unweighted components they are the sum of, how
+many of its completions the budget cut or gave no answer, and, when memory ran out, how many were drawn together.
+
+A completion ends where its own task ends it, by stop string or budget, as in an evaluation of that task.
 """
 
 from __future__ import annotations
 
-import random
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
+from tunelab.data.mixtures import TASK
 from tunelab.data.sample import Sample
 from tunelab.errors import DataError, StepError
 from tunelab.files import append_lines, resume_lines, sync_file, write_lines
@@ -25,16 +27,17 @@ from tunelab.generation.decoding import Decoding, Request
 from tunelab.generation.local import LocalGenerator
 from tunelab.generation.vllm import Drawn, draw
 from tunelab.scoring.score import Outcome
+from tunelab.tasks.mixed import own_task
+from tunelab.tasks.scored import score_all
 from tunelab.tasks.task import Task
 from tunelab.training.job import Job
+from tunelab.training.judged import JudgedRewards
 from tunelab.training.rewards import Completion, combined, components, task_reward
 
 if TYPE_CHECKING:
     from trl.trainer.grpo_trainer import GRPOTrainer
 
 ROLLOUTS = "rollouts.jsonl"
-GENERATED_TOGETHER = 64
-"""Completions drawn in one batch: fixed, because a batch's padding changes rounding; fewer only without memory."""
 PATIENCE = 20
 """Steps without any difference within any group after which a run is given up: it cannot learn."""
 GARBAGE = "zxqv blorp"
@@ -58,18 +61,6 @@ def questions(samples: Sequence[Sample], task: Task, renderer: Renderer) -> dict
     return {s.id: Question(s, prompt.text, prompt.ids) for s, prompt in rendered}
 
 
-def visits(ids: Sequence[str], batch: int, steps: int, seed: int) -> list[str]:
-    """Return the prompts of all steps in order, ``batch`` a step: each epoch is a shuffle without a torn last batch."""
-    order: list[str] = []
-    epoch = 0
-    while len(order) < batch * steps:
-        shuffled = list(ids)
-        random.Random(f"{seed}|{epoch}").shuffle(shuffled)
-        order += shuffled[: len(ids) // batch * batch]
-        epoch += 1
-    return order[: batch * steps]
-
-
 def check_reward(task: Task, samples: Sequence[Sample]) -> None:
     """Raise DataError unless gold answers earn 1 and garbage 0: a reward that never fires teaches nothing."""
     for sample in samples:
@@ -87,38 +78,47 @@ def differ(rewards: Rewards) -> bool:
     return len({reward for reward in rewards if reward is not None}) > 1
 
 
-def fewest_together(rows: Iterable[Mapping[str, Any]]) -> int:
+def fewest_together(rows: Iterable[Mapping[str, Any]], declared: int) -> int:
     """Return the smallest batch that completions were drawn in, as ``rollouts.jsonl`` tells it."""
-    return min((row.get("drawn_together", GENERATED_TOGETHER) for row in rows), default=GENERATED_TOGETHER)
+    return min((row.get("drawn_together", declared) for row in rows), default=declared)
 
 
 def teaches(group: Mapping[str, Any]) -> bool:
-    """Say whether a group's completions differ in what the task says of them.
+    """Say whether a group's completions differ in what the task, or a judge, says of them.
 
     Form and length differ soon; without a difference in what is right, they would be all that is learnt.
     """
-    return differ(group["components"]["task"])
+    components: Mapping[str, Rewards] = group["components"]
+    return any(differ(values) for name, values in components.items() if name not in ("format", "length"))
 
 
 class Rollouts(TrainerCallback):
     """Makes completions for the trainer, scores them, and keeps a line a group."""
 
-    def __init__(self, job: Job, asked: dict[str, Question], task: Task, renderer: Renderer) -> None:
+    def __init__(
+        self,
+        job: Job,
+        asked: dict[str, Question],
+        task: Task,
+        renderer: Renderer,
+        judges: JudgedRewards | None = None,
+    ) -> None:
         self.questions = asked
         self.sampled: Any = None
         """The model that the latest completions were drawn from."""
         self._job = job
         self._task = task
         self._renderer = renderer
+        self._judges = judges or JudgedRewards(task, job.recipe.grpo.rewards, {})
         self._path = job.directory / ROLLOUTS
         self._varied = False
-        self._together = GENERATED_TOGETHER
+        self._together = job.hardware.rollout_batch_size
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Forget rollouts after the checkpoint that training resumes from."""
         kept = [row for row in resume_lines(self._path) if row["step"] < state.global_step]
         self._varied = any(map(teaches, kept))
-        self._together = fewest_together(kept)
+        self._together = fewest_together(kept, self._job.hardware.rollout_batch_size)
         write_lines(self._path, kept)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -129,9 +129,7 @@ class Rollouts(TrainerCallback):
         """Return prompt and completion ids for sample ids, each of which occurs once per completion wanted."""
         self.sampled = trainer.accelerator.unwrap_model(trainer.model)  # pyright: ignore[reportArgumentType]
         requests = self._requests(prompts)
-        generator = LocalGenerator(
-            self.sampled, self._renderer, self._decoding(trainer.state.global_step), self._task.stop
-        )
+        generator = LocalGenerator(self.sampled, self._renderer, self._decoding(trainer.state.global_step))
         self.sampled.eval()
         if self._job.hardware.rollouts == "vllm":
             drawn = draw(trainer.vllm_generation, requests, generator)
@@ -150,15 +148,17 @@ class Rollouts(TrainerCallback):
     def reward(
         self, prompts: list[str], made: list[Completion], trainer_state: Any, **columns: Any
     ) -> list[float | None]:
-        """Return what each completion earns; None where the task's scorer could not score it."""
+        """Return what each completion earns; None where the task's scorer or a judge of its task could not say it."""
         declared = self._job.recipe.grpo.rewards
+        samples = [self.questions[sample_id].sample for sample_id in prompts]
+        judged = self._judges.start(samples, [completion.text for completion in made])
+        scores = score_all(self._task, samples, lambda i: self._task.score(samples[i], made[i].text))
         rewards: list[float | None] = []
         groups: dict[str, dict[str, Any]] = {}
-        for sample_id, completion in zip(prompts, made, strict=True):
-            score = self._task.score(self.questions[sample_id].sample, completion.text)
-            earned = components(self._task, score, completion, declared, self._budget)
+        for sample, completion, score, verdicts in zip(samples, made, scores, judged.result(), strict=True):
+            earned = components(self._task, score, completion, declared, self.budget(sample), verdicts)
             rewards.append(combined(earned, declared.weights()))
-            group = groups.setdefault(sample_id, self._group(earned))
+            group = groups.setdefault(sample.id, self._group(sample, earned))
             group["rewards"].append(rewards[-1])
             for name, value in earned.items():
                 group["components"][name].append(value)
@@ -167,20 +167,21 @@ class Rollouts(TrainerCallback):
         self._keep(trainer_state.global_step, groups)
         return rewards
 
-    @property
-    def _budget(self) -> int:
-        return self._job.recipe.grpo.max_new_tokens or self._task.max_new_tokens
+    def budget(self, sample: Sample) -> int:
+        """Return the most tokens that a completion of a prompt has."""
+        return self._job.recipe.grpo.max_new_tokens or own_task(self._task, sample).max_new_tokens
 
     def _decoding(self, step: int) -> Decoding:
-        grpo = self._job.recipe.grpo
-        return Decoding(self._budget, grpo.temperature, grpo.top_p, seed=self._job.seed * 1_000_003 + step)
+        grpo, budget = self._job.recipe.grpo, self._job.recipe.grpo.max_new_tokens or self._task.max_new_tokens
+        return Decoding(budget, grpo.temperature, grpo.top_p, seed=self._job.seed * 1_000_003 + step)
 
     def _draw(self, requests: Sequence[Request], generator: LocalGenerator) -> list[list[int]]:
         """Return the new ids of all requests, in smaller batches from the first that does not fit into memory."""
         drawn: list[list[int]] = []
         before = self._together
-        for start in range(0, len(requests), GENERATED_TOGETHER):
-            batch = requests[start : start + GENERATED_TOGETHER]
+        size = self._job.hardware.rollout_batch_size
+        for start in range(0, len(requests), size):
+            batch = requests[start : start + size]
             ids, self._together = run_within(batch, generator.draw, self._together)
             drawn += ids
         if self._together < before:
@@ -191,10 +192,11 @@ class Rollouts(TrainerCallback):
             )
         return drawn
 
-    def _group(self, names: Iterable[str]) -> dict[str, Any]:
+    def _group(self, sample: Sample, names: Iterable[str]) -> dict[str, Any]:
         group: dict[str, Any] = {"rewards": [], "components": {name: [] for name in names}, "clipped": 0}
-        fewer = {"drawn_together": self._together} if self._together < GENERATED_TOGETHER else {}
-        return group | {"no_answer": 0} | fewer
+        fewer = self._together < self._job.hardware.rollout_batch_size
+        of = {TASK: sample.metadata[TASK]} if TASK in sample.metadata else {}
+        return {**of, **group, "no_answer": 0, **({"drawn_together": self._together} if fewer else {})}
 
     def _requests(self, prompts: Sequence[str]) -> list[Request]:
         drawn: dict[str, int] = {}
@@ -202,7 +204,8 @@ class Rollouts(TrainerCallback):
         for sample_id in prompts:
             question, index = self.questions[sample_id], drawn.get(sample_id, 0)
             drawn[sample_id] = index + 1
-            requests.append(Request(sample_id, index, question.text, question.ids))
+            stops, budget = own_task(self._task, question.sample).stop, self.budget(question.sample)
+            requests.append(Request(sample_id, index, question.text, question.ids, stops=stops, budget=budget))
         return requests
 
     def _keep(self, step: int, groups: dict[str, dict[str, Any]]) -> None:

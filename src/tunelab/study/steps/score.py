@@ -21,6 +21,7 @@ from tunelab.study.steps.judging import RATE, Judgement, add_rates, score_of_ver
 from tunelab.study.steps.rows import read_samples
 from tunelab.tasks.find import find_task
 from tunelab.tasks.sandboxed import refuse_unsafe
+from tunelab.tasks.scored import score_all
 from tunelab.tasks.task import Task, groups_of, has_choices, is_judged, is_sensitive
 
 SCORES = "scores.jsonl"
@@ -34,10 +35,12 @@ def run(context: StepContext) -> None:
     outputs = read_answers(context.inputs["outputs"])
     judgement = Judgement.of(context)
     decides = is_judged(task)
-    scored = [
-        (samples[row["id"]], row, score_output(task, samples[row["id"]], row, judgement.on(row) if decides else None))
-        for row in outputs
-    ]
+    asked = [samples[row["id"]] for row in outputs]
+
+    def scored_at(i: int) -> Score:
+        return score_output(task, asked[i], outputs[i], judgement.on(outputs[i]) if decides else None)
+
+    scored = list(zip(asked, outputs, score_all(task, asked, scored_at), strict=True))
     write_lines(context.directory / SCORES, [score_row(*found) for found in scored])
     write_json(context.directory / "results.json", [result_row(*found) for found in scored])
     by_item: defaultdict[str, list[Score]] = defaultdict(list)

@@ -16,7 +16,9 @@ from tunelab.models.context import refuse_long_rows
 from tunelab.models.device import Precision
 from tunelab.models.load import load_backbone, load_kind, load_model, load_renderer
 from tunelab.models.spec import ModelRef
+from tunelab.scoring.judges.exchange import Exchange
 from tunelab.study.kinds import refuse_unlike
+from tunelab.study.steps.bench import Bench
 from tunelab.study.steps.pairs import PAIRS
 from tunelab.study.steps.rows import read_samples, read_shots
 from tunelab.study.steps.score import sandbox_of
@@ -28,6 +30,7 @@ from tunelab.training.classifier import classifier_rows, train_classifier
 from tunelab.training.dpo import preference_rows, train_dpo
 from tunelab.training.grpo import train_grpo
 from tunelab.training.job import Hardware, Job
+from tunelab.training.judged import Ask
 from tunelab.training.recipe import Recipe
 from tunelab.training.rows import paired_rows, supervised_rows
 from tunelab.training.seq2seq import train_seq2seq
@@ -57,6 +60,7 @@ def run(context: StepContext) -> None:
             gradient_checkpointing=hardware["gradient_checkpointing"],
             track=tuple(hardware["track"]),
             rollouts=hardware["rollouts"],
+            rollout_batch_size=hardware["rollout_batch_size"],
         ),
         directory=context.directory,
         scratch=context.scratch,
@@ -71,7 +75,8 @@ def run(context: StepContext) -> None:
     model = load_model(ref, hardware["device"], weights, four_bit=four_bit(settings["recipe"]))
     if recipe.method == "grpo":
         refuse_unsafe(task, sandbox_of(context))
-        context.facts.update(train_grpo(job, samples, task, renderer, model, tokenizer))
+        judges, groups = reward_judges(context), settings.get("balanced")
+        context.facts.update(train_grpo(job, samples, task, renderer, model, tokenizer, judges, groups))
         return
     if recipe.method == "dpo":
         pairs = preference_rows(read_lines(context.inputs["pairs"].path(PAIRS)), samples, task, renderer, recipe)
@@ -87,6 +92,24 @@ def run(context: StepContext) -> None:
     refuse_long_rows(rows.receipt["longest"], model.config)
     (context.directory / EXAMPLE).write_text(rows.preview + "\n", encoding="utf-8")
     context.facts.update(train(job, rows, model, tokenizer))
+
+
+def reward_judges(context: StepContext) -> dict[str, Ask]:
+    """Return what asks each judge that rewards a training; replies are shared with all that ask the same."""
+    known: Mapping[str, Any] = context.settings["reward"].get("judges", {})
+    return {name: _asking(context, name, judge) for name, judge in known.items()}
+
+
+def _asking(context: StepContext, name: str, judge: Mapping[str, Any]) -> Ask:
+    facts: dict[str, Any] = context.facts.setdefault("judges", {}).setdefault(name, {})
+    circumstance = {**context.circumstance["judges"][name], "hardware": context.circumstance["hardware"]}
+    bench = Bench(judge, circumstance, context.cache("verdicts"), facts)
+
+    def ask(exchanges: Sequence[Exchange]) -> list[float | None]:
+        decided = bench.decide(exchanges)
+        return [decided[exchange].verdict.value for exchange in exchanges]
+
+    return ask
 
 
 def _classifier(context: StepContext, job: Job, samples: Sequence[Sample], renderer: Renderer, ref: ModelRef) -> None:
