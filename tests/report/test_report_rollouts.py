@@ -10,6 +10,7 @@ from report_fakes import ROLLOUTS, build, group, report_step
 
 from tunelab.report.curves import training_curves
 from tunelab.report.rollouts import POINTS, grpo_health, health_of, health_table
+from tunelab.report.rollouts_by_task import task_curves, task_table
 
 
 def trained(folder, method="grpo", groups=ROLLOUTS, logged=(), beta=0.0):
@@ -180,3 +181,38 @@ def test_losses_of_different_methods_share_no_axis(tmp_path):
     assert [axes.get_ylabel() for axes in picture.figure.axes] == ["sft loss (nats per learnt token)", "grpo loss"]
     assert "cannot be compared" in picture.note
     assert training_curves({"a": trained(tmp_path / "a", "sft", logged=logged)}).note == ""
+
+
+MIXED = [
+    {"task": "sums", **group(0, "sums/a", [1.0, 0.0], clipped=1)},
+    {"task": "words", **group(0, "words/a", [0.75, 0.25], task=[0.5, 0.0], judge_grader=[0.5, 0.5])},
+    {"task": "sums", **group(1, "sums/b", [1.0, 1.0])},
+    {"task": "words", **group(1, "words/b", [None, 0.5], no_answer=1, task=[0.5, 0.5], judge_grader=[None, 0.0])},
+]
+
+
+def test_every_task_has_its_own_rewards_counts_and_verdicts(tmp_path):
+    health = health_of({"both": trained(tmp_path / "both", groups=MIXED)})
+    table = task_table(health)
+    sums, words = (dict(zip(table.columns, row, strict=True)) for row in table.rows)
+    assert (sums["task"], sums["groups"], sums["first reward"], sums["last reward"]) == ("sums", 2, 0.5, 1.0)
+    assert (words["task"], words["groups"], words["first reward"], words["last reward"]) == ("words", 2, 0.5, 0.5)
+    assert (sums["mean verdict of grader"], words["mean verdict of grader"]) == (None, pytest.approx(1 / 3))
+    assert (sums["groups without variance"], words["groups without variance"]) == ("1 (50.0%)", "1 (50.0%)")
+    assert (sums["without a reward"], words["without a reward"]) == ("0", "1 (25.0%)")
+    assert (sums["completions cut by the budget"], words["without an answer"]) == ("1 (25.0%)", "1 (25.0%)")
+    labels = [axes.get_ylabel() for axes in grpo_health(health).figure.axes]
+    assert labels[:3] == ["mean reward", "mean task reward", "mean verdict\nof grader"]
+
+
+def test_every_task_has_a_panel_and_a_training_on_one_task_has_none(tmp_path, one):
+    health = health_of({"both": trained(tmp_path / "both", groups=MIXED), "one": trained(tmp_path / "x")})
+    picture = task_curves(health)
+    assert [axes.get_ylabel() for axes in picture.figure.axes] == ["sums", "words"]
+    assert [[list(line.get_ydata()) for line in axes.lines] for axes in picture.figure.axes] == [
+        [[0.5, 1]],
+        [[0.5, 0.5]],
+    ]
+    assert "both on words: 0.500 to 0.500" in picture.alt
+    assert task_curves(one).figure is None
+    assert task_table(one).rows == []

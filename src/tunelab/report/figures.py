@@ -11,6 +11,7 @@ from tunelab.report.evidence import Evidence
 from tunelab.report.interaction import interaction
 from tunelab.report.ranks import rank_scores
 from tunelab.report.rollouts import grpo_health, health_of
+from tunelab.report.rollouts_by_task import task_curves
 from tunelab.report.scatter import eval_template_scatter
 from tunelab.report.task_tree import task_tree
 from tunelab.report.transfer import transfer
@@ -37,4 +38,5 @@ def draw(evidence: Evidence) -> list[Picture]:
         training_curves(trained),
         *[picture for picture in [checkpoint_curves(evidence)] if picture.figure is not None],
         *([grpo_health(healths)] if healths else []),
+        *[picture for picture in [task_curves(healths)] if picture.figure is not None],
     ]

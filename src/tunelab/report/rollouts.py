@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from matplotlib.axes import Axes
+
 from tunelab.engine.record import Artifact
 from tunelab.files import read_lines
 from tunelab.report.curves import METRICS
 from tunelab.report.drawing import COLOURS, GRID, LINES, Picture, label, legend, new_figure
 from tunelab.report.tables import Table, share
+from tunelab.training.recipe import of_judge
 
 TITLE = "Health of reinforcement learning over optimiser steps"
 ROLLOUTS = "rollouts.jsonl"
@@ -24,20 +27,17 @@ POINTS = 40
 """A curve's points at most: each is the mean of a span of steps, since single steps are noisy."""
 PANELS = {
     "reward": "mean reward",
-    "task": "mean task reward",
-    "format": "mean format reward",
-    "length": "mean length reward",
     "zero_variance": "groups without\nvariance",
     "clipped": "completions cut\nby the budget",
     "entropy": "entropy (nats)",
     "kl": "KL from the base",
 }
-COMPONENTS = ("task", "format", "length")
-SHARES = ("reward", "task", "format", "zero_variance", "clipped")
+SIGNED = ("length", "entropy", "kl")
+"""What is not a share of 1."""
 LOGGED = ("entropy", "kl")
 NO_DIVERGENCE = "not computed (beta 0)"
 
-Curve = list[tuple[float, float]]
+Curve = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -57,75 +57,101 @@ def health_of(trained: Mapping[str, Artifact]) -> dict[str, Health]:
 
 def grpo_health(healths: Mapping[str, Health]) -> Picture:
     """One panel a measure, one line per variant; measures that nobody logged have no panel."""
-    hidden = {*COMPONENTS} - {*_components(healths)}
-    panels = [n for n in PANELS if n not in hidden and any(health.curves[n] for health in healths.values())]
+    first, *others = PANELS
+    named = [first, *_components(healths), *others]
+    panels = [n for n in named if any(health.curves.get(n) for health in healths.values())]
     figure, grid = new_figure(9, 1.0 + 1.7 * len(panels), len(panels))
     for name, axes in zip(panels, grid, strict=True):
-        for i, (variant, health) in enumerate(healths.items()):
-            steps, values = [s for s, _ in health.curves[name]], [v for _, v in health.curves[name]]
-            look: dict[str, Any] = {
-                "color": COLOURS[i % len(COLOURS)],
-                "linestyle": LINES[i % len(LINES)],
-                "marker": ".",
-            }
-            axes.plot(steps, values, **look, linewidth=1.6, label=label(variant))
-        axes.set_ylabel(PANELS[name], fontsize=9)
-        axes.grid(color=GRID)
-        if name in SHARES and all(0 <= value <= 1 for health in healths.values() for _, value in health.curves[name]):
-            axes.set_ylim(-0.03, 1.03)
+        curves = {variant: health.curves.get(name, []) for variant, health in healths.items()}
+        draw_curves(axes, curves, panel(name), of_one=name not in SIGNED)
     grid[-1].set_xlabel("optimiser step")
     legend(grid[0])
     return Picture("grpo_health", TITLE, _in_words(healths, panels), figure)
 
 
+def draw_curves(axes: Axes, curves: Mapping[str, Curve], name: str, of_one: bool) -> None:
+    """Draw a line a variant; what is a share of 1 has all of it in sight."""
+    for i, (variant, curve) in enumerate(curves.items()):
+        look: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i % len(LINES)], "marker": "."}
+        axes.plot([s for s, _ in curve], [v for _, v in curve], **look, linewidth=1.6, label=label(variant))
+    axes.set_ylabel(name, fontsize=9)
+    axes.grid(color=GRID)
+    if of_one and all(0 <= value <= 1 for curve in curves.values() for _, value in curve):
+        axes.set_ylim(-0.03, 1.03)
+
+
+def panel(name: str) -> str:
+    """Return what a measure is called: a component of the reward by its name, or by its judge's."""
+    judge = name.removeprefix(of_judge(""))
+    return PANELS.get(name, f"mean {name} reward" if judge == name else f"mean verdict\nof {label(judge)}")
+
+
 def health_table(healths: Mapping[str, Health]) -> Table:
     """A row per variant: where the reward began and ended, and how much of the work could teach."""
     named = _components(healths)
-    columns = ("variant", "first reward", "last reward", *(PANELS[name] for name in named), "groups without variance",
+    columns = ("variant", "first reward", "last reward", *(_plainly(name) for name in named), "groups without variance",
                "completions cut by the budget", "without an answer", "unscored", "visits to prompts",
                "prompts visited", "first entropy", "last entropy", "last KL from the base")  # fmt: skip
     rows: list[list[Any]] = []
     for name, health in healths.items():
-        rewards: list[Any] = [reward for group in health.groups for reward in group["rewards"]]
-        counts = [
-            share(sum(_still(group) for group in health.groups), len(health.groups)),
-            share(sum(group["clipped"] for group in health.groups), len(rewards)),
-            share(sum(group["no_answer"] for group in health.groups), len(rewards)),
-            share(sum(reward is None for reward in rewards), len(rewards)),
-        ]
+        counts = lost(health.groups)
         prompts = [len(health.groups), len({group["id"] for group in health.groups})]
-        logged = [*_ends(health.curves["entropy"]), _ends(health.curves["kl"])[1] if health.beta else NO_DIVERGENCE]
-        means = [_mean_component(health.groups, component) for component in named]
-        rows.append([name, *_ends(health.curves["reward"]), *means, *counts, *prompts, *logged])
+        logged = [*ends(health.curves["entropy"]), ends(health.curves["kl"])[1] if health.beta else NO_DIVERGENCE]
+        means = [mean_component(health.groups, component) for component in named]
+        rows.append([name, *ends(health.curves["reward"]), *means, *counts, *prompts, *logged])
     caption = f"Rewards and groups of GRPO; first and last are means over a {POINTS}th of the steps, at least one"
     return Table(caption, columns, rows)
+
+
+def lost(groups: Sequence[Mapping[str, Any]]) -> list[str | None]:
+    """Count what could not teach: groups without variance, completions cut, without an answer, without a reward."""
+    rewards: list[Any] = [reward for group in groups for reward in group["rewards"]]
+    return [
+        share(sum(_still(group) for group in groups), len(groups)),
+        share(sum(group["clipped"] for group in groups), len(rewards)),
+        share(sum(group["no_answer"] for group in groups), len(rewards)),
+        share(sum(reward is None for reward in rewards), len(rewards)),
+    ]
 
 
 def _read(artifact: Artifact) -> Health:
     files = artifact.record.files
     groups = read_lines(artifact.path(ROLLOUTS)) if ROLLOUTS in files else []
     logged = read_lines(artifact.path(METRICS)) if METRICS in files else []
-    steps = [(step + 1, list(rows)) for step, rows in groupby(groups, key=lambda group: group["step"])]
-    curves = {
-        "reward": [(step, mean) for step, rows in steps if (mean := _mean_reward(rows)) is not None],
+    steps = by_step(groups)
+    curves: dict[str, Curve] = {
+        "reward": reward_curve(groups),
         **{
-            name: [(step, mean) for step, rows in steps if (mean := _mean_component(rows, name)) is not None]
-            for name in COMPONENTS
+            name: [(step, mean) for step, rows in steps if (mean := mean_component(rows, name)) is not None]
+            for name in components_of(groups)
         },
         "zero_variance": [(step, _mean([_still(group) for group in rows])) for step, rows in steps],
         "clipped": [(step, _mean([_clipped(group) for group in rows])) for step, rows in steps],
         **{name: [(r["step"], r[name]) for r in logged if r.get(name) is not None] for name in LOGGED},
     }
     beta = artifact.record.settings["recipe"]["grpo"]["beta"]
-    return Health(groups, {name: _spans(curve) for name, curve in curves.items()}, beta)
+    return Health(groups, {name: spans(curve) for name, curve in curves.items()}, beta)
+
+
+def by_step(groups: Sequence[Mapping[str, Any]]) -> list[tuple[int, list[Mapping[str, Any]]]]:
+    """Return the groups of every step, steps from 1."""
+    return [(step + 1, list(rows)) for step, rows in groupby(groups, key=lambda group: group["step"])]
+
+
+def reward_curve(groups: Sequence[Mapping[str, Any]]) -> Curve:
+    """Return the mean reward of every step that has one."""
+    return [(step, mean) for step, rows in by_step(groups) if (mean := _mean_reward(rows)) is not None]
+
+
+def components_of(groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of the components that any group has, the task's first."""
+    return list(dict.fromkeys(name for group in groups for name in group["components"]))
 
 
 def _components(healths: Mapping[str, Health]) -> list[str]:
     """Return the components to show: none where every reward is the task's own."""
     groups = [group for health in healths.values() for group in health.groups]
-    if all(group["rewards"] == group["components"]["task"] for group in groups):
-        return []
-    return [name for name in COMPONENTS if any(name in group["components"] for group in groups)]
+    return [] if all(group["rewards"] == group["components"]["task"] for group in groups) else components_of(groups)
 
 
 def _still(group: Mapping[str, Any]) -> bool:
@@ -141,7 +167,7 @@ def _mean_reward(groups: Sequence[Mapping[str, Any]]) -> float | None:
     return _mean_scored(reward for group in groups for reward in group["rewards"])
 
 
-def _mean_component(groups: Sequence[Mapping[str, Any]], name: str) -> float | None:
+def mean_component(groups: Sequence[Mapping[str, Any]], name: str) -> float | None:
     return _mean_scored(value for group in groups for value in group["components"].get(name, []))
 
 
@@ -150,7 +176,7 @@ def _mean_scored(values: Iterable[float | None]) -> float | None:
     return _mean(scored) if scored else None
 
 
-def _spans(curve: Curve) -> Curve:
+def spans(curve: Curve) -> Curve:
     """Return the means of at most ``POINTS`` spans of equally many steps."""
     size = -(-len(curve) // POINTS)
     spans = [curve[i : i + size] for i in range(0, len(curve), size or 1)]
@@ -161,15 +187,19 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _ends(curve: Curve) -> tuple[float | None, float | None]:
+def ends(curve: Curve) -> tuple[float | None, float | None]:
     return (curve[0][1], curve[-1][1]) if curve else (None, None)
 
 
 def _in_words(healths: Mapping[str, Health], panels: Sequence[str]) -> str:
     parts: list[str] = []
-    for name, health in healths.items():
-        ends = {panel: _ends(health.curves[panel]) for panel in panels if health.curves[panel]}
-        said = [f"{PANELS[p].replace(chr(10), ' ')} {first:.3f} to {last:.3f}" for p, (first, last) in ends.items()]
+    for variant, health in healths.items():
+        found = {name: ends(health.curves[name]) for name in panels if health.curves.get(name)}
+        said = [f"{_plainly(name)} {first:.3f} to {last:.3f}" for name, (first, last) in found.items()]
         said += [] if health.beta else [f"{PANELS['kl']} {NO_DIVERGENCE}"]
-        parts.append(f"{name}: {', '.join(said)}")
+        parts.append(f"{variant}: {', '.join(said)}")
     return "Panels over the steps, first and last point. " + "; ".join(parts)
+
+
+def _plainly(name: str) -> str:
+    return panel(name).replace("\n", " ")
