@@ -14,10 +14,10 @@ SMALL = {"format": "chat", "loss": "all", "method": "sft", "adaptation": "full",
 SMALL |= {"batch_size": 4, "rows": 8, "max_steps": 1}
 
 
-def ran(folder, train=("one", "two"), evaluate=("chat", "raw"), rows=2):
+def ran(folder, train=("one", "two"), evaluate=("chat", "raw"), rows=2, **settings):
     """Run a small study with these variants and evaluations, and return the folder of its results."""
     raw = copy.deepcopy(STUDY) | {"recipe": {}, "evaluation": {}}
-    raw["train"] = dict.fromkeys(train, SMALL)
+    raw["train"] = dict.fromkeys(train, SMALL | settings)
     raw["evaluate"] = {name: {"format": name, "rows": rows, "max_new_tokens": 2} for name in evaluate}
     run(Study.model_validate(raw), store=folder / "store", results=folder / "results")
     return folder / "results" / "templates"
@@ -49,6 +49,19 @@ def test_results_of_an_earlier_run_do_not_pass_for_those_of_one_that_failed(tmp_
     assert names(root / "models") == []
     assert names(root / "eval" / "one_eval_raw") == ["notes.md"]
     assert not {"comparison.json", "final_metrics.csv", "final_metrics.json", "summary.csv"} & set(names(root))
+    assert names(root / "evaluation") == []
+
+
+def test_checkpoints_are_found_by_their_step_and_can_be_evaluated_by_it(tmp_path):
+    root = ran(tmp_path, train=("one",), max_steps=6, epochs=3, checkpoints=3)
+    assert names(root / "checkpoints" / "one") == ["step_2", "step_4", "step_6"]
+    there = str(root / "checkpoints" / "one" / "step_2")
+    again = ran(tmp_path, train=("early",), evaluate=("chat",), from_checkpoint=there)
+    assert (again / "models" / "early" / "model.safetensors").read_bytes() == (
+        tmp_path / "store" / next((tmp_path / "store").glob("train/one-*/checkpoints/step-000002")).relative_to(
+            tmp_path / "store") / "model.safetensors"
+    ).read_bytes()  # fmt: skip
+    assert not (again / "checkpoints").exists() or names(again / "checkpoints") == []
 
 
 def test_what_is_no_link_of_ours_is_kept(tmp_path):

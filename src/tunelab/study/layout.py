@@ -1,6 +1,7 @@
 """``results/<study>/``: a study's results by the names that people use, as links into the store.
 
     models/<variant>/             the trained model or adapter
+    checkpoints/<variant>/step_<n>/   what a training kept on its way, for ``from_checkpoint``
     training/<variant>.jsonl      what its trainer logged: loss, learning rate and more over the optimiser steps
     tensorboard/training/<variant>/   TensorBoard's files of its training, where hardware.track asks for them;
                                   tensorboard/<study>/ has the final table
@@ -14,6 +15,7 @@
     few_shots/<task>-<format>.jsonl   worked examples to edit and give back as few_shots.file: a copy, no link
     comparison.json               the comparison as data
     final_metrics.json, .csv      every metric of every cell, with its n; summary.csv: a row a variant
+    evaluation/                   <model>_results.json: a variant's metrics, data set by data set
     report/                       index.html, comparison.csv, averages.csv, figures
 
 Deleting the folder loses nothing but worked examples that you edited: the next run makes it again. Links to what a
@@ -30,6 +32,7 @@ from tunelab.engine.runner import Outcome, artifact_of
 from tunelab.engine.step import Step
 from tunelab.errors import StoreError
 from tunelab.files import read_json, write_json
+from tunelab.study.by_model import EVALUATION, SUFFIX, write_by_model
 from tunelab.study.cells import Cell, file_name
 from tunelab.study.closing_plan import verdict_steps
 from tunelab.study.configurations import configuration
@@ -42,6 +45,7 @@ from tunelab.study.steps.rows import ROWS
 from tunelab.study.steps.select import CHECKPOINT_SCORES, METRICS
 from tunelab.study.tokenise_plan import RECEIPT, TOKENS
 from tunelab.tasks.find import find_task
+from tunelab.training.checkpoints import checkpoint_step, kept_checkpoints
 from tunelab.training.trackers import TENSORBOARD
 
 
@@ -78,11 +82,13 @@ def _link_comparison(opened: Opened, outcome: Outcome, root: Path) -> None:
     step = opened.compiled.compare
     if compared := artifact_of(opened.store, outcome, step):
         _link(root / COMPARISON, compared.directory / COMPARISON)
-        write_exports(read_json(compared.path(COMPARISON)), opened.name, root)
+        comparison = read_json(compared.path(COMPARISON))
+        write_exports(comparison, opened.name, root)
+        write_by_model(comparison, root)
     elif step.fingerprint in outcome.states:
         _unlink(root / COMPARISON)
-        for name in EXPORTS:
-            (root / name).unlink(missing_ok=True)
+        for path in (*(root / name for name in EXPORTS), *root.glob(f"{EVALUATION}/*{SUFFIX}")):
+            path.unlink(missing_ok=True)
 
 
 def _behind(score: Step) -> dict[str, tuple[Step, str]]:
@@ -103,8 +109,11 @@ def _link_variant(opened: Opened, outcome: Outcome, variant: str, root: Path) ->
             _link(curves, artifact.directory / TENSORBOARD)
         if CHECKPOINT_SCORES in artifact.record.files:
             _link(scores, artifact.directory / CHECKPOINT_SCORES)
+        _unlink(*_checkpoints(root, variant).glob("*"))
+        for kept in kept_checkpoints(artifact.record.files):
+            _link(_checkpoints(root, variant) / f"step_{checkpoint_step(kept)}", artifact.directory / kept)
     elif step.fingerprint in outcome.states:
-        _unlink(model, scores, logged(root, variant), curves)
+        _unlink(model, scores, logged(root, variant), curves, *_checkpoints(root, variant).glob("*"))
 
 
 def eval_folder(root: Path, variant: str, evaluation: str) -> Path:
@@ -119,6 +128,10 @@ def logged(root: Path, variant: str) -> Path:
 
 def _curves(root: Path, variant: str) -> Path:
     return root / "tensorboard" / "training" / file_name(variant)
+
+
+def _checkpoints(root: Path, variant: str) -> Path:
+    return root / "checkpoints" / file_name(variant)
 
 
 def _checkpoint_scores(root: Path, variant: str) -> Path:
@@ -167,18 +180,18 @@ def _forget_others(root: Path, opened: Opened) -> None:
     """Remove links that an earlier run made for variants and cells that this one does not have."""
     kept = {root / "models" / file_name(variant) for variant in opened.compiled.train}
     kept |= {logged(root, variant) for variant in opened.compiled.train}
-    kept |= {_curves(root, variant) for variant in opened.compiled.train}
+    kept |= {folder(root, variant) for variant in opened.compiled.train for folder in (_curves, _checkpoints)}
     kept |= {eval_folder(root, c.variant.name, c.evaluation.name) for c in opened.compiled.cells}
     kept |= {
         _checkpoint_scores(root, variant)
         for variant, step in opened.compiled.train.items()
         if step.settings.get("search") == "checkpoints"
     }
-    links = ("models/*", "training/*", "tensorboard/training/*", "eval/*/*", _checkpoint_scores(root, "*").name)
-    for path in (path for pattern in links for path in root.glob(pattern)):
+    links = ("models/*", "training/*", "tensorboard/training/*", "checkpoints/*/*", "eval/*/*")
+    for path in (path for pattern in (*links, _checkpoint_scores(root, "*").name) for path in root.glob(pattern)):
         if path.is_symlink() and path not in kept and path.parent not in kept:
             path.unlink()
-    for folder in root.glob("eval/*"):
+    for folder in (*root.glob("eval/*"), *root.glob("checkpoints/*")):
         if folder not in kept and not any(folder.iterdir()):
             folder.rmdir()
 

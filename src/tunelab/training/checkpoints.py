@@ -53,12 +53,17 @@ def keep_checkpoints(scratch: Path, directory: Path) -> None:
                 _link_or_copy(path, target / path.name)
 
 
+def kept_checkpoints(files: Iterable[str]) -> list[str]:
+    """Return the folders of the checkpoints among a training's files, the earliest first."""
+    return sorted({name[: found.end()] for name in files if (found := KEPT.match(name))})
+
+
 def kept_checkpoint(files: Iterable[str], point: int, points: int) -> str:
     """Return the folder of the checkpoint at ``point`` of ``points`` evenly spaced ones, among a training's files.
 
     A training of fewer steps kept fewer: then neighbouring points share one. Raises ModelError where none was kept.
     """
-    kept = sorted({name[: found.end()] for name in files if (found := KEPT.match(name))})
+    kept = kept_checkpoints(files)
     if not kept:
         raise ModelError(f"checkpoint {point} of {points}: the training kept none, expected at least one")
     return kept[math.ceil(point * len(kept) / points) - 1]
