@@ -16,10 +16,12 @@ from tunelab.cli.progress import reporter
 from tunelab.cli.tables import console
 from tunelab.engine.runner import Runner
 from tunelab.files import read_json
-from tunelab.study.layout import link_data
-from tunelab.study.open import Opened, only_data, open_study
+from tunelab.study.layout import link_data, link_mixtures
+from tunelab.study.open import Opened, only_data, open_study, unified_sets
 from tunelab.study.tokenise_plan import RECEIPT, TOKENS
+from tunelab.study.unified_plan import INFO
 
+MIXED = ("task", "domain", "available", "rows", "unique", "repeats", "share", "scored rows")
 COLUMNS = ("variant", "method", "rows", "left out", "tokens", "supervised tokens")
 
 
@@ -31,16 +33,19 @@ def prepare(
     store: StoreDir = STORE,
     results: ResultsDir = RESULTS,
 ) -> None:
-    """Write the training rows of every variant as token ids, checked for leaks; nothing is trained."""
+    """Write the training rows of every variant as token ids, and mixtures as plain files; nothing is trained."""
     opened = only_data(open_study(study, overrides or [], store, smoke))
-    opened.refuse_blocked()
+    opened.refuse_blocked(("judge", "tokenise") if unified_sets(opened) else ("judge",))
     with reporter(console(), opened.plan(), quiet, as_json=False) as report:
         outcome = Runner(opened.store, report).run(opened.targets())
     folders = link_data(opened, outcome, results)
     if folders:
         console().print(_table(opened, folders))
-    for folder in folders.values():
-        print(folder / TOKENS)
+    mixtures = link_mixtures(opened, outcome, results)
+    for name, folder in mixtures.items():
+        console().print(_mixture(name, read_json(folder / INFO)))
+    for path in (*(folder / TOKENS for folder in folders.values()), *(folder / INFO for folder in mixtures.values())):
+        print(path)
     if not outcome.ok:
         sys.exit(1)
 
@@ -52,6 +57,21 @@ def _table(opened: Opened, folders: Mapping[str, Path]) -> Table:
     for variant, folder in folders.items():
         method = opened.compiled.train[variant].settings["recipe"]["method"]
         table.add_row(escape(variant), method, *_counts(read_json(folder / RECEIPT)))
+    return table
+
+
+def _mixture(variant: str, info: Mapping[str, Any]) -> Table:
+    """Rows of a mixture by task, and how often each is used."""
+    rule = info["rule"]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=escape(f"{variant}: size {rule['size']}"))
+    for name in MIXED:
+        table.add_column(name, justify="left" if name in MIXED[:2] else "right")
+    test = info["test"].get("sources", {})
+    for task, found in info["train"]["sources"].items():
+        numbers = [f"{found[key]:,}" for key in ("available", "rows", "unique")]
+        scored = f"{test[task]['available']:,}" if task in test else "—"
+        used = f"{found['repeats']:.1f}" + (" !" if "warning" in found else "")
+        table.add_row(escape(task), found["domain"], *numbers, used, f"{found['share']:.1%}", scored)
     return table
 
 

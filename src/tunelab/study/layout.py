@@ -11,6 +11,7 @@
     data/<task>.jsonl             the rows that a task is scored on, and <task>.receipt.json; with several sets of
                                   rows <task>-<evaluation>, by the first evaluation that uses them
     data/<variant>/               train.parquet and receipt.json, after ``tunelab data prepare``
+    data/mixed/, data/test/       after the same, the rows of a mixture and those it is scored on, in one shape
     checkpoint_scores_<variant>.csv   every checkpoint that a search chose among
     few_shots/<task>-<format>.jsonl   worked examples to edit and give back as few_shots.file: a copy, no link
     comparison.json               the comparison as data
@@ -39,11 +40,12 @@ from tunelab.study.configurations import configuration
 from tunelab.study.examples_copy import copy_examples
 from tunelab.study.exports import EXPORTS, write_exports
 from tunelab.study.judges_plan import VERDICTS
-from tunelab.study.open import Opened, tokenised_sets
+from tunelab.study.open import Opened, tokenised_sets, unified_sets
 from tunelab.study.steps.compare import COMPARISON
 from tunelab.study.steps.rows import ROWS
 from tunelab.study.steps.select import CHECKPOINT_SCORES, METRICS
 from tunelab.study.tokenise_plan import RECEIPT, TOKENS
+from tunelab.study.unified_plan import contents
 from tunelab.tasks.find import find_task
 from tunelab.training.checkpoints import checkpoint_step, kept_checkpoints
 from tunelab.training.trackers import TENSORBOARD
@@ -146,6 +148,25 @@ def link_data(opened: Opened, outcome: Outcome, results: Path) -> dict[str, Path
             folders[variant] = results / opened.name / "data" / file_name(variant)
             for name in (TOKENS, RECEIPT):
                 _link(folders[variant] / name, artifact.directory / name)
+    return folders
+
+
+def link_mixtures(opened: Opened, outcome: Outcome, results: Path) -> dict[str, Path]:
+    """Link the files of mixed rows that are there and return the folder of each mixture by its first variant.
+
+    The only mixture of a study lies in ``data`` itself, one of several in a folder of its variant.
+    """
+    first: dict[str, str] = {}
+    for variant, step in unified_sets(opened).items():
+        first.setdefault(step.fingerprint, variant)
+    folders: dict[str, Path] = {}
+    for variant in first.values():
+        if artifact := artifact_of(opened.store, outcome, unified_sets(opened)[variant]):
+            data = results / opened.name / "data"
+            folders[variant] = data if len(first) == 1 else data / file_name(variant)
+            for file in contents(artifact.record.settings):
+                if file in artifact.record.files:
+                    _link(folders[variant] / file, artifact.directory / file)
     return folders
 
 

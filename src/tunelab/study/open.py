@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from tunelab.study.read import read_file, read_study
 from tunelab.study.smoke import smoke as shrink
 from tunelab.study.spec import Study
 from tunelab.study.tokenise_plan import tokenise_step
+from tunelab.study.unified_plan import unified_step
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,12 @@ class Opened:
         """Look the steps up in the store."""
         return plan(self.targets(), self.store)
 
-    def refuse_blocked(self) -> None:
+    def refuse_blocked(self, spared: Collection[str] = ("judge",)) -> None:
         """Raise StudyError when something that the study needs is not there: better now than after hours.
 
-        A judge that is not there stops nothing: ``silent_judges`` names it.
+        Steps of a kind that is ``spared`` stop nothing. A judge that is not there is named by ``silent_judges``.
         """
-        reasons = dict.fromkeys(step.blocked for step in self._blocked() if step.blocked and step.kind != "judge")
+        reasons = dict.fromkeys(step.blocked for step in self._blocked() if step.blocked and step.kind not in spared)
         if reasons:
             raise StudyError("; ".join(reasons))
 
@@ -120,11 +121,17 @@ def tokenised_sets(opened: Opened) -> dict[str, Step]:
     return {name: tokenise_step(step) for name, step in opened.compiled.train.items() if step.kind != ADOPT}
 
 
+def unified_sets(opened: Opened) -> dict[str, Step]:
+    """Return the step that writes the files of each variant that is trained on several tasks."""
+    found = {name: unified_step(opened.compiled, name) for name in opened.compiled.train}
+    return {name: step for name, step in found.items() if step is not None}
+
+
 def only_data(opened: Opened) -> Opened:
-    """Leave only rows to do: prepared, checked for leaks and tokenised, for every variant that is trained.
+    """Leave only rows to do: prepared, checked for leaks, tokenised and unified, for every variant that is trained.
 
     Raises StudyError for a study that trains nothing.
     """
     if not tokenised_sets(opened):
         raise StudyError(f"{opened.name}: trains no variant, expected at least one entry under train")
-    return replace(opened, asked=tuple(tokenised_sets(opened).values()))
+    return replace(opened, asked=(*tokenised_sets(opened).values(), *unified_sets(opened).values()))

@@ -11,7 +11,7 @@ from typing import Any
 
 from tunelab.engine.step import Step
 
-VERSION = 1
+VERSION = 2
 TOKENS = "train.parquet"
 RECEIPT = "receipt.json"
 DECIDE_ABOUT_SIDES = ("max_length", "max_too_long")

@@ -29,6 +29,7 @@ class Arithmetic:
     test_split = "test"
     metrics = (Metric("numeric"),)
     stop: tuple[str, ...] = ()
+    answer_type = "number"
     max_new_tokens = 48
 
     def load(self, split: str, source: Source | None) -> Iterable[Sample]:

@@ -34,6 +34,7 @@ class Gsm8k:
     test_split = "test"
     metrics = (Metric("numeric"), Metric("strict"), Metric("flexible"))
     stop: tuple[str, ...] = ()
+    answer_type = "number"
     max_new_tokens = 512
 
     def load(self, split: str, source: Source | None) -> Iterable[Sample]:

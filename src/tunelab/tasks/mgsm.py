@@ -44,6 +44,7 @@ class Mgsm:
     metrics = (Metric("numeric"),)
     groups = ("language",)
     stop: tuple[str, ...] = ()
+    answer_type = "number"
     max_new_tokens = 512
 
     def load(self, split: str, source: Source | None) -> Iterable[Sample]:

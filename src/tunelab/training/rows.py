@@ -83,11 +83,11 @@ def _receipt(
         "too_long": rendered - len(samples),
         "tokens": sum(tokens),
         "supervised_tokens": sum(supervised),
-        **_by_source(samples, tokens, supervised),
+        **by_source(samples, tokens, supervised),
     }
 
 
-def _by_source(samples: Sequence[Sample], tokens: Sequence[int], supervised: Sequence[int]) -> dict[str, Any]:
+def by_source(samples: Sequence[Sample], tokens: Sequence[int], supervised: Sequence[int]) -> dict[str, Any]:
     """Count rows and tokens by the task that each row came from, where rows are of several."""
     sources: dict[str, dict[str, int]] = {}
     for sample, length, learnt in zip(samples, tokens, supervised, strict=True):

@@ -25,7 +25,7 @@ from tunelab.study.steps.rows import read_samples, read_shots
 from tunelab.study.tokenise_plan import RECEIPT, TOKENS
 from tunelab.tasks.find import find_task
 from tunelab.tasks.task import Task
-from tunelab.training.rows import SupervisedRows, paired_rows, supervised_rows
+from tunelab.training.rows import SupervisedRows, by_source, paired_rows, supervised_rows
 
 IDS = pa.list_(pa.int32())
 
@@ -69,7 +69,8 @@ def _prompts(
 ) -> tuple[Columns, dict[str, Any]]:
     ids = [renderer.prompt(task.messages(sample)).ids for sample in samples]
     lengths = [len(prompt) for prompt in ids]
-    receipt = {"rows": len(ids), "too_long": 0, "tokens": sum(lengths), "longest": max(lengths)}
+    counted = {"rows": len(ids), "too_long": 0, "tokens": sum(lengths), "longest": max(lengths)}
+    receipt = counted | by_source(samples, lengths, [0] * len(lengths))
     return {"id": [sample.id for sample in samples], "prompt_ids": ids}, receipt
 
 
