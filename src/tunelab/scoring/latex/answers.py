@@ -83,16 +83,16 @@ def has_words(text: str) -> bool:
 
 
 def final_answer(text: str) -> str | None:
-    """Return what follows the last "final answer is": the formulas there, else the rest of the sentence."""
+    """Return what follows the last "final answer is": the formulas of that sentence, else its words."""
     markers = list(FINAL_ANSWER.finditer(text))
     if not markers:
         return None
     rest = text[markers[-1].end() :]
-    line = rest.partition("\n")[0]
+    sentence = END_OF_SENTENCE.split(rest, maxsplit=1)[0]
     found = list(formulas(rest))
-    if found and (found[0].start == 0 or found[0].end <= len(line)):
+    if found and found[0].start < len(sentence):
         return _together(rest, found)
-    return END_OF_SENTENCE.split(rest, maxsplit=1)[0].strip(" *_") or None
+    return sentence.strip(" *_") or None
 
 
 def _together(text: str, found: list[Formula]) -> str:

@@ -15,6 +15,7 @@ import select
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tunelab.scoring.code.candidate import described, packed, receive
@@ -59,7 +60,7 @@ def serve(settings: dict[str, Any]) -> None:
         last = False
         while not last and _awaited(connection, settings["parent"]):
             reply = _answer(compare, receive(connection.recv), limits["cpu"])
-            last = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > limits["kept"]
+            last = _held() > limits["kept"]
             connection.sendall(packed({**reply, "last": last}))
 
 
@@ -80,6 +81,17 @@ def _awaited(connection: socket.socket, parent: int) -> bool:
         if os.getppid() != parent:
             return False
     return True
+
+
+def _held() -> int:
+    """Return the bytes of memory that this process holds, 0 where the system does not tell.
+
+    What getrusage tells is the most that it ever held, and counts the process that started it, which may be large.
+    """
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0
 
 
 def _lower_limits(memory: int) -> None:
