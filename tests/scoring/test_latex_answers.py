@@ -68,12 +68,13 @@ OUTPUTS = {
     "a range of prices": ("from $5-$7", "7"),
     "prices with spaces": ("It costs $ 5 and $ 8", "8"),
     "a price and a formula": ("It costs $5 and $x$ too", "x"),
-    "a price on another line": ("It costs $5\nand this $6", "6"),
+    "prices on two lines": ("It costs $5\nand 6$ more", "6"),
     "a fraction in words": ("It is 3/4.", "3/4"),
     "a fraction before a number": ("It is 3/4 of 8", "8"),
     "a grouped number": ("about 1,250 trees", "1250"),
     "a negative number": ("it is -3", "-3"),
     "an unclosed formula": (r"it is \( 5", "5"),
+    "a number long before the end": ("5 of them " + "and so on " * 100, None),
     "a formula of nothing": ("$$ $$ and 3", "3"),
 }
 

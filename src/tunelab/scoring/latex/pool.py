@@ -92,7 +92,6 @@ class Worker:
             self._connection.sendall(request)
             found = self._reply(self._wall)
         except TimeoutError:
-            self.end()
             return "timeout"
         except (EOFError, OSError, ValueError):
             self.end()
@@ -110,7 +109,6 @@ class Worker:
         except (EOFError, OSError, ValueError) as error:
             found = {"refused": f"it did not start ({type(error).__name__})"}
         if "ready" not in found:
-            self.end()
             raise WorkerEnded(found["refused"])
         self._ready = True
 
