@@ -66,22 +66,15 @@ class Worker:
         """Start the process and do not wait for it. Raises OSError."""
         self._wall = limits.wall
         self._connection, theirs = socket.socketpair()
-        settings: dict[str, Any] = {"path": [SOURCE, *sys.path], "limits": asdict(limits)}
-        settings |= {"connection": theirs.fileno(), "parent": os.getpid()}
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, *("-s", "-S", "-P", "-W", "ignore"), "-c", BOOT, json.dumps(settings)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env=environment | {"PYTHONHASHSEED": "0"},
-                start_new_session=True,
-            )
         self._ready = False
         self.usable = False
         """Whether it has answered all that it was asked, and may be asked again."""
+        with theirs:
+            try:
+                self.process = _started(theirs.fileno(), limits)
+            except OSError:
+                self._connection.close()
+                raise
 
     def verdict(self, request: bytes) -> Verdict:
         """Return the verdict on a pair. Raises WorkerEnded when the process ended without one."""
@@ -128,6 +121,26 @@ class Worker:
         self.process.wait()
 
 
+def _started(connection: int, limits: Limits) -> subprocess.Popen[bytes]:
+    """Start a process that imports what this one would. Raises OSError.
+
+    It is apart from the user's settings of Python but for one of ours, which -I would ignore: sympy goes through sets,
+    and must do so in the same order in every run.
+    """
+    path = [SOURCE, *sys.path]
+    settings = {"path": path, "limits": asdict(limits), "connection": connection, "parent": os.getpid()}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return subprocess.Popen(
+        [sys.executable, *("-s", "-S", "-P", "-W", "ignore"), "-c", BOOT, json.dumps(settings)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=[connection],
+        env=environment | {"PYTHONHASHSEED": "0"},
+        start_new_session=True,
+    )
+
+
 class Pool:
     """Workers of one process. A context manager; several threads may share it."""
 
@@ -137,6 +150,7 @@ class Pool:
         self._slots = threading.BoundedSemaphore(WORKERS)
         self._idle: deque[Worker] = deque()
         self._closed = False
+        self._process = os.getpid()
 
     def __enter__(self) -> Pool:
         return self
@@ -145,7 +159,9 @@ class Pool:
         self.close()
 
     def close(self) -> None:
-        """End the workers that wait; one at work ends with its comparison."""
+        """End the workers that wait; one at work ends with its comparison. A fork leaves those of its parent alone."""
+        if os.getpid() != self._process:
+            return
         with self._lock:
             self._closed = True
             while self._idle:
