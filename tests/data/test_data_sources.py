@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -164,6 +165,51 @@ def test_a_part_that_no_hub_has_may_come_from_a_file(tmp_path):
     file.write_text('{"a": 1}\n')
     found = source_identity(LANGUAGES, FileSource({"train_de": file, "test_de": file}), "train")
     assert list(found["parts"]) == ["train_de", "test_de"]
+
+
+IN_PIECES = Dataset(
+    "nobody/nothing", "all", "0" * 40, {"train": "train", "test": "test"}, ("a",), pieces={"all": ("left", "right")}
+)
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A data set as the hub keeps it, in a folder: the config ``all`` exists in two pieces only."""
+    configs = []
+    for config in ("left", "right", "other"):
+        (tmp_path / f"{config}.jsonl").write_text(f'{{"a": "{config} 1"}}\n{{"a": "{config} 2"}}\n')
+        configs.append(f"- config_name: {config}\n  data_files:\n  - {{split: train, path: {config}.jsonl}}\n")
+    (tmp_path / "README.md").write_text(f"---\nconfigs:\n{''.join(configs)}---\n")
+    return tmp_path
+
+
+def test_pieces_of_a_config_are_read_one_after_the_other(repository, tmp_path_factory, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+    whole = HubSource(replace(IN_PIECES, repo=str(repository)))
+    assert [row["a"] for row in whole.rows("train")] == ["left 1", "left 2", "right 1", "right 2"]
+    other = HubSource(replace(IN_PIECES, repo=str(repository), config="other"))
+    assert [row["a"] for row in other.rows("train")] == ["other 1", "other 2"]
+
+
+def test_a_config_in_pieces_is_known_by_all_of_them_and_needs_each_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
+    folder = tmp_path / "nobody___nothing"
+    (folder / "left" / "0.0.0" / ("0" * 40)).mkdir(parents=True)
+    with pytest.raises(DataError, match=r"nobody/nothing \(all, test\).*DIR/nobody/nothing/all/test\.jsonl"):
+        HubSource(IN_PIECES).identity("test")
+    (folder / "right" / "0.0.0" / ("0" * 40)).mkdir(parents=True)
+    found = HubSource(IN_PIECES).identity("test")
+    assert (found["config"], found["split"], found["pieces"]) == ("all", "test", ["left", "right"])
+    swapped = replace(IN_PIECES, pieces={"all": ("right", "left")})
+    assert HubSource(swapped).identity("test") != found
+
+
+def test_a_mirror_has_a_config_whole_that_the_hub_has_in_pieces(tmp_path, monkeypatch):
+    folder = tmp_path / "nobody" / "nothing" / "all"
+    folder.mkdir(parents=True)
+    (folder / "test.jsonl").write_text('{"a": 1}\n')
+    monkeypatch.setenv("TUNELAB_DATA", str(tmp_path))
+    assert mirror_source(IN_PIECES).rows("test") == [{"a": 1}]
 
 
 def offline(environment):

@@ -12,6 +12,7 @@ import os
 import threading
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,18 @@ def online() -> bool:
     return False
 
 
-def load_split(repo: str, config: str, split: str, revision: str) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Place:
+    """Where a split is: ``pieces`` are the configs that hold ``config`` on the hub, in the order of their rows."""
+
+    repo: str
+    config: str
+    split: str
+    revision: str
+    pieces: tuple[str, ...]
+
+
+def load_split(place: Place) -> list[dict[str, Any]]:
     """Return a split's rows from the hub or its cache; raises DataError with the ways to provide them."""
     reachable = online()
     import datasets
@@ -49,17 +61,24 @@ def load_split(repo: str, config: str, split: str, revision: str) -> list[dict[s
     datasets.disable_progress_bars()
     logging.getLogger("datasets").setLevel(logging.ERROR)
     try:
-        return datasets.load_dataset(repo, config, split=split, revision=revision).to_list()
+        return [
+            row
+            for piece in place.pieces
+            for row in datasets.load_dataset(place.repo, piece, split=place.split, revision=place.revision).to_list()
+        ]
     except (OSError, ValueError, RuntimeError) as error:
-        raise DataError(_unavailable(repo, config, split, reachable, error)) from error
+        raise DataError(_unavailable(place, reachable, error)) from error
 
 
-def require(repo: str, config: str, split: str, revision: str) -> None:
+def require(place: Place) -> None:
     """Raise DataError within seconds when a split is neither in the cache nor to be had from the hub."""
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
     cache = Path(os.environ.get("HF_DATASETS_CACHE", home / "datasets"))
-    if not online() and not (cache / repo.replace("/", "___") / config / "0.0.0" / revision).is_dir():
-        raise DataError(_unavailable(repo, config, split, False, None))
+    if online():
+        return
+    folder = cache / place.repo.replace("/", "___")
+    if not all((folder / piece / "0.0.0" / place.revision).is_dir() for piece in place.pieces):
+        raise DataError(_unavailable(place, False, None))
 
 
 def model_revision(repo: str, revision: str) -> str:
@@ -111,7 +130,8 @@ def _probe(answered: threading.Event) -> None:
     answered.set()
 
 
-def _unavailable(repo: str, config: str, split: str, reachable: bool, error: Exception | None) -> str:
+def _unavailable(place: Place, reachable: bool, error: Exception | None) -> str:
+    repo, config, split = place.repo, place.config, place.split
     reason = f"{type(error).__name__}" if reachable else "the hub cannot be reached and its cache has no copy"
     return (
         f"dataset {repo} ({config}, {split}): {reason}; provide it by (1) a network connection to the hub, "

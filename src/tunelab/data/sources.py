@@ -52,6 +52,8 @@ class Dataset:
     """The config of a split, where it is not ``config``."""
     joins: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """Splits that are several others; a part that the hub does not have can only come from files."""
+    pieces: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Of a config that the hub has only in pieces: the hub's configs that are it together, one after the other."""
 
     def split(self, name: str) -> str:
         """Return the hub's name of a split; raises DataError for a split that the task does not have."""
@@ -65,6 +67,11 @@ class Dataset:
     def config_of(self, split: str) -> str:
         """Return the hub's config that holds a split."""
         return self.configs.get(split, self.config)
+
+    def pieces_of(self, split: str) -> tuple[str, ...]:
+        """Return the configs in which the hub has a split: its own, unless that is in pieces there."""
+        config = self.config_of(split)
+        return self.pieces.get(config, (config,))
 
     def parts(self, split: str) -> tuple[str, ...]:
         """Return the splits that a split consists of: itself, unless it joins others."""
@@ -90,13 +97,17 @@ class HubSource:
     dataset: Dataset
 
     def identity(self, split: str) -> dict[str, Any]:
-        d = self.dataset
-        hub.require(d.repo, d.config_of(split), d.split(split), d.revision)
-        return {"hub": d.repo, "config": d.config_of(split), "revision": d.revision, "split": d.split(split)}
+        d, place = self.dataset, self._place(split)
+        hub.require(place)
+        known = {"hub": d.repo, "config": place.config, "revision": d.revision, "split": place.split}
+        return known | ({"pieces": list(place.pieces)} if place.config in d.pieces else {})
 
     def rows(self, split: str) -> list[Row]:
+        return hub.load_split(self._place(split))
+
+    def _place(self, split: str) -> hub.Place:
         d = self.dataset
-        return hub.load_split(d.repo, d.config_of(split), d.split(split), d.revision)
+        return hub.Place(d.repo, d.config_of(split), d.split(split), d.revision, d.pieces_of(split))
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ BUNDLED = {
     "gsm8k": "tunelab.tasks.gsm8k:Gsm8k",
     "hotpotqa": "tunelab.tasks.hotpotqa:HotpotQa",
     "humaneval": "tunelab.tasks.humaneval:HumanEval",
+    "math": "tunelab.tasks.math:Math",
+    "math500": "tunelab.tasks.math500:Math500",
     "mbpp": "tunelab.tasks.mbpp:Mbpp",
     "mgsm": "tunelab.tasks.mgsm:Mgsm",
     "mmlu": "tunelab.tasks.mmlu:Mmlu",
