@@ -10,7 +10,7 @@ from report_fakes import ROLLOUTS, build, group, report_step
 
 from tunelab.report.curves import training_curves
 from tunelab.report.rollouts import POINTS, grpo_health, health_of, health_table
-from tunelab.report.rollouts_by_task import task_curves, task_table
+from tunelab.report.rollouts_by_task import refused_gold, task_curves, task_table
 
 
 def trained(folder, method="grpo", groups=ROLLOUTS, logged=(), beta=0.0):
@@ -216,3 +216,11 @@ def test_every_task_has_a_panel_and_a_training_on_one_task_has_none(tmp_path, on
     assert "both on words: 0.500 to 0.500" in picture.alt
     assert task_curves(one).figure is None
     assert task_table(one).rows == []
+
+
+def test_gold_answers_that_a_reward_refuses_are_named(tmp_path):
+    found = trained(tmp_path / "a")
+    found.record.facts = {"receipt": {"gold_refused": ["mbpp/sanitized_test-3"]}}
+    other = trained(tmp_path / "b")
+    other.record.facts = {"receipt": {"gold_refused": []}}
+    assert refused_gold({"a": found, "b": other}) == {"a": ["mbpp/sanitized_test-3"]}

@@ -5,6 +5,7 @@ import yaml
 from study_files import STUDY, changed, only, opened, put
 
 from tunelab.errors import StudyError
+from tunelab.study.compile import compile_study
 from tunelab.study.read import bundled, read_study
 from tunelab.study.spec import Study
 
@@ -294,6 +295,34 @@ def test_a_sweep_crosses_its_fields_and_labels_the_points(tmp_path):
         (0.2, LONG),
     ]
     assert all(study.sweep == {} for _, study in points)
+
+
+def test_an_override_of_what_a_sweep_crosses_takes_the_place_of_the_axis(tmp_path):
+    raw = put(STUDY, "sweep", {"recipe.lr": [0.1, 0.2], "recipe.epochs": [1, 2]})
+    points = opened(tmp_path, raw, "recipe.lr=0.5")
+    assert [(label, study.train["sft_raw"].lr) for label, study in points] == [("epochs=1", 0.5), ("epochs=2", 0.5)]
+    assert [label for label, _ in opened(tmp_path, put(STUDY, "sweep", {"seeds": [[0], [1]]}), "seeds=[2]")] == [""]
+
+
+def test_a_short_name_means_its_model_in_overrides_sweeps_and_results(tmp_path):
+    raw = put(STUDY, "model_names", {"small": "tiny", "far": "owner/name"})
+    found = compile_study(opened(tmp_path, raw, "model=small"), tmp_path)
+    plain = compile_study(opened(tmp_path, STUDY), tmp_path)
+    assert {name: step.fingerprint for name, step in found.train.items()} == {
+        name: step.fingerprint for name, step in plain.train.items()
+    }
+    assert {cell.variant.model for cell in found.cells} == {"small"}
+    both = compile_study(opened(tmp_path, raw, "sweep={model: [small, far]}"), tmp_path)
+    assert {"base@model=small", "sft_raw@model=far"} <= {cell.variant.name for cell in both.cells}
+    blocked = both.train["sft_raw@model=far"].blocked
+    assert blocked is not None
+    assert "owner/name" in blocked
+
+
+@pytest.mark.parametrize("names", [{"tiny": "a/b"}, {"a": "b", "b": "c/d"}])
+def test_a_short_name_is_no_other_models_name(tmp_path, names):
+    with pytest.raises(StudyError, match=r"model_names: got .* expected a new name for a folder or a hub id"):
+        opened(tmp_path, put(STUDY, "model_names", names))
 
 
 def test_a_sweep_over_settings_or_selections_keeps_their_values(tmp_path):

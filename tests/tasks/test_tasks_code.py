@@ -70,9 +70,9 @@ def test_reference_solutions_of_mbpp_pass_but_for_those_that_nobody_can_solve(sp
 
 
 @real
-def test_reference_solutions_of_hand_checked_mbpp_pass():
-    scores = scored(Mbpp(), "sanitized_train", gold)
-    assert (len(scores), failing(scores)) == (120, set())
+def test_reference_solutions_of_hand_checked_mbpp_pass_but_for_the_one_that_takes_too_long():
+    scores = scored(Mbpp(), "sanitized", gold)
+    assert (len(scores), failing(scores)) == (427, {123})
 
 
 @real

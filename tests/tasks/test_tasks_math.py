@@ -15,7 +15,7 @@ from tunelab.scoring.latex.pool import shared
 from tunelab.scoring.score import Outcome
 from tunelab.tasks.find import find_task
 from tunelab.tasks.samples import load_samples
-from tunelab.training.rollouts import check_reward
+from tunelab.training.gold import check_reward
 
 DATA = Path(os.environ.get("TUNELAB_DATA", "/nowhere"))
 real = pytest.mark.skipif(not DATA.is_dir(), reason="TUNELAB_DATA is not set")

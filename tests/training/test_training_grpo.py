@@ -23,12 +23,13 @@ from tunelab.tasks.find import find_task, installed
 from tunelab.tasks.samples import load_samples
 from tunelab.tasks.sandboxed import runs_code
 from tunelab.training import rollouts
+from tunelab.training.gold import GARBAGE, check_reward
 from tunelab.training.grpo import adapter_effect, grpo_config, total_steps, train_grpo, vllm_config
 from tunelab.training.job import Hardware, Job
 from tunelab.training.order import visits
 from tunelab.training.recipe import Grpo, Lora, Recipe, Rewards
 from tunelab.training.rewards import Completion, task_reward
-from tunelab.training.rollouts import Rollouts, check_reward, differ, questions
+from tunelab.training.rollouts import Rollouts, differ, questions
 
 GROUP = 4
 SMALL = Grpo(num_generations=GROUP, max_new_tokens=16)
@@ -89,9 +90,7 @@ class Unscorable(Copying):
     """Whatever is neither gold nor garbage cannot be scored."""
 
     def score(self, sample, output):
-        return (
-            super().score(sample, output) if output in (*sample.targets, rollouts.GARBAGE) else Score(Outcome.UNSCORED)
-        )
+        return super().score(sample, output) if output in (*sample.targets, GARBAGE) else Score(Outcome.UNSCORED)
 
 
 class Percent(Copying):
@@ -201,7 +200,8 @@ def test_each_epoch_visits_whole_batches_of_prompts_in_an_order_of_its_own(bench
     first, second = ([i for s in span for i in steps[s]] for span in (range(3), range(3, 6)))
     assert len(set(first)) == len(set(second)) == 6
     assert first != second
-    assert facts["receipt"] == {"prompts": 7, "rows": len({*first, *second}), "visits": 12, "drawn_together": 64}
+    assert facts["receipt"] == {"prompts": 7, "rows": len({*first, *second}), "visits": 12, "drawn_together": 64,
+                                "gold_refused": []}  # fmt: skip
 
 
 def test_seeds_decide_the_order_and_steps_only_how_far_it_goes():
@@ -301,7 +301,27 @@ def test_gold_answers_of_every_task_earn_one_and_garbage_nothing(name, request):
     if runs_code(task):
         request.getfixturevalue("sandboxed")
     source = None if task.dataset is None else BuiltinSource(name)
-    check_reward(task, load_samples(task, task.train_split, source)[:50])
+    assert check_reward(task, load_samples(task, task.train_split, source)[:50]) == []
+
+
+class RefusesSome(Copying):
+    """Twenty words, of which some are refused."""
+
+    some = ("5",)
+
+    def load(self, split, source):
+        return [Sample(f"{split}-{i}", {"word": f"{i}"}, (f"#### {i}",), {}) for i in range(20)]
+
+    def score(self, sample, output):
+        return super().score(sample, "refused" if sample.fields["word"] in self.some else output)
+
+
+def test_a_task_may_have_one_gold_answer_in_ten_that_its_scorer_refuses_and_it_is_named():
+    task = RefusesSome()
+    assert check_reward(task, task.load("train", None)) == ["train-5"]
+    task.some = ("1", "2", "3")
+    with pytest.raises(DataError, match=r"copying on train-1: got 0\.0 .* \(3 of 20 targets earn less than 1"):
+        check_reward(task, task.load("train", None))
 
 
 @pytest.mark.parametrize("name", ["squad_v2", "hotpotqa", "cnn_dailymail", "code_text_to_code", "code_to_text"])

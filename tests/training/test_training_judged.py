@@ -11,10 +11,10 @@ from tunelab.scoring.judges.containing import judge_by_containing
 from tunelab.scoring.score import Metric, judged
 from tunelab.tasks.find import find_task
 from tunelab.tasks.mixed import Mixed
+from tunelab.training.gold import GARBAGE
 from tunelab.training.judged import JudgedRewards
 from tunelab.training.recipe import Recipe, Rewards
 from tunelab.training.rewards import combined, refuse_unjudged_tasks
-from tunelab.training.rollouts import GARBAGE
 
 
 class Free:

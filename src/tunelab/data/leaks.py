@@ -93,9 +93,9 @@ def repeats(rows: Sequence[Asked], seen: Sequence[Asked]) -> set[str]:
 def _nearest(train: Sequence[Asked], evaluation: Sequence[Asked]) -> dict[str, Asked]:
     """Return the nearest training row of every evaluation row that has a near one."""
     best: dict[str, tuple[float, Asked]] = {}
-    for i, j, share in near_pairs(_said(evaluation), _said(train)):
-        if share > best.get(evaluation[i].id, (0.0,))[0]:
-            best[evaluation[i].id] = share, train[j]
+    for i, j, share in near_pairs(_said(train), _said(evaluation)):
+        if share > best.get(evaluation[j].id, (0.0,))[0]:
+            best[evaluation[j].id] = share, train[i]
     return {id_: row for id_, (_, row) in best.items()}
 
 

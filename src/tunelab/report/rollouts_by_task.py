@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunelab.data.mixtures import TASK
+from tunelab.engine.record import Artifact
 from tunelab.report.drawing import Picture, label, legend, new_figure
 from tunelab.report.rollouts import (
     POINTS,
@@ -80,3 +81,9 @@ def task_table(healths: Mapping[str, Health]) -> Table:
             rows.append([variant, task, len(of_task), *ends(spans(reward_curve(of_task))), *means, *lost(of_task)])
     caption = f"Rewards of GRPO by task; first and last are means over a {POINTS}th of the steps that have the task"
     return Table(caption, columns, rows)
+
+
+def refused_gold(trained: Mapping[str, Artifact]) -> dict[str, list[str]]:
+    """Return, by variant, the gold answers that its own reward gave less than 1 when they were tried out."""
+    found = {name: artifact.record.facts.get("receipt", {}).get("gold_refused") for name, artifact in trained.items()}
+    return {name: ids for name, ids in found.items() if ids}

@@ -92,7 +92,7 @@ def compile_study(points: Sequence[tuple[str, Study]], folder: Path | None = Non
 
 
 def _machine(study: Study, folder: Path) -> Machine:
-    return Machine(study.hardware, folder, study.stand_ins)
+    return Machine(study.hardware, folder, study.stand_ins, study.model_names)
 
 
 def _tasks(kept: Sequence[Cell]) -> set[str]:

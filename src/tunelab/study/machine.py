@@ -41,6 +41,8 @@ class Machine:
     folder: Path
     stand_ins: Mapping[str, str] = field(default_factory=dict[str, str])
     """Models that are loaded in place of others, by the others' names."""
+    names: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What a study's short names of models mean."""
     _models: dict[str, ModelRef | str] = field(default_factory=dict[str, "ModelRef | str"])
 
     @cached_property
@@ -154,6 +156,7 @@ class Machine:
             return endpoint, str(error)
 
     def _found(self, name: str, find: Callable[[str, Path], ModelRef]) -> tuple[dict[str, Any], str | None]:
+        name = self.names.get(name, name)
         key = f"{find.__name__} {name}"
         if key not in self._models:
             try:

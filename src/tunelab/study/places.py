@@ -35,7 +35,7 @@ def _moved(value: Any, key: Sequence[str], folder: Path) -> Any:
 def _is_path(key: Sequence[str], value: str) -> bool:
     if key[-1] == "guideline":
         return value not in BUNDLED
-    if key[-1] in ("model", "from_checkpoint", "tokenizer") or (key[0] == "models" and len(key) == 2):
+    if key[-1] in ("model", "from_checkpoint", "tokenizer") or (key[0] in ("models", "model_names") and len(key) == 2):
         return is_local(value, Path.cwd())
     if key[-1] == "task" or key[0] == "tasks":
         return is_file(value)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from tunelab.errors import StudyError
 from tunelab.study.spec import Study
 
-ONCE = ("baseline", "baselines", "contrasts", "data", "alpha", "hardware", "judges", "base_weights", "code")
+ONCE = ("baseline", "baselines", "contrasts", "data", "alpha", "hardware", "judges", "base_weights", "code",
+        "model_names", "tasks", "task_weights")  # fmt: skip
 """What is about the study as a whole."""
 
 

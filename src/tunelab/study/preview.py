@@ -63,7 +63,8 @@ def find_subject(name: str) -> Subject:
     study = read_study(name)[0][1]
     loaded = (study.model, *study.models.values(), *(entry.model for entry in study.train.values()), TINY)
     model = next(name for name in loaded if isinstance(name, str))  # a server keeps its tokenizer to itself
-    return Subject(study.first_task, model, study.formats, study.data, read_file(name).folder)
+    called = study.model_names.get(model, model)
+    return Subject(study.first_task, called, study.formats, study.data, read_file(name).folder)
 
 
 def _shown(task: Task, sample: Sample) -> list[Message]:

@@ -100,12 +100,20 @@ def read_study(name: str, overrides: Sequence[str] = (), skipped: Sequence[str] 
     file = read_file(name)
     raw = _all_expanded(file.raw, file.where)
     for override in overrides:
-        raw = apply_override(raw, override, file.folder)
+        raw = apply_override(without_axis(raw, override.partition("=")[0]), override, file.folder)
     for entry in skipped:
         raw = skip(raw, entry)
     for key in (override.partition("=")[0] for override in overrides):
         refuse_idle(raw, key, f"override {key}")
     return [(label, validate(point, file.where)) for label, point in points(raw, file.where)]
+
+
+def without_axis(raw: Raw, key: str) -> Raw:
+    """Return a study without the axis of its sweep that an override sets: what is typed counts."""
+    axes = raw.get("sweep")
+    if not isinstance(axes, dict) or key not in axes:
+        return raw
+    return raw | {"sweep": {name: values for name, values in cast(Raw, axes).items() if name != key}}
 
 
 def points(raw: Raw, where: str) -> list[tuple[str, Raw]]:

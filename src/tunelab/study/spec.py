@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from tunelab.data.splits import Splits
 from tunelab.errors import StudyError, nearest
 from tunelab.formats.format import Format
+from tunelab.models.spec import BUNDLED
 from tunelab.scoring.judges.judge import Judge
 from tunelab.study.endpoint_model import AnyModel, EndpointModel
 from tunelab.study.entries import Evaluate, Strict, Train
@@ -97,6 +98,10 @@ class Study(Strict):
     model: AnyModel = Field(
         description="'tiny', 'tiny-t5', a local folder, or a hub id, with @revision if need be; {endpoint: URL, name: "
         "NAME} for one behind a server, which is evaluated only."
+    )
+    model_names: dict[str, str] = Field(
+        default_factory=dict,
+        description="Short names of models, for model=NAME and in results: {qwen25-7b: Qwen/Qwen2.5-7B-Instruct}.",
     )
     models: dict[str, AnyModel] = Field(
         default_factory=dict,
@@ -216,6 +221,15 @@ class Study(Strict):
         if taken := [name for name in self.models if name in ("base", *self.train)]:
             raise ValueError(f"models.{taken[0]}: the name is taken by another variant; rename the model")
         return self
+
+    @field_validator("model_names")
+    @classmethod
+    def _short_names_are_new(cls, names: dict[str, str]) -> dict[str, str]:
+        for name, model in names.items():
+            if name in BUNDLED or model in names:
+                taken = f"{name!r}, a bundled model" if name in BUNDLED else f"{name!r} for {model!r}, a short name too"
+                raise ValueError(f"got {taken}, expected a new name for a folder or a hub id")
+        return names
 
     @model_validator(mode="after")
     def _served_models_are_not_trained(self) -> Study:

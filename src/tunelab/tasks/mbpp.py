@@ -26,7 +26,7 @@ Solve this task in Python. Answer with the code only.
 {text}
 The code must pass these tests:
 {tests}"""
-SANITIZED = {f"sanitized_{split}": split for split in ("train", "validation", "test")}
+SANITIZED = {f"sanitized_{split}": split for split in ("train", "validation", "test", "prompt")}
 
 
 class Mbpp:
@@ -43,6 +43,7 @@ class Mbpp:
         columns=("task_id", "code", "test_list"),
         sizes={"train": 374, "validation": 90, "test": 500, "prompt": 10},
         configs=dict.fromkeys(SANITIZED, "sanitized"),
+        joins={"sanitized": (*SANITIZED,)},
     )
     train_split = "train"
     test_split = "test"
@@ -52,12 +53,13 @@ class Mbpp:
     sandbox: Choice = "bubblewrap"
 
     def load(self, split: str, source: Source | None) -> Iterable[Sample]:
-        for index, row in enumerate(checked_rows(self, split, source)):
-            where = f"task {self.name}, split {split}, row {index + 1}"
-            fields = {"text": _text(row, where), "tests": "\n".join(row["test_list"])}
-            code = row["code"].replace("\r\n", "\n")
-            known = {"id": row["task_id"], "index": index, "tests": row["test_list"], **_apart(row, where)}
-            yield Sample(f"{split}-{index}", fields, (code,), known)
+        for part in self.dataset.parts(split) if self.dataset else (split,):
+            for index, row in enumerate(checked_rows(self, part, source)):
+                where = f"task {self.name}, split {part}, row {index + 1}"
+                fields = {"text": _text(row, where), "tests": "\n".join(row["test_list"])}
+                code = row["code"].replace("\r\n", "\n")
+                known = {"id": row["task_id"], "index": index, "tests": row["test_list"], **_apart(row, where)}
+                yield Sample(f"{part}-{index}", fields, (code,), known)
 
     def messages(self, sample: Sample) -> list[Message]:
         return [Message("user", PROMPT.format(**sample.fields))]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,16 +28,15 @@ from tunelab.generation.local import stop_ids
 from tunelab.generation.vllm import sampling
 from tunelab.models.context import refuse_long_prompts
 from tunelab.tasks.task import Task
+from tunelab.training.gold import GARBAGE, check_reward, first_of_each_task
 from tunelab.training.job import Job, arguments, carry_out
 from tunelab.training.judged import Ask, JudgedRewards
 from tunelab.training.order import visits
 from tunelab.training.recipe import Recipe
-from tunelab.training.rollouts import GARBAGE, ROLLOUTS, Rollouts, check_reward, fewest_together, questions
+from tunelab.training.rollouts import ROLLOUTS, Rollouts, fewest_together, questions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-GOLD_CHECKED = 20
 
 
 def train_grpo(
@@ -59,8 +57,8 @@ def train_grpo(
     the model's output.
     """
     judged = JudgedRewards(task, job.recipe.grpo.rewards, judges or {})
-    checked = first_of_each_task(samples, GOLD_CHECKED)
-    check_reward(task, checked)
+    checked = [sample for members in first_of_each_task(samples).values() for sample in members]
+    refused = check_reward(task, checked)
     judged.check(checked, GARBAGE)
     total = total_steps(job.recipe, len(samples))
     kinds = {s.id: (groups[s.metadata[TASK]], s.metadata[TASK]) for s in samples} if groups else None
@@ -88,15 +86,7 @@ def train_grpo(
     facts = carry_out(job, model, total, build)
     if job.recipe.adapter and rollouts.sampled is not None:
         facts["adapter_effect"] = adapter_effect(rollouts.sampled, rollouts.questions[samples[0].id].ids)
-    return {"receipt": receipt(job, len(samples)), **facts}
-
-
-def first_of_each_task(samples: Sequence[Sample], number: int) -> list[Sample]:
-    """Return the first samples of every task, as many of each."""
-    found: defaultdict[str, list[Sample]] = defaultdict(list)
-    for sample in samples:
-        found[sample.metadata.get(TASK, "")].append(sample)
-    return [sample for members in found.values() for sample in members[:number]]
+    return {"receipt": receipt(job, len(samples)) | {"gold_refused": refused}, **facts}
 
 
 def vllm_config(longest: int, stops: set[int]) -> dict[str, Any]:
