@@ -23,6 +23,9 @@ from tunelab.study.entries import Evaluate, Train
 from tunelab.study.spec import ROLLOUT_BATCH, Hardware
 from tunelab.training.recipe import Qlora
 
+UNRESOLVED = "unresolved"
+"""The identity of a model that could not be found has this key alone."""
+
 
 @dataclass(frozen=True)
 class Untouched:
@@ -165,7 +168,7 @@ class Machine:
                 self._models[key] = str(error)
         ref = self._models[key]
         if isinstance(ref, str):
-            return {"name": name, "location": name, "revision": None, "identity": {"unresolved": name}}, ref
+            return {"name": name, "location": name, "revision": None, "identity": {UNRESOLVED: name}}, ref
         return {"name": name, "location": ref.location, "revision": ref.revision, "identity": ref.identity}, None
 
     def hardware(self) -> dict[str, Any]:

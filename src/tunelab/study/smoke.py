@@ -60,7 +60,7 @@ def smoke(study: Study, folder: Path | None = None, server: str | None = None) -
         "models": {name: _served_by(server, model) for name, model in study.models.items()},
         "smoke": True,
         "stand_ins": _stand_ins(study, server),
-        "hardware": study.hardware.model_copy(update={"rollouts": "local"}),
+        "hardware": study.hardware.model_copy(update={"rollouts": "local", "gradient_checkpointing": False}),
         "formats": {name: _small_format(fmt) for name, fmt in study.formats.items()},
         "train": {name: _small_train(entry, start) for name, entry in study.train.items()},
         "judges": judges,

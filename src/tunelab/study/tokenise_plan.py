@@ -1,7 +1,8 @@
 """Tokenised sets as steps: the rows that a variant trains on, as ids, for other tools and for the hub.
 
 The step is read off the variant's train step: the same rows, worked examples, tokenizer and format, and of the recipe
-only what decides about ids. So variants that differ in a learning rate share one set. Training does not read it: it
+only what decides about ids. It needs nothing else, so what blocks a training for want of a sandbox, a judge or 4-bit
+weights does not block it. Variants that differ in a learning rate share one set. Training does not read it: it
 renders the same rows by the same function.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from tunelab.engine.step import Step
+from tunelab.study.machine import UNRESOLVED
 
 VERSION = 2
 TOKENS = "train.parquet"
@@ -38,5 +40,5 @@ def tokenise_step(train: Step) -> Step:
         inputs={name: step for name, step in train.inputs.items() if name in ("rows", "shots")},
         circumstance={key: train.circumstance[key] for key in ("model", "task", "folder")},
         after=train.after,
-        blocked=train.blocked,
+        blocked=train.blocked if UNRESOLVED in train.settings["model"] else None,
     )
