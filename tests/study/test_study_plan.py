@@ -518,3 +518,21 @@ def test_a_stand_in_is_paid_for_by_nobody(tmp_path):
     for found, paid in ((points, True), ([(label, smoke(point)) for label, point in points], False)):
         cells = compile_study(found, tmp_path).compare.settings["cells"]
         assert any("price" in cell for cell in cells) is paid
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        ("gpu", "got 'gpu', expected auto, cpu, mps, cuda, or cuda:1"),
+        ("cuda:x", "expected auto, cpu, mps, cuda, or cuda:1"),
+    ],
+)
+def test_a_device_that_is_none_is_refused(tmp_path, device, expected):
+    with pytest.raises(StudyError, match=expected):
+        opened(tmp_path, changed(hardware={"device": device}))
+
+
+@pytest.mark.skipif(devices.detect() != "cpu", reason="there is a GPU here")
+def test_a_device_that_is_not_there_is_refused_by_what_was_asked(tmp_path):
+    with pytest.raises(StudyError, match=r"hardware\.device: got 'cuda', but this machine has 'cpu'; use auto"):
+        compiled(tmp_path, changed(hardware={"device": "cuda"}))

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from tunelab.errors import StudyError
+
 Device = Literal["cpu", "cuda", "mps"]
 Precision = Literal["fp32", "bf16"]
 
@@ -26,6 +28,32 @@ def detect() -> Device:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+_taken: dict[str, str] = {}
+"""The GPU that this process computes on, where a study named one, by what it was called."""
+
+
+def take(declared: str) -> str:
+    """Return a declared device without a GPU's number; with one, hide the other GPUs from this process.
+
+    The number counts the GPUs that are visible. Raises StudyError for one that is not, and where this process already
+    computes on another: CUDA reads the variable once.
+    """
+    kind, _, number = declared.partition(":")
+    if not number or declared in _taken:
+        return kind
+    if _taken:
+        raise StudyError(
+            f"hardware.device: got {declared!r}, but this process computes on {next(iter(_taken))}; run studies on "
+            "other GPUs in processes of their own"
+        )
+    visible = [name for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
+    if visible and int(number) >= len(visible):
+        raise StudyError(f"hardware.device: got {declared!r}, expected a GPU of {VISIBLE}={','.join(visible)}")
+    _taken[declared] = os.environ[VISIBLE] = visible[int(number)] if visible else number
+    return kind
 
 
 def without_vllm(device: Device) -> str | None:

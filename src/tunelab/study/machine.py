@@ -50,10 +50,11 @@ class Machine:
 
     @cached_property
     def device(self) -> devices.Device:
-        chosen, found = self.declared.device, devices.detect()
+        chosen = devices.take(self.declared.device)
+        found = devices.detect()
         if chosen not in ("auto", "cpu", found):
-            raise StudyError(f"hardware.device: got {chosen!r}, but this machine has {found!r}; use auto")
-        return found if chosen == "auto" else chosen
+            raise StudyError(f"hardware.device: got {self.declared.device!r}, but this machine has {found!r}; use auto")
+        return "cpu" if chosen == "cpu" else found
 
     def micro_batch_that_matters(self, train: Train, precision: str) -> int | None:
         """The micro batch where it decides about a result.

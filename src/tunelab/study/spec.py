@@ -7,6 +7,7 @@ dropout or a normaliser, and where another engine draws GRPO's completions.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
@@ -64,7 +65,9 @@ class Data(Strict):
 class Hardware(Strict):
     """What running needs. Batch sizes are identity only where dropout, sampling, bf16 or bnpo make them count."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="Where to compute.")
+    device: str = Field(
+        default="auto", description="Where to compute: auto, cpu, mps, cuda, or cuda:1 for one of several GPUs."
+    )
     micro_batch_size: int = Field(default=16, gt=0, description="Rows per forward pass in training.")
     generation_batch_size: int = Field(default=32, gt=0, description="Prompts per batch in generation.")
     rollouts: Literal["local", "vllm"] = Field(
@@ -77,6 +80,13 @@ class Hardware(Strict):
     track: tuple[Literal["wandb", "tensorboard", "trackio"], ...] = Field(
         default=(), description="Also send training metrics and the final table to these trackers."
     )
+
+    @field_validator("device")
+    @classmethod
+    def _device_is_one(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+            raise ValueError(f"got {device!r}, expected auto, cpu, mps, cuda, or cuda:1 for one of several GPUs")
+        return device
 
 
 class Code(Strict):
