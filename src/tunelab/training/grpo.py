@@ -30,6 +30,7 @@ from tunelab.tasks.task import Task
 from tunelab.training.job import Job, arguments, carry_out
 from tunelab.training.recipe import Recipe
 from tunelab.training.rollouts import ROLLOUTS, Rollouts, check_reward, fewest_together, questions, visits
+from tunelab.training.sizes import rows_per_step
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -97,7 +98,7 @@ def grpo_config(
     run starts from the beginning, and so repeat the first epoch.
     """
     grpo = job.recipe.grpo
-    settings = arguments(job, total, job.recipe.batch_size * grpo.num_generations)
+    settings = arguments(job, total, rows_per_step(job.recipe))
     settings |= {
         "max_steps": total,
         "shuffle_dataset": False,
