@@ -133,7 +133,7 @@ class Case:
             {
                 "study": "bench-memory",
                 "question": "How much memory does it take?",
-                "model": str(folder / "model"),
+                "model": str(folder / "model") if self.model in MODELS else self.model,
                 "task": f"{folder / 'task.py'}:Rows",
                 "formats": {"raw": {"template": "raw"}},
                 "train": {"trained": entry} if self.recipe else {},
@@ -146,6 +146,10 @@ class Case:
 FULL = {"method": "sft", "adaptation": "full"}
 LORA = {"method": "sft", "adaptation": "lora"}
 CASES = {
+    "tiny-full-64": Case("tiny", FULL | {"batch_size": 64, "rows": 64}, {"micro_batch_size": 64}, words=8),
+    "tiny-grpo-128": Case(
+        "tiny", {"method": "grpo", "adaptation": "full", "grpo": {"max_new_tokens": 48}}, {"micro_batch_size": 128}, 8
+    ),
     "sft-full-16": Case("qwen3-8M", FULL, {"micro_batch_size": 16}),
     "sft-full-4": Case("qwen3-8M", FULL, {"micro_batch_size": 4}),
     "sft-full-16-checkpoints": Case("qwen3-8M", FULL, {"micro_batch_size": 16, "gradient_checkpointing": True}),
@@ -170,7 +174,7 @@ CASES = {
     ),
     "grpo-lora-4": Case(
         "llama-110M",
-        {"method": "grpo", "adaptation": "lora", "batch_size": 8, "grpo": {"max_new_tokens": 32}},
+        {"method": "grpo", "adaptation": "lora", "batch_size": 2, "grpo": {"max_new_tokens": 32}},
         {"micro_batch_size": 4},
     ),
     "seq2seq-full-8": Case("t5-20M", {"method": "seq2seq", "adaptation": "full"}, {"micro_batch_size": 8}),
@@ -249,7 +253,8 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.stage == "prepare":
-        write_model(CASES[asked.only].model, asked.folder / "model")
+        if (model := CASES[asked.only].model) in MODELS:
+            write_model(model, asked.folder / "model")
         return 0
     if asked.stage == "measure":
         (asked.folder / "measured.json").write_text(json.dumps(measure(asked.only, asked.folder)))

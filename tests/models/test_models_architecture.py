@@ -137,6 +137,7 @@ def test_the_bundled_models_are_described_exactly():
         {"model_type": "qwen3_moe", **SMALL},
         {"model_type": "gemma3", "text_config": SMALL},
         {"model_type": "llama", "hidden_size": 64},
+        {"model_type": "llama", **SMALL, "quantization_config": {"quant_method": "gptq"}},
         {"model_type": "gpt2", "n_embd": 64},
         {},
     ],

@@ -49,7 +49,8 @@ def command(
     needed = needs(opened, planned, room)
     if as_json:
         told = {"left_out": dict(opened.compiled.left_out), "notices": notices}
-        print(json.dumps({**as_data(planned, needed), "device": device, "available": room, **told}, indent=1))
+        memory = {"device": device, "available": room}
+        print(json.dumps({**as_data(planned, needed), "memory": memory, **told}, indent=1))
         return
     out = console()
     out.print(_steps(planned, needed))

@@ -29,7 +29,7 @@ distribution that a draw inverts."""
 class Answering:
     """A model that is loaded to answer: by text of at most ``lengths.answer`` tokens, or from its prompts alone.
 
-    Labels are taken to differ at their first token, as they do; read whole, a prompt is read once for each.
+    Labels are taken to differ at their first token; where they are read whole, a prompt is read once for each.
     """
 
     model: Architecture
@@ -44,12 +44,10 @@ class Answering:
     """Settings of weights of 4 bits, where they are."""
 
     def phases(self) -> list[Parts]:
-        """Return the parts at the largest moment: that of the last token of the longest batch."""
+        """Return the parts at each moment."""
         weights = self._weights() + BYTES["fp32"] * self.adapter
-        batch = drawing(
-            self.model, self.precision, self.batch_size, self.lengths.prompt, self.lengths.answer, self.sampled
-        )
-        return [{"weights": weights, **with_fragments(batch, self.device)}]
+        moments = drawing(self.model, self.precision, self.batch_size, self.lengths, self.sampled)
+        return [{"weights": weights, **with_fragments(moment, self.device)} for moment in moments]
 
     def _weights(self) -> int:
         if self.four_bit is None:
@@ -58,15 +56,19 @@ class Answering:
         return four_bit_bytes(self.model, self.precision, self.four_bit) + multiplied
 
 
-def drawing(model: Architecture, precision: Precision, batch: int, prompt: int, answer: int, sampled: bool) -> Parts:
-    """Return what a batch takes beside the weights; nothing is cached where no text is written."""
-    cache = batch * cached_elements(model, prompt, answer) * BYTES[precision] if answer else 0
-    found = {
-        "cache": math.ceil(cache * (1 + 1 / model.layers)),  # a layer's is copied to grow by a token
-        "activations": batch * prompt * reading(model, prompt, precision),
-        "logits": batch * model.vocabulary * (SAMPLED if sampled else GREEDY),
-    }
-    return {name: size for name, size in found.items() if size}
+def drawing(model: Architecture, precision: Precision, batch: int, lengths: Lengths, sampled: bool) -> list[Parts]:
+    """Return what a batch takes beside the weights when its prompts are read, and when its last tokens are drawn.
+
+    Nothing is cached where no text is written.
+    """
+    read, written = (cached_elements(model, lengths.prompt, made) for made in (0, lengths.answer))
+    words = batch * model.vocabulary * (SAMPLED if sampled else GREEDY)
+    reads = {"cache": batch * read * BYTES[precision] if lengths.answer else 0, "logits": words}
+    reads["activations"] = batch * lengths.prompt * reading(model, lengths.prompt, precision)
+    if not lengths.answer:
+        return [reads]
+    grown = math.ceil(batch * written * BYTES[precision] * (1 + 1 / model.layers))  # a layer's is copied to grow
+    return [reads, {"cache": grown, "logits": words}]
 
 
 def reading(model: Architecture, tokens: int, precision: Precision) -> int:

@@ -16,7 +16,7 @@ from tunelab.models.device import Precision
 from tunelab.models.footprint import BYTES
 
 Adaptation = Literal["full", "lora", "qlora"]
-FP32 = 4
+FP32 = BYTES["fp32"]
 
 
 @dataclass(frozen=True)

@@ -104,8 +104,10 @@ def is_embedding(name: str) -> bool:
 
 
 def architecture(config: Config) -> Architecture | None:
-    """Return what a configuration describes, or None where it is not known exactly."""
+    """Return what a configuration describes, or None where it is not known exactly, as of weights quantised before."""
     try:
+        if config.get("quantization_config"):
+            return None
         if config["model_type"] in T5_TYPES:
             return _t5(config)
         family = FAMILIES.get(config["model_type"])

@@ -16,7 +16,7 @@ Parts = dict[str, int]
 BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2}
 BLOCK, BLOCKS_TOGETHER = 64, 256
 """Weights of 4 bits that share a scale, and scales that share one where these are quantised too."""
-FRAGMENTS: dict[Device, float] = {"cpu": 0.4, "cuda": 0.0, "mps": 0.0}
+FRAGMENTS: dict[Device, float] = {"cpu": 0.6, "cuda": 0.0, "mps": 0.0}
 """Share of what comes and goes that lies between it, freed and too small to be used again. Measured on a CPU with
 glibc (``scripts/bench_memory.py``); nothing was measured on a GPU."""
 

@@ -13,6 +13,7 @@ from typing import Any
 from tunelab.engine.step import Step
 from tunelab.generation.footprint import Answering
 from tunelab.models.architecture import Architecture, architecture
+from tunelab.models.device import Device
 from tunelab.models.footprint import Lengths, Parts, adapted, adapter_parameters
 from tunelab.models.spec import ModelRef, known_config
 from tunelab.study.longest import Longest
@@ -25,8 +26,8 @@ Work = Training | Answering
 
 LOADING = {f"tunelab.study.steps.{kind}:run" for kind in ("train", "generate", "judge")}
 """What loads a model; a step of the same kind may ask a server instead."""
-RUNTIME = 1 << 30
-"""Bytes of the process with its libraries, or of a GPU's context and its kernels' buffers."""
+RUNTIME: Mapping[Device, int] = {"cpu": 3 << 28, "cuda": 1 << 30, "mps": 3 << 28}
+"""Bytes of the process with its libraries and rows; of a GPU's context and its kernels' buffers, not measured."""
 PROMPT = 1024
 """Tokens of a prompt that nothing is known of."""
 
@@ -52,7 +53,8 @@ class Footprint:
 def parts_of(work: Work) -> Parts:
     """Return the parts of a step's largest moment, the largest first."""
     largest = max(work.phases(), key=lambda parts: sum(parts.values()))
-    return dict(sorted({**largest, "runtime": RUNTIME}.items(), key=lambda part: -part[1]))
+    found = {name: size for name, size in {**largest, "runtime": RUNTIME[work.device]}.items() if size}
+    return dict(sorted(found.items(), key=lambda part: -part[1]))
 
 
 def footprint(step: Step, longest: Longest) -> Footprint | str | None:

@@ -28,8 +28,8 @@ from tunelab.study.steps.rows import ROWS, read_shots
 from tunelab.tasks.find import BUNDLED, find_task
 from tunelab.tasks.task import Task
 
-TEMPLATE = 32
-"""Tokens for what a chat template writes around a conversation."""
+AROUND = {"chat": 32, "raw": 2}
+"""Tokens for what a template writes around a conversation and its answer; a plain format ends it."""
 COUNTED = 64
 """Lines that are counted: the longest in bytes. The longest in tokens is among them or little longer."""
 MADE = 256
@@ -54,7 +54,8 @@ class Longest:
         return self._found[key]
 
     def _look(self, step: Step, ref: ModelRef) -> Lengths | None:
-        if (tokenizer := known_file(ref, "tokenizer.json")) is None:
+        path = known_file(ref, "tokenizer.json")
+        if path is None or (counter := _counter(path)) is None:
             return None
         asked = {name: made for name, made in step.inputs.items() if name in READ}
         prepared = {name: found for name, made in asked.items() if (found := self.store.find(made))}
@@ -68,7 +69,8 @@ class Longest:
         if "pairs" in prepared:
             pairs = _longest_rows(prepared["pairs"].path(PAIRS))
             answers = [pair[side] for pair in pairs for side in ("chosen", "rejected")]
-        return _counted(tokenizer, prompts, answers, joint="pairs" not in asked) if prompts else None
+        around = AROUND[step.settings["format"]["template"]]
+        return _counted(counter, prompts, answers, around, "pairs" not in asked) if prompts else None
 
 
 def _longest_rows(path: Path) -> list[dict[str, Any]]:
@@ -90,14 +92,22 @@ def _prompts(fmt: Format, task: Task, samples: Sequence[Sample], inputs: Mapping
     return [raw_text(fmt, t) if fmt.template == "raw" else "\n".join(turn.content for turn in t) for t in turns]
 
 
-def _counted(tokenizer: Path, prompts: Sequence[str], answers: Sequence[str], joint: bool) -> Lengths:
-    """Count texts. Where a prompt is not known beside its answer, the longest are taken to meet."""
+def _counter(path: Path) -> Any:
+    """Load what counts tokens; None for a file that it cannot read, of which loading the model says what is wrong."""
     from tokenizers import Tokenizer
 
-    counter: Any = Tokenizer.from_file(str(tokenizer))
-    counter.no_truncation()
-    counter.no_padding()
+    try:
+        tokenizer: Any = Tokenizer.from_file(str(path))
+    except Exception:  # noqa: BLE001 - the library raises nothing narrower
+        return None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _counted(counter: Any, prompts: Sequence[str], answers: Sequence[str], around: int, joint: bool) -> Lengths:
+    """Count texts. Where a prompt is not known beside its answer, the longest are taken to meet."""
     read, learnt = ([len(found) for found in counter.encode_batch_fast(list(texts))] for texts in (prompts, answers))
     answer = max(learnt, default=0)
     row = max(map(sum, zip(read, learnt, strict=True))) if joint and learnt else max(read) + answer
-    return Lengths(max(read) + TEMPLATE, answer + TEMPLATE, row + TEMPLATE)
+    return Lengths(max(read) + around, answer + around, row + around)

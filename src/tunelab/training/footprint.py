@@ -31,9 +31,9 @@ FP32 = BYTES["fp32"]
 MOMENTS = 2
 """Running means that AdamW keeps of every trained weight, in fp32 (Loshchilov and Hutter 2019)."""
 TILE = (4096, 32768)
-"""Tokens and words of which TRL computes logits at a time, in a buffer of that width; never those of a whole row."""
-TILES: dict[Device, int] = {"cpu": 7, "cuda": 0, "mps": 7}
-"""Copies beside the buffer, as wide as the words: without a GPU's kernel every operation makes one."""
+"""Tokens and words of which TRL computes logits at a time; it never makes those of all tokens."""
+COPIES = 7
+"""What is made of a tile beside it: without a GPU's kernel, which works in place, each operation makes a copy."""
 LOGITS = 4
 """Copies of an encoder-decoder model's logits: as they are, in fp32, as log-probabilities, and their gradient."""
 
@@ -64,8 +64,8 @@ class Training:
             {**always, **optimizer, **gradients},
         ]
         if self.recipe.method == "grpo":
-            found.append({**always, **optimizer, **with_fragments(self._drawing(), self.device)})
-        return [{name: size for name, size in parts.items() if size} for parts in found]
+            found += [{**always, **optimizer, **with_fragments(moment, self.device)} for moment in self._drawing()]
+        return found
 
     @property
     def rows(self) -> int:
@@ -121,11 +121,17 @@ class Training:
         if self.model.kind == "encoder-decoder":
             return LOGITS * self._sequences * self.lengths.answer * self.model.vocabulary * FP32
         tokens, vocabulary = self._sequences * self.lengths.row, self.model.vocabulary
-        tile = BYTES[self.precision] * TILE[1] + FP32 * TILES[self.device] * min(vocabulary, TILE[1])
         weight = 0 if self.recipe.adapter else vocabulary * self.model.hidden
-        return min(tokens, TILE[0]) * tile + FP32 * (tokens * self.model.hidden + weight)
+        return min(tokens, TILE[0]) * self._tile() + FP32 * (tokens * self.model.hidden + weight)
 
-    def _drawing(self) -> Parts:
+    def _tile(self) -> int:
+        """Bytes of a token's logits: a buffer that is always whole, or as much of it as is written, with copies."""
+        size = BYTES[self.precision]
+        if self.device == "cuda":
+            return size * TILE[1]
+        return (size + FP32 * COPIES) * min(self.model.vocabulary, TILE[1])
+
+    def _drawing(self) -> list[Parts]:
         batch = min(self.drawn_together, rows_per_step(self.recipe))
         weights = weights_precision(self.recipe, self.precision)
-        return drawing(self.model, weights, batch, self.lengths.prompt, self.lengths.answer, sampled=True)
+        return drawing(self.model, weights, batch, self.lengths, sampled=True)
