@@ -89,7 +89,8 @@ def test_what_a_causal_model_keeps_is_what_autograd_keeps(kind, adaptation, prec
     model, described, matrices = causal(kind, adaptation, precision)
     counted = Pass(described, adaptation, precision, ROWS, TOKENS, adapted=RANK * len(matrices)).kept()
     measured = kept_by(model, learn, precision)
-    assert counted + cast_weights(described, adaptation, precision) == pytest.approx(measured, rel=0.06)
+    near = {"phi3": 0.05, "gemma3_text": 0.05}.get(kind, 0.03)
+    assert counted + cast_weights(described, adaptation, precision) == pytest.approx(measured, rel=near)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -178,6 +178,7 @@ WINDOWS = [
     ("qwen3", {"head_dim": 24}),
     ("mistral", {"sliding_window": 12}),
     ("qwen2", {"sliding_window": 12, "use_sliding_window": True, "max_window_layers": 1}),
+    ("qwen2", {"sliding_window": 12, "use_sliding_window": False, "max_window_layers": 1}),
     ("gemma2", {"sliding_window": 12}),
     ("gemma3_text", {"sliding_window": 12, "num_hidden_layers": 8}),
 ]

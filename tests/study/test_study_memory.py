@@ -195,10 +195,13 @@ def test_targets_that_are_not_known_are_said_and_not_guessed(tmp_path):
     assert found == "lora.targets names modules that are not known here, query"
 
 
-def echoed(folder, **fields):
-    """A study of a user's task, whose rows no plan makes."""
-    (folder / "task.py").write_text(ECHO_TASK)
-    return planned(folder, SFT, model="tiny", task="task.py:Echo", **fields)
+def echoed(folder):
+    """A study of a user's task, whose rows no plan makes; two in a hundred of them are long, and their answers too."""
+    task = ECHO_TASK.replace(
+        'f"{split} {i}"}, (f"{i}",)', 'f"{split} {i} " * (1 + i % 50 // 49 * 30)}, (f"{i} " * 30,)'
+    )
+    (folder / "task.py").write_text(task)
+    return planned(folder, SFT | {"rows": 200}, model="tiny", task="task.py:Echo")
 
 
 def test_rows_that_are_not_prepared_are_taken_to_be_as_long_as_they_may(tmp_path):
@@ -241,7 +244,7 @@ def test_a_classifier_computes_no_logits_over_words(tmp_path):
     entry = {"format": "chat", "head": "classifier", "task": "sst2"}
     opened = planned(tmp_path, entry, task="sst2", data={"source": "builtin"})
     found = needed(opened)
-    assert found["train/one"].found.parts.get("logits", 0) == 0
+    assert [parts.get("logits", 0) for parts in found["train/one"].found.work.phases()] == [0, 0]
     assert (
         found["generate/one-chat"].found.work.model.parameters == architecture(SEVEN_BILLION).parameters - 152064 * 3584
     )
