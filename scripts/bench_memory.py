@@ -2,7 +2,7 @@
 
     python scripts/bench_memory.py [--only GLOB] [--threads 1]
 
-Models are initialised at random, of 8 to 110 million parameters, and learn made-up rows of equal length on the CPU.
+Models are initialised at random, of 7 to 100 million parameters, and learn made-up rows of equal length on the CPU.
 What is measured is the peak of a process (VmHWM) while its step runs, less what it held with all libraries imported,
 and less the mapped pages of the weights' file, which the kernel takes back when it needs them. The estimate is that of
 the plan, without its part for the process itself. The exit code is 0 when every ratio of the two lies between 0.8 and
@@ -36,38 +36,20 @@ LOWEST, HIGHEST = 0.8, 1.5
 MIB = 1 << 20
 ROW = "{:26} {:>9} {:>9} {:>6}  {}"
 
+
+def decoder(kind: str, hidden: int, inner: int, layers: int, heads: int, kv_heads: int, **more: Any) -> dict[str, Any]:
+    """Return a causal model's configuration."""
+    sizes = {"hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers}
+    attention = {"num_attention_heads": heads, "num_key_value_heads": kv_heads}
+    return {"model_type": kind, **sizes, **attention, "tie_word_embeddings": kind in ("qwen3", "gemma2"), **more}
+
+
 MODELS: dict[str, dict[str, Any]] = {
-    "qwen3-8M": {
-        "model_type": "qwen3",
-        "hidden_size": 256,
-        "intermediate_size": 768,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 64,
-        "vocab_size": 8192,
-        "tie_word_embeddings": True,
-    },
-    "llama-110M": {
-        "model_type": "llama",
-        "hidden_size": 768,
-        "intermediate_size": 2048,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "num_key_value_heads": 4,
-        "vocab_size": 16384,
-    },
-    "gemma2-30M": {
-        "model_type": "gemma2",
-        "hidden_size": 384,
-        "intermediate_size": 1152,
-        "num_hidden_layers": 8,
-        "num_attention_heads": 6,
-        "num_key_value_heads": 3,
-        "head_dim": 64,
-        "vocab_size": 32768,
-    },
-    "t5-20M": {
+    "qwen3-7M": decoder("qwen3", 256, 768, 6, 4, 2, head_dim=64, vocab_size=8192),
+    "llama-100M": decoder("llama", 768, 2048, 12, 12, 4, vocab_size=16384),
+    "gemma2-27M": decoder("gemma2", 384, 1152, 8, 6, 3, head_dim=64, vocab_size=32768),
+    "phi3-46M": decoder("phi3", 512, 1024, 8, 8, 8, vocab_size=24000),
+    "t5-23M": {
         "model_type": "t5",
         "d_model": 384,
         "d_ff": 1024,
@@ -145,41 +127,42 @@ class Case:
 
 FULL = {"method": "sft", "adaptation": "full"}
 LORA = {"method": "sft", "adaptation": "lora"}
+GRPO = {"method": "grpo", "adaptation": "full"}
+CHECKPOINTS = {"micro_batch_size": 16, "gradient_checkpointing": True}
+
+
+def rows(number: int) -> dict[str, Any]:
+    """Return the hardware settings of so many rows a forward pass."""
+    return {"micro_batch_size": number}
+
+
 CASES = {
-    "tiny-full-64": Case("tiny", FULL | {"batch_size": 64, "rows": 64}, {"micro_batch_size": 64}, words=8),
-    "tiny-grpo-128": Case(
-        "tiny", {"method": "grpo", "adaptation": "full", "grpo": {"max_new_tokens": 48}}, {"micro_batch_size": 128}, 8
-    ),
-    "sft-full-16": Case("qwen3-8M", FULL, {"micro_batch_size": 16}),
-    "sft-full-4": Case("qwen3-8M", FULL, {"micro_batch_size": 4}),
-    "sft-full-16-checkpoints": Case("qwen3-8M", FULL, {"micro_batch_size": 16, "gradient_checkpointing": True}),
-    "sft-lora-16": Case("qwen3-8M", LORA, {"micro_batch_size": 16}),
-    "large-full-4": Case("llama-110M", FULL, {"micro_batch_size": 4}),
-    "large-full-16": Case("llama-110M", FULL, {"micro_batch_size": 16}),
-    "large-full-16-checkpoints": Case("llama-110M", FULL, {"micro_batch_size": 16, "gradient_checkpointing": True}),
-    "large-full-4-bf16": Case("llama-110M", FULL | {"precision": "bf16"}, {"micro_batch_size": 4}),
-    "large-lora-4": Case("llama-110M", LORA, {"micro_batch_size": 4}),
-    "large-lora-16": Case("llama-110M", LORA, {"micro_batch_size": 16}),
-    "large-lora-16-checkpoints": Case("llama-110M", LORA, {"micro_batch_size": 16, "gradient_checkpointing": True}),
-    "large-qlora-4": Case("llama-110M", LORA | {"adaptation": "qlora"}, {"micro_batch_size": 4}),
-    "gemma2-full-8": Case("gemma2-30M", FULL, {"micro_batch_size": 8}),
-    "dpo-full-4": Case("qwen3-8M", FULL | {"method": "dpo", "dpo": {"pairs": "dataset"}}, {"micro_batch_size": 4}),
-    "grpo-full-16": Case(
-        "qwen3-8M", {"method": "grpo", "adaptation": "full", "grpo": {"max_new_tokens": 64}}, {"micro_batch_size": 16}
-    ),
-    "grpo-full-64-beta": Case(
-        "qwen3-8M",
-        {"method": "grpo", "adaptation": "full", "grpo": {"max_new_tokens": 64, "beta": 0.1}},
-        {"micro_batch_size": 64},
-    ),
+    "tiny-full-64": Case("tiny", FULL | {"batch_size": 64, "rows": 64}, rows(64), words=8),
+    "tiny-grpo-128": Case("tiny", GRPO | {"grpo": {"max_new_tokens": 48}}, rows(128), words=8),
+    "sft-full-16": Case("qwen3-7M", FULL, rows(16)),
+    "sft-full-4": Case("qwen3-7M", FULL, rows(4)),
+    "sft-full-16-checkpoints": Case("qwen3-7M", FULL, CHECKPOINTS),
+    "sft-lora-16": Case("qwen3-7M", LORA, rows(16)),
+    "large-full-4": Case("llama-100M", FULL, rows(4)),
+    "large-full-16": Case("llama-100M", FULL, rows(16)),
+    "large-full-16-checkpoints": Case("llama-100M", FULL, CHECKPOINTS),
+    "large-full-4-bf16": Case("llama-100M", FULL | {"precision": "bf16"}, rows(4)),
+    "large-lora-4": Case("llama-100M", LORA, rows(4)),
+    "large-lora-16": Case("llama-100M", LORA, rows(16)),
+    "large-lora-16-checkpoints": Case("llama-100M", LORA, CHECKPOINTS),
+    "large-qlora-4": Case("llama-100M", LORA | {"adaptation": "qlora"}, rows(4)),
+    "gemma2-full-8": Case("gemma2-27M", FULL, rows(8)),
+    "dpo-full-4": Case("qwen3-7M", FULL | {"method": "dpo", "dpo": {"pairs": "dataset"}}, rows(4)),
+    "grpo-full-16": Case("qwen3-7M", GRPO | {"grpo": {"max_new_tokens": 64}}, rows(16)),
+    "grpo-full-64-beta": Case("qwen3-7M", GRPO | {"grpo": {"max_new_tokens": 64, "beta": 0.1}}, rows(64)),
     "grpo-lora-4": Case(
-        "llama-110M",
-        {"method": "grpo", "adaptation": "lora", "batch_size": 2, "grpo": {"max_new_tokens": 32}},
-        {"micro_batch_size": 4},
+        "llama-100M", GRPO | {"adaptation": "lora", "batch_size": 2, "grpo": {"max_new_tokens": 32}}, rows(4)
     ),
-    "seq2seq-full-8": Case("t5-20M", {"method": "seq2seq", "adaptation": "full"}, {"micro_batch_size": 8}),
-    "generate-32": Case("qwen3-8M", None, {"generation_batch_size": 32}, evaluation={"max_new_tokens": 128}),
-    "generate-large-32": Case("llama-110M", None, {"generation_batch_size": 32}, evaluation={"max_new_tokens": 64}),
+    "phi3-lora-4-long": Case("phi3-46M", LORA, rows(4), words=120),
+    "phi3-full-2-long": Case("phi3-46M", FULL | {"batch_size": 4}, rows(2), words=120),
+    "seq2seq-full-8": Case("t5-23M", FULL | {"method": "seq2seq"}, rows(8)),
+    "generate-32": Case("qwen3-7M", evaluation={"max_new_tokens": 128}),
+    "generate-large-32": Case("llama-100M", evaluation={"max_new_tokens": 64}),
 }
 
 

@@ -9,7 +9,9 @@ from trl.trainer.utils import add_fused_lm_head
 from tunelab.models.activations import Pass
 from tunelab.models.architecture import FAMILIES, architecture
 from tunelab.models.footprint import adapted
-from tunelab.models.load import quiet
+from tunelab.models.four_bit import FourBit
+from tunelab.models.load import load_model, quiet
+from tunelab.models.spec import ModelRef
 
 ROWS, TOKENS, RANK = 3, 64, 4
 SMALL = {
@@ -100,6 +102,18 @@ def test_dropout_before_an_adapter_keeps_its_input_and_its_mask(precision):
     counted = Pass(described, "lora", precision, ROWS, TOKENS, adapted=RANK * len(matrices), dropped=widths).kept()
     measured = kept_by(model, learn, precision)
     assert 1 <= counted / measured < 1.2
+
+
+@pytest.mark.parametrize(("compute", "precision"), [("fp32", "fp32"), ("bf16", "bf16")])
+def test_layers_of_4_bits_answer_in_the_type_that_they_are_asked_in(tmp_path, compute, precision):
+    quiet()
+    AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **SMALL)).save_pretrained(tmp_path)
+    ref, described = ModelRef("m", str(tmp_path), None, {}), architecture({"model_type": "llama", **SMALL})
+    model = load_model(ref, "cpu", "fp32", four_bit=FourBit("nf4", True, compute))
+    add_fused_lm_head(model, outputs=("log_probs", "entropy", "is_top1"))
+    model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=RANK, target_modules="all-linear"))
+    counted = Pass(described, "qlora", precision, ROWS, TOKENS, adapted=RANK * len(described.linears)).kept()
+    assert counted == pytest.approx(kept_by(model, learn, precision), rel=0.03)
 
 
 @pytest.mark.parametrize(("precision", "most"), [("fp32", 1.0), ("bf16", 1.4)])

@@ -99,10 +99,10 @@ def lines(found: Mapping[str, Need], device: str) -> list[str]:
     told: dict[str, list[str]] = {}
     for need in found.values():
         if isinstance(need.found, str):
-            told.setdefault(f"is not known to fit: {need.found}", []).append(_name(need.step))
+            told.setdefault(f": memory is not known, {need.found}", []).append(_name(need.step))
         elif need.fits is False:
-            told.setdefault(_too_large(need, need.found, device), []).append(_name(need.step))
-    return [*_introduced(estimates, device), *(f"{_several(names)} {what}" for what, names in told.items())]
+            told.setdefault(f" {_too_large(need, need.found, device)}", []).append(_name(need.step))
+    return [*_introduced(estimates, device), *(f"{_several(names)}{what}" for what, names in told.items())]
 
 
 def _introduced(estimates: Sequence[Need], device: str) -> list[str]:
@@ -113,7 +113,7 @@ def _introduced(estimates: Sequence[Need], device: str) -> list[str]:
     assumed = list(
         dict.fromkeys(n.found.assumed for n in estimates if isinstance(n.found, Footprint) and n.found.assumed)
     )
-    until = f"; until rows are prepared it takes {' and '.join(assumed)}" if assumed else ""
+    until = f"; {' and '.join(assumed)} are assumed until rows are prepared" if assumed else ""
     return [f"memory is an estimate, and stops nothing{there}{until}"]
 
 

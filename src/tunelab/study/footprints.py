@@ -106,7 +106,7 @@ def training_lengths(recipe: Recipe, known: Lengths | None, budget: int) -> tupl
         return Lengths(prompt, budget, prompt + budget), assumed
     limit = recipe.max_length
     if known is None:
-        return Lengths(limit, limit, limit), f"rows of {limit} tokens, the max_length"
+        return Lengths(limit, limit, limit), f"rows of {limit} tokens (max_length)"
     row = known.prompt if recipe.head == "classifier" else known.row
     return Lengths(known.prompt, known.answer, row).within(limit), ""
 
