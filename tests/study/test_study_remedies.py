@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from memory_studies import GIB, LONG, LORA, SEVEN_BILLION, SFT, SMALL, folder_of, planned, trained
+from memory_studies import GIB, LONG, LORA, SEVEN_BILLION, SFT, SMALL, folder_of, needed, planned, trained
 from study_files import put
 
 from tunelab.study.fitting import lines, needs
@@ -12,33 +12,49 @@ from tunelab.study.longest import Longest
 from tunelab.study.remedies import remedy
 
 
-@pytest.mark.parametrize(("entry", "hardware", "room", "key"), [
-    (LORA, {}, 100, "hardware.micro_batch_size"),
-    (SFT, {}, 180, "hardware.micro_batch_size"),
-    (SFT, {}, 130, "hardware.gradient_checkpointing"),
-    (LORA | {"max_length": 4096}, SMALL, 38, "train.one.max_length"),
-    (SFT, {"gradient_checkpointing": True}, 60, "train.one.adaptation"),
-    (LORA, SMALL, 20, "train.one.adaptation"),
-    (LONG, SMALL, 100, "train.one.grpo.max_new_tokens"),
+def turned(entry, hardware, settings):
+    """An entry and the hardware settings with some of them changed, by their path in the study."""
+    for key, value in settings.items():
+        section, _, path = key.partition(".")
+        if section == "hardware":
+            hardware = hardware | {path: value}
+        else:
+            entry = put(entry, path.removeprefix("one."), value)
+    return entry, hardware
+
+
+@pytest.mark.parametrize(("entry", "hardware", "room", "keys"), [
+    (LORA, {}, 100, ["hardware.micro_batch_size"]),
+    (SFT, {}, 180, ["hardware.micro_batch_size"]),
+    (SFT, {}, 130, ["hardware.gradient_checkpointing"]),
+    (LORA | {"max_length": 4096}, SMALL, 38, ["train.one.max_length"]),
+    (SFT, {"gradient_checkpointing": True}, 60, ["train.one.adaptation"]),
+    (LORA, SMALL, 20, ["train.one.adaptation"]),
+    (LONG, SMALL, 100, ["train.one.grpo.max_new_tokens"]),
+    (LORA, {}, 40, ["hardware.micro_batch_size", "hardware.gradient_checkpointing"]),
+    (SFT, {}, 40, ["hardware.micro_batch_size", "hardware.gradient_checkpointing", "train.one.adaptation"]),
 ])  # fmt: skip
-def test_the_setting_that_is_named_makes_the_step_fit_by_the_same_estimate(tmp_path, entry, hardware, room, key):
+def test_the_settings_that_are_named_make_the_step_fit_by_the_same_estimate(tmp_path, entry, hardware, room, keys):
     model = folder_of(tmp_path)
     need = trained(tmp_path, entry, room * GIB, model=model, hardware=hardware)
     assert need.fits is False
-    assert need.remedy.key == key
-    section, *path = key.split(".")
-    if section == "hardware":
-        hardware = hardware | {path[0]: need.remedy.value}
-    else:
-        entry = put(entry, ".".join(path[1:]), need.remedy.value)
-    turned = trained(tmp_path, entry, room * GIB, model=model, hardware=hardware)
-    assert turned.fits is True
-    assert turned.found.total == need.remedy.total
+    assert list(need.remedy.settings) == keys
+    entry, hardware = turned(entry, hardware, need.remedy.settings)
+    again = trained(tmp_path, entry, room * GIB, model=model, hardware=hardware)
+    assert again.fits is True
+    assert again.found.total == need.remedy.total
+
+
+def test_an_answer_that_does_not_fit_is_drawn_in_smaller_batches_or_made_shorter(tmp_path):
+    model, long = folder_of(tmp_path), {"evaluate": {"chat": {"format": "chat", "max_new_tokens": 65536}}}
+    opened = planned(tmp_path, SFT, model=model, **long)
+    for room, key in ((60, "hardware.generation_batch_size"), (31, "evaluate.chat.max_new_tokens")):
+        assert list(needed(opened, room * GIB)["generate/base-chat"].remedy.settings)[-1] == key
 
 
 def test_the_largest_value_that_fits_is_named(tmp_path):
     model, room = folder_of(tmp_path), 100 * GIB
-    rows = trained(tmp_path, LORA, room, model=model).remedy.value
+    [rows] = trained(tmp_path, LORA, room, model=model).remedy.settings.values()
     fits = [trained(tmp_path, LORA, room, model=model, hardware={"micro_batch_size": n}).fits for n in (1, 2, 4, 8)]
     assert rows == max(n for n, enough in zip((1, 2, 4, 8), fits, strict=True) if enough)
 
@@ -49,11 +65,11 @@ def test_a_step_that_fits_gets_no_advice(tmp_path):
     assert need.remedy is None
 
 
-def test_where_no_single_setting_is_enough_that_is_said(tmp_path):
+def test_where_nothing_is_enough_that_is_said(tmp_path):
     opened = planned(tmp_path, SFT)
     found = needs(opened, opened.plan(), GIB)
     assert all(need.remedy is None for need in found.values())
-    assert all("no single setting makes it fit" in line for line in lines(found, "cpu")[1:])
+    assert all("no setting makes it fit" in line for line in lines(found, "cpu")[1:])
 
 
 def test_a_line_names_step_need_largest_part_and_what_to_turn(tmp_path):
@@ -65,7 +81,8 @@ def test_a_line_names_step_need_largest_part_and_what_to_turn(tmp_path):
     assert line.startswith(f"train/one would need about {need.found.total / GIB:.0f} GiB of the 60 GiB of cpu")
     largest = next(iter(need.found.parts))
     assert f"{need.found.parts[largest] / GIB:.0f} GiB of it {largest}" in line
-    assert line.endswith(f"set {need.remedy.key} to {need.remedy.value}")
+    [(key, value)] = need.remedy.settings.items()
+    assert line.endswith(f"set {key} to {value}")
 
 
 def test_steps_that_need_the_same_share_a_line(tmp_path):
@@ -104,6 +121,6 @@ def test_fewer_completions_together_are_proposed_where_the_study_can_say_so(tmp_
     need = trained(tmp_path, LONG, 60 * GIB, hardware=SMALL)
     settable = {**need.step.circumstance["hardware"], "rollout_batch_size": 64}
     found = remedy(need.found.work, 60 * GIB, "train.one", settable)
-    assert found.key == "hardware.rollout_batch_size"
-    again = replace(need.found.work, drawn_together=found.value)
+    assert list(found.settings) == ["hardware.rollout_batch_size"]
+    again = replace(need.found.work, drawn_together=found.settings["hardware.rollout_batch_size"])
     assert replace(need.found, work=again).total == found.total <= 60 * GIB

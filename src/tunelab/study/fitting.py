@@ -47,9 +47,9 @@ class Need:
         """Return it as plain JSON; sizes are bytes."""
         if isinstance(self.found, str):
             return {"unknown": self.found}
-        told = self.remedy and {"key": self.remedy.key, "value": self.remedy.value, "bytes": self.remedy.total}
+        told = self.remedy and {"settings": dict(self.remedy.settings), "bytes": self.remedy.total}
         sizes = {"bytes": self.found.total, "parts": self.found.parts, "assumed": self.found.assumed or None}
-        return {**sizes, "fits": self.fits, "set": told}
+        return {**sizes, "fits": self.fits, "remedy": told}
 
 
 def needs(opened: Opened, planned: Plan, room: int | None) -> dict[str, Need]:
@@ -123,11 +123,9 @@ def _too_large(need: Need, found: Footprint, device: str) -> str:
     largest = list(found.parts.items())[:SHOWN]
     parts = ", ".join(f"{gib(size)} of it {name}" for name, size in largest)
     given = f", with {found.assumed}" if found.assumed else ""
-    advice = (
-        f"set {need.remedy.key} to {str(need.remedy.value).lower()}"
-        if need.remedy
-        else "no single setting makes it fit; use a smaller model"
-    )
+    turned = need.remedy.settings.items() if need.remedy else ()
+    values = " and ".join(f"{key} to {str(value).lower()}" for key, value in turned)
+    advice = f"set {values}" if values else "no setting makes it fit, use a smaller model"
     return f"would need about {gib(found.total)} of the {gib(need.room)} of {device}{given}: {parts}; {advice}"
 
 
