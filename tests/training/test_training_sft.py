@@ -14,10 +14,10 @@ from tunelab.generation.local import LocalGenerator
 from tunelab.models.load import load_model
 from tunelab.models.spec import resolve
 from tunelab.training.checkpoints import MARKER, save_steps
-from tunelab.training.job import largest_divisor
 from tunelab.training.recipe import Lora, Recipe
 from tunelab.training.rows import IGNORED
 from tunelab.training.sft import total_steps
+from tunelab.training.sizes import largest_divisor
 
 
 class Killed(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from rich import box
@@ -14,8 +15,10 @@ from tunelab.cli.tables import console
 from tunelab.engine.forced import forced, with_forced
 from tunelab.engine.plan import Plan, Status
 from tunelab.engine.record import Artifact
+from tunelab.models.available import available_memory
 from tunelab.study.cells import Evaluation
 from tunelab.study.denominators import planned_rows
+from tunelab.study.fitting import Need, device_of, gib, lines, needs
 from tunelab.study.open import Opened, open_study
 from tunelab.study.smoke_server import NOT_STARTED
 from tunelab.study.worked_examples import joins
@@ -41,13 +44,18 @@ def command(
     planned, notices = opened.plan(), dict(opened.compiled.settled.notices)
     again = forced(planned, force or [], opened.store)
     planned = with_forced(planned, again)
+    device = device_of(planned)
+    room = available_memory(device) if device else None
+    needed = needs(opened, planned, room)
     if as_json:
-        print(
-            json.dumps({**as_data(planned), "left_out": dict(opened.compiled.left_out), "notices": notices}, indent=1)
-        )
+        told = {"left_out": dict(opened.compiled.left_out), "notices": notices}
+        memory = {"device": device, "available": room}
+        print(json.dumps({**as_data(planned, needed), "memory": memory, **told}, indent=1))
         return
     out = console()
-    out.print(_steps(planned))
+    out.print(_steps(planned, needed))
+    for line in lines(needed, device or ""):
+        out.print(escape(line))
     for variant, what in notices.items():
         out.print(escape(f"{variant}: {what}"))
     for cell, reason in opened.compiled.left_out.items():
@@ -58,10 +66,17 @@ def command(
     out.print(", ".join(counts + ([f"{len(again)} of them forced"] if again else [])))
 
 
-def as_data(planned: Plan) -> dict[str, Any]:
-    """Return a plan as plain JSON."""
+def as_data(planned: Plan, needed: Mapping[str, Need]) -> dict[str, Any]:
+    """Return a plan as plain JSON, with what memory its steps need."""
     steps = [
-        {"name": p.step.name, "kind": p.step.kind, "status": p.status.value, "reason": p.reason} for p in planned.steps
+        {
+            "name": p.step.name,
+            "kind": p.step.kind,
+            "status": p.status.value,
+            "reason": p.reason,
+            "memory": needed[p.step.fingerprint].as_data() if p.step.fingerprint in needed else None,
+        }
+        for p in planned.steps
     ]
     return {"counts": planned.counts(), "steps": steps}
 
@@ -107,10 +122,19 @@ def _translated(opened: Opened, evaluation: Evaluation) -> bool:
     return joins(task, evaluation.settings.split or task.test_split)
 
 
-def _steps(planned: Plan) -> Table:
+def _steps(planned: Plan, needed: Mapping[str, Need]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("step", "status", "reason"):
+    for name in ("step", "status"):
         table.add_column(name)
+    table.add_column("memory", justify="right", no_wrap=True)
+    table.add_column("reason")
     for p in planned.steps:
-        table.add_row(escape(p.step.name), p.status.value.replace("_", " "), escape(p.reason), style=STYLES[p.status])
+        need = needed.get(p.step.fingerprint)
+        cells = (p.step.name, p.status.value.replace("_", " "), _memory(need) if need else "", p.reason)
+        table.add_row(*map(escape, cells), style=STYLES[p.status])
     return table
+
+
+def _memory(need: Need) -> str:
+    """Write what a step needs; a dash where that is not known."""
+    return "—" if isinstance(need.found, str) else gib(need.found.total)

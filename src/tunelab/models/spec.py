@@ -89,10 +89,15 @@ def is_local(name: str, folder: Path) -> bool:
     return name.startswith((".", "/", "~")) or (name not in BUNDLED and (folder / name).exists())
 
 
+def known_file(ref: ModelRef, name: str) -> Path | None:
+    """Return a file of a model that can be read without a network, else None."""
+    path = cached_file(ref.location, name, ref.revision) if ref.revision else Path(ref.location, name)
+    return path if path is not None and path.is_file() else None
+
+
 def known_config(ref: ModelRef) -> dict[str, Any] | None:
     """Return a model's configuration where it can be read without a network, else None."""
-    path = cached_file(ref.location, "config.json", ref.revision) if ref.revision else Path(ref.location, "config.json")
-    if path is None or not path.is_file():
+    if (path := known_file(ref, "config.json")) is None:
         return None
     try:
         return read_json(path)

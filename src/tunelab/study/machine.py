@@ -20,8 +20,9 @@ from tunelab.models.kind import Kind, declared_kind
 from tunelab.models.spec import ModelRef, known_config, resolve, resolve_tokenizer
 from tunelab.study.endpoint_model import EndpointModel
 from tunelab.study.entries import Evaluate, Train
-from tunelab.study.spec import ROLLOUT_BATCH, Hardware
+from tunelab.study.spec import Hardware
 from tunelab.training.recipe import Qlora
+from tunelab.training.sizes import DRAWN_TOGETHER
 
 UNRESOLVED = "unresolved"
 """The identity of a model that could not be found has this key alone."""
@@ -108,7 +109,7 @@ class Machine:
         if chosen == "vllm" and (reason := devices.without_vllm(self.device)):
             raise StudyError(f"hardware.rollouts: got 'vllm', but {reason}")
         together = self.declared.rollout_batch_size
-        counts = {"drawn_together": together} if chosen == "local" and together != ROLLOUT_BATCH else {}
+        counts = {"drawn_together": together} if chosen == "local" and together != DRAWN_TOGETHER else {}
         return {"backend": "transformers" if chosen == "local" else chosen, **counts}
 
     def batch_that_matters(self, settings: Evaluate, weights: Mapping[str, Any] | None = None) -> int | None:

@@ -21,8 +21,7 @@ from tunelab.study.endpoint_model import AnyModel, EndpointModel
 from tunelab.study.entries import Evaluate, Strict, Train
 from tunelab.study.selection import settled
 from tunelab.study.tree import check_tree, leaf_weights, leaves
-
-ROLLOUT_BATCH = 64
+from tunelab.training.sizes import DRAWN_TOGETHER
 
 
 class Data(Strict):
@@ -74,7 +73,7 @@ class Hardware(Strict):
         default="local", description="What draws GRPO's completions: this process, or vLLM in it (CUDA; never yet run)."
     )
     rollout_batch_size: int = Field(
-        default=ROLLOUT_BATCH, gt=0, description="Completions that GRPO draws together; a padded batch rounds by it."
+        default=DRAWN_TOGETHER, gt=0, description="Completions that GRPO draws together; a padded batch rounds by it."
     )
     gradient_checkpointing: bool = Field(default=False, description="Trade time for memory in training.")
     track: tuple[Literal["wandb", "tensorboard", "trackio"], ...] = Field(

@@ -34,6 +34,7 @@ from tunelab.training.judged import Ask, JudgedRewards
 from tunelab.training.order import visits
 from tunelab.training.recipe import Recipe
 from tunelab.training.rollouts import ROLLOUTS, Rollouts, fewest_together, questions
+from tunelab.training.sizes import rows_per_step
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -108,7 +109,7 @@ def grpo_config(
     run starts from the beginning, and so repeat the first epoch.
     """
     grpo = job.recipe.grpo
-    settings = arguments(job, total, job.recipe.batch_size * grpo.num_generations)
+    settings = arguments(job, total, rows_per_step(job.recipe))
     settings |= {
         "max_steps": total,
         "shuffle_dataset": False,

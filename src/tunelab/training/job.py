@@ -21,6 +21,7 @@ from tunelab.models.kind import Kind, kind_of
 from tunelab.training.checkpoints import keep_checkpoints, last_checkpoint
 from tunelab.training.progress import Progress, last_metrics, plain
 from tunelab.training.recipe import Recipe
+from tunelab.training.sizes import DRAWN_TOGETHER, largest_divisor
 from tunelab.training.trackers import trackers
 
 TASK_TYPES: dict[Kind, str] = {"causal": "CAUSAL_LM", "encoder-decoder": "SEQ_2_SEQ_LM"}
@@ -38,7 +39,7 @@ class Hardware:
     gradient_checkpointing: bool
     track: tuple[str, ...]
     rollouts: Literal["local", "vllm"] = "local"
-    rollout_batch_size: int = 64
+    rollout_batch_size: int = DRAWN_TOGETHER
     """Completions drawn together."""
 
 
@@ -121,11 +122,6 @@ def arguments(job: Job, total: int, batch: int) -> dict[str, Any]:
         "run_name": job.directory.name,
         "dataloader_pin_memory": hardware.device == "cuda",
     }
-
-
-def largest_divisor(batch: int, limit: int) -> int:
-    """Return the largest divisor of ``batch`` that is at most ``limit``."""
-    return next(n for n in range(min(batch, limit), 0, -1) if batch % n == 0)
 
 
 def add_adapter(model: PreTrainedModel, recipe: Recipe) -> tuple[Any, str]:

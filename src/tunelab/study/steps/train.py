@@ -13,7 +13,6 @@ from tunelab.formats.encoder_decoder import EncoderDecoderRenderer
 from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
 from tunelab.models.context import refuse_long_rows
-from tunelab.models.device import Precision
 from tunelab.models.load import load_backbone, load_kind, load_model, load_renderer
 from tunelab.models.spec import ModelRef
 from tunelab.scoring.judges.exchange import Exchange
@@ -35,6 +34,7 @@ from tunelab.training.recipe import Recipe
 from tunelab.training.rows import paired_rows, supervised_rows
 from tunelab.training.seq2seq import train_seq2seq
 from tunelab.training.sft import train_sft
+from tunelab.training.sizes import weights_precision
 
 EXAMPLE = "example.txt"
 
@@ -134,12 +134,3 @@ def read_settings(settings: Any) -> tuple[Format, Recipe, str]:
     recipe = dict(settings["recipe"])
     precision = recipe["precision"]
     return Format(**settings["format"]), Recipe(**recipe), precision
-
-
-def weights_precision(recipe: Recipe, precision: str) -> Precision:
-    """Return the type of the loaded weights: bf16 below an adapter that keeps fp32 itself, fp32 where all are trained.
-
-    Full fine-tuning in bf16 computes under autocast over fp32 weights: bf16 would round small updates away. What
-    stays beside 4-bit weights, norms and embeddings, is fp32 too, as QLoRA has it.
-    """
-    return "bf16" if precision == "bf16" and recipe.adaptation == "lora" else "fp32"

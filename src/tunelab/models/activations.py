@@ -1,0 +1,122 @@
+"""What a forward pass keeps for the backward pass, and what it holds for a moment.
+
+The method is that of Korthikanti et al. 2022, section 4: for every operation of a layer, count what its gradient is
+computed from. The counts are those of transformers' modules with the attention that it chooses, compared with what
+autograd keeps of them. Widths are per token; a padded batch repeats keys and values for every head, and is assumed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from tunelab.models.architecture import Architecture
+from tunelab.models.device import Precision
+from tunelab.models.footprint import BYTES
+
+Adaptation = Literal["full", "lora", "qlora"]
+FP32 = BYTES["fp32"]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward pass that is trained on: its rows, and what of them is kept in how many bytes.
+
+    ``precision`` bf16 computes under autocast, where norms and the sums between layers stay fp32.
+    """
+
+    model: Architecture
+    adaptation: Adaptation
+    precision: Precision
+    rows: int
+    tokens: int
+    """Of a row; what the encoder reads, where there is one."""
+    answer: int = 0
+    """Tokens that a decoder behind an encoder writes."""
+    adapted: int = 0
+    """Numbers that adapters keep per token, over all layers: its rank for every matrix that has one."""
+    dropped: int = 0
+    """Width of all that dropout is put on before an adapter, over all layers."""
+
+    @property
+    def _size(self) -> int:
+        return BYTES[self.precision]
+
+    def kept(self) -> int:
+        """Return the bytes that all layers keep, with what is before and behind them."""
+        return self._layers() + self._ends() + self._adapters()
+
+    def kept_with_checkpoints(self) -> int:
+        """Return the same where every layer keeps only its input, and one is computed again at a time."""
+        encoder = self.model.encoder_layers * self.rows * self.tokens
+        decoder = self.model.layers * self.rows * (self.answer if self.model.encoder_layers else self.tokens)
+        layers = self.model.layers + self.model.encoder_layers
+        one = math.ceil((self._layers() + self._adapters()) / layers)
+        return (encoder + decoder) * self.model.hidden * self._residual + one + self._ends()
+
+    def working(self) -> int:
+        """Return what one layer holds beside what is kept: gradients of its widest parts on their way back."""
+        wide = 3 * self.model.intermediate + 4 * self.model.hidden
+        return self.rows * max(self.tokens, self.answer) * wide * self._size
+
+    @property
+    def _residual(self) -> int:
+        """Bytes of an element of the sum that goes from layer to layer: bf16 where the embeddings are."""
+        return 2 if self.precision == "bf16" and self.adaptation == "lora" else FP32
+
+    def _layers(self) -> int:
+        if self.model.kind == "encoder-decoder":
+            return self._of_t5()
+        per_token = self._norms() + self._attention() + self._mlp()
+        return math.ceil(self.model.layers * self.rows * self.tokens * per_token)
+
+    def _norms(self) -> int:
+        """A norm keeps its input in fp32, and what it is before its weight where that is trained."""
+        family, hidden = self.model.family, self.model.hidden
+        return family.norms * hidden * FP32 * (2 if self.adaptation == "full" else 1)
+
+    def _attention(self) -> int:
+        model, size = self.model, self._size
+        queries, keys = model.heads * model.head_dim, model.kv_heads * model.head_dim
+        casts = (1 if model.family.fused else 3) if self.precision == "bf16" else 1
+        found = casts * model.hidden * size + 4 * queries * size + model.heads * FP32
+        if self.precision == "bf16" and self.adaptation != "full":
+            found += queries * size  # the adapter behind the heads reads a copy
+        if model.family.norms_of_heads:
+            found += (queries + keys) * (FP32 + (size if self.adaptation == "full" else 0))
+        return found + self._pairs()
+
+    def _pairs(self) -> int:
+        """What is kept for a token with every other: the mask, or where no fused kernel serves, two weights a head."""
+        return self.tokens * (2 * FP32 * self.model.heads if self.model.family.eager else self._size)
+
+    def _mlp(self) -> int:
+        model, size = self.model, self._size
+        casts = (1 if model.family.fused else 2) if self.precision == "bf16" else 1
+        wide = 3 * FP32 + size if self.adaptation == "qlora" else 4 * size  # 4-bit layers answer in what they are asked
+        return casts * model.hidden * size + model.intermediate * wide
+
+    def _of_t5(self) -> int:
+        """T5 under dropout, with gated MLPs or not, all in fp32: bf16 keeps up to a third less.
+
+        Attention has no fused kernel for a table of distances under dropout: three numbers a head and pair are kept.
+        """
+        model = self.model
+        queries = model.heads * model.head_dim
+        dense = (8 if model.gated else 3) * model.intermediate
+        norm = (3 if self.adaptation == "full" else 2) * model.hidden + model.hidden
+        reads = 2 * norm + 4 * queries + dense + 3 * model.heads * self.tokens
+        writes = 3 * norm + 6 * queries + dense + 3 * model.heads * (self.answer + self.tokens)
+        crossing = model.layers * 2 * queries * self.tokens
+        elements = model.encoder_layers * self.tokens * reads + model.layers * self.answer * writes + crossing
+        return self.rows * elements * FP32
+
+    def _ends(self) -> int:
+        """The last norm with what it is made of, and what the head reads."""
+        tokens = self.tokens + self.answer
+        return self.rows * tokens * self.model.hidden * FP32 * (3 if self.adaptation == "full" else 2)
+
+    def _adapters(self) -> int:
+        tokens = max(self.tokens, self.answer)
+        return self.rows * tokens * self._size * (self.adapted + 2 * self.dropped)

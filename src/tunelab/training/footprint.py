@@ -1,0 +1,140 @@
+"""How many bytes a training takes, from its recipe and from what the model is made of; nothing is loaded.
+
+A training has moments of different needs: the end of a forward pass, the update, and under GRPO the drawing of
+completions. Each is counted by its parts, and the largest decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tunelab.generation.footprint import drawing
+from tunelab.models.activations import Pass
+from tunelab.models.architecture import Architecture
+from tunelab.models.device import Device, Precision
+from tunelab.models.footprint import (
+    BYTES,
+    Lengths,
+    Parts,
+    Shape,
+    adapted,
+    adapter_parameters,
+    four_bit_bytes,
+    largest_matrix,
+    weight_bytes,
+    with_fragments,
+)
+from tunelab.training.recipe import Recipe
+from tunelab.training.sizes import largest_divisor, rows_per_step, weights_precision
+
+FP32 = BYTES["fp32"]
+MOMENTS = 2
+"""Running means that AdamW keeps of every trained weight, in fp32 (Loshchilov and Hutter 2019)."""
+TILE = (4096, 32768)
+"""Tokens and words of which TRL computes logits at a time; it never makes those of all tokens."""
+COPIES = 7
+"""What is made of a tile beside it: without a GPU's kernel, which works in place, each operation makes a copy."""
+LOGITS = 4
+"""Copies of an encoder-decoder model's logits: as they are, in fp32, as log-probabilities, and their gradient."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training as a machine carries it out; ``lengths`` are those of the longest row."""
+
+    model: Architecture
+    recipe: Recipe
+    precision: Precision
+    device: Device
+    micro_batch_size: int
+    gradient_checkpointing: bool
+    drawn_together: int
+    lengths: Lengths
+    judges: int = 0
+    """Bytes of the judges that are loaded beside, to reward completions."""
+
+    def phases(self) -> list[Parts]:
+        """Return the parts at each moment."""
+        matrices = self._adapted()
+        trained = adapter_parameters(matrices, self.recipe.lora.rank) if matrices else self.model.parameters
+        always = self._always(trained if matrices else 0)
+        optimizer, gradients = {"optimizer": MOMENTS * FP32 * trained}, {"gradients": FP32 * trained}
+        accumulated = gradients if rows_per_step(self.recipe) > self.rows else {}
+        passing = {"activations": self._activations(matrices), "logits": self._head()}
+        found = [
+            {**always, **optimizer, **accumulated, **with_fragments(passing, self.device)},
+            {**always, **optimizer, **gradients},
+        ]
+        if self.recipe.method == "grpo":
+            found += [{**always, **optimizer, **with_fragments(moment, self.device)} for moment in self._drawing()]
+        return found
+
+    @property
+    def rows(self) -> int:
+        """Rows of a forward pass, as the trainer is told."""
+        return largest_divisor(rows_per_step(self.recipe), self.micro_batch_size)
+
+    def _adapted(self) -> dict[str, Shape]:
+        found = adapted(self.model, self.recipe.lora.targets) if self.recipe.adapter else {}
+        assert found is not None  # targets that are not known are said before
+        return found
+
+    def _always(self, adapter: int) -> Parts:
+        """What lies there from beginning to end: the weights, an adapter, and the untouched weights to compare with."""
+        weights = weights_precision(self.recipe, self.precision)
+        held = weight_bytes(self.model, weights)
+        if self.recipe.adaptation == "qlora":
+            settings = self.recipe.qlora.identity()
+            multiplied = largest_matrix(self.model) * BYTES[settings["compute"]]
+            held = four_bit_bytes(self.model, weights, settings) + multiplied
+        copies = self.model.parameters * BYTES["bf16"] if self._autocasts() else 0
+        compared = self.recipe.method == "dpo" or (self.recipe.method == "grpo" and self.recipe.grpo.beta > 0)
+        reference = weight_bytes(self.model, weights) if compared and not self.recipe.adapter else 0
+        weights_of = {"weights": held + copies, "adapter": FP32 * adapter, "reference": reference}
+        return {**weights_of, "judges": self.judges}
+
+    def _autocasts(self) -> bool:
+        """Whether every weight is also there in bf16, to be multiplied."""
+        return self.precision == "bf16" and not self.recipe.adapter
+
+    def _activations(self, matrices: dict[str, Shape]) -> int:
+        encoded = self.model.kind == "encoder-decoder"
+        lora = self.recipe.lora
+        forward = Pass(
+            model=self.model,
+            adaptation=self.recipe.adaptation,
+            precision=self.precision,
+            rows=self._sequences,
+            tokens=self.lengths.prompt if encoded else self.lengths.row,
+            answer=self.lengths.answer if encoded else 0,
+            adapted=lora.rank * len(matrices),
+            dropped=sum(width for _, width in matrices.values()) if lora.dropout else 0,
+        )
+        return (forward.kept_with_checkpoints() if self.gradient_checkpointing else forward.kept()) + forward.working()
+
+    @property
+    def _sequences(self) -> int:
+        """A pair of DPO is two."""
+        return self.rows * (2 if self.recipe.method == "dpo" else 1)
+
+    def _head(self) -> int:
+        """The logits of what is learnt, with the gradients of the head's input and weight."""
+        if self.recipe.head == "classifier":
+            return 0
+        if self.model.kind == "encoder-decoder":
+            return LOGITS * self._sequences * self.lengths.answer * self.model.vocabulary * FP32
+        tokens, vocabulary = self._sequences * self.lengths.row, self.model.vocabulary
+        weight = 0 if self.recipe.adapter else vocabulary * self.model.hidden
+        return min(tokens, TILE[0]) * self._tile() + FP32 * (tokens * self.model.hidden + weight)
+
+    def _tile(self) -> int:
+        """Bytes of a token's logits: a buffer that is always whole, or as much of it as is written, with copies."""
+        size = BYTES[self.precision]
+        if self.device == "cuda":
+            return size * TILE[1]
+        return (size + FP32 * COPIES) * min(self.model.vocabulary, TILE[1])
+
+    def _drawing(self) -> list[Parts]:
+        batch = min(self.drawn_together, rows_per_step(self.recipe))
+        weights = weights_precision(self.recipe, self.precision)
+        return drawing(self.model, weights, batch, self.lengths, sampled=True)
