@@ -187,6 +187,14 @@ def test_data_prepare_writes_tokens_and_names_where(tunelab, tmp_path):
     assert "done" not in tunelab("data", "prepare", "quickstart", "--smoke", "train=sft_chat").stdout
 
 
+def test_data_prepare_of_rows_that_cannot_be_read_fails(tunelab, tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"question": "1 + 1?"}\n')
+    arguments = ("task=gsm8k", "data.files.train=rows.jsonl", "data.files.test=rows.jsonl", "--smoke")
+    result = tunelab("data", "prepare", "quickstart", *arguments)
+    assert result.returncode == 1
+    assert "task gsm8k, split train, row 1: no column 'answer'" in result.stdout
+
+
 def test_the_schema_accepts_the_bundled_studies_fields(tunelab):
     schema = json.loads(tunelab("schema").stdout)
     assert {"study", "formats", "train", "evaluate", "sweep"} <= set(schema["properties"])

@@ -125,3 +125,15 @@ def test_a_receipt_adds_up(sizes, name, temperature):
     assert len({row.id for row in rows}) == len(rows)
     assert all(r["unique"] == r["rows"] <= sizes[source] for source, r in receipt.items())
     assert sum(r["share"] for r in receipt.values()) == pytest.approx(1)
+
+
+def test_a_size_that_is_no_number_and_no_name_is_refused_with_the_names():
+    with pytest.raises(ValueError, match="got 'totl', expected a number of rows, smallest or total; did you mean 'tot"):
+        Mixture(rule="proportional", size="totl")
+
+
+def test_shares_and_not_the_numbers_that_they_are_written_with_are_identity():
+    def identity(**weights):
+        return Mixture(rule="ratio", weights=weights).identity(weights)
+
+    assert identity(a=4, b=2) == identity(a=2, b=1) == identity(a=2 / 3, b=1 / 3) != identity(a=1, b=2)

@@ -107,3 +107,20 @@ def test_a_spent_budget_is_length_and_an_ended_turn_is_stop(tiny, renderer):
     assert {o.finish for o in long} <= {"stop", "stop_string", "length"}
     assert all(o.output_tokens < 64 for o in long if o.finish == "stop")
     assert "stop" in {o.finish for o in long}
+
+
+def test_no_more_is_computed_than_the_requests_own_budgets_and_stops_let_through(tiny, renderer):
+    asked = requests(renderer, 2)
+    own = [Request(r.id, 0, r.prompt, r.ids, budget=3 + 2 * i) for i, r in enumerate(asked)]
+    calls = []
+    hook = tiny.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        made = LocalGenerator(tiny, renderer, GREEDY).run(own)
+        budgets, calls[:] = len(calls), []
+        stops = [Request(r.id, 0, r.prompt, r.ids, stops=STOPS) for r in asked]
+        stopped = LocalGenerator(tiny, renderer, GREEDY).run(stops)
+    finally:
+        hook.remove()
+    assert [output.output_tokens for output in made] == [3, 5]
+    assert budgets == 5
+    assert len(calls) == max(output.output_tokens for output in stopped) < GREEDY.max_new_tokens

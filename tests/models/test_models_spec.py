@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tunelab import files
-from tunelab.models.spec import resolve
+from tunelab.models.spec import is_local, resolve
 
 
 @pytest.fixture
@@ -86,3 +86,14 @@ def test_a_file_is_read_again_only_when_its_size_or_time_changed(tmp_path, monke
     digests.append(files.known_sha256(path))
     assert read == ["weights", "weights"]
     assert digests == [hashlib.sha256(text).hexdigest() for text in (b"one", b"one", b"two")]
+
+
+@pytest.mark.parametrize(
+    ("name", "local"),
+    [("owner/name", False), ("owner/name@refs/pr/1", False), ("name", False), ("results/a/checkpoints/step_9", True),
+     ("./name", True), ("here", True), ("tiny", False)],
+)  # fmt: skip
+def test_a_name_is_a_folder_where_it_looks_like_a_path_or_there_is_one(tmp_path, name, local):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "tiny").mkdir()
+    assert is_local(name, tmp_path) is local

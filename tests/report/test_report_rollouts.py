@@ -9,7 +9,7 @@ import pytest
 from report_fakes import ROLLOUTS, build, group, report_step
 
 from tunelab.report.curves import training_curves
-from tunelab.report.rollouts import POINTS, grpo_health, health_of, health_table
+from tunelab.report.rollouts import POINTS, grpo_health, health_of, health_table, silences
 from tunelab.report.rollouts_by_task import refused_gold, task_curves, task_table
 
 
@@ -224,3 +224,21 @@ def test_gold_answers_that_a_reward_refuses_are_named(tmp_path):
     other = trained(tmp_path / "b")
     other.record.facts = {"receipt": {"gold_refused": []}}
     assert refused_gold({"a": found, "b": other}) == {"a": ["mbpp/sanitized_test-3"]}
+
+
+def test_verdicts_that_were_missing_are_counted_by_judge_and_reason(tmp_path):
+    groups = [dict(MIXED[0]), {**MIXED[1], "silent": {"judge_grader": {"empty": 1, "tie": 2}}},
+              {**MIXED[2], "silent": {"judge_grader": {"empty": 1}}}]  # fmt: skip
+    health = health_of({"both": trained(tmp_path / "both", groups=groups), "calm": trained(tmp_path / "calm")})
+    completions = sum(len(group["rewards"]) for group in groups)
+    assert silences(health).rows == [
+        ["both", "grader", "empty", f"2 ({2 / completions:.1%})"],
+        ["both", "grader", "tie", f"2 ({2 / completions:.1%})"],
+    ]
+
+
+def test_panels_below_each_other_show_the_same_whole_steps(tmp_path):
+    short = [dict(group) for group in MIXED if group["task"] == "sums" or group["step"] == 0]
+    figure = task_curves(health_of({"both": trained(tmp_path / "both", groups=short)})).figure
+    assert len({axes.get_xlim() for axes in figure.axes}) == 1
+    assert all(tick == int(tick) for axes in figure.axes for tick in axes.get_xticks())

@@ -10,7 +10,7 @@ from tunelab.scoring.judges.exchange import CORRECTNESS, Exchange
 from tunelab.scoring.judges.guidelines import read_guideline
 from tunelab.scoring.judges.judge import Judge
 from tunelab.scoring.judges.parsing import Reading, decide, read_causal, read_guard
-from tunelab.scoring.judges.prompts import guard_messages, judge_messages
+from tunelab.scoring.judges.prompts import as_text, guard_messages, judge_messages
 from tunelab.scoring.judges.refusals import judge_by_refusal
 from tunelab.scoring.judges.replies import ReplyCache, reply_key
 
@@ -83,6 +83,20 @@ def test_other_words_are_read_as_strictly():
     assert read_causal("CORRECT because it says so", CORRECTNESS) == Reading(None, "more than one word")
 
 
+def test_a_word_that_is_a_negation_itself_is_read_as_the_word_it_is():
+    assert read_causal("Verdict: No.", ("yes", "no")) == Reading("bad")
+    assert read_causal("no", ("no", "never")) == Reading("good")
+    assert read_causal("not yes", ("yes", "no")) == Reading(None, "a negation")
+    assert read_causal("No, yes", ("yes", "no")) == Reading(None, "both words")
+    assert read_causal("!no", ("yes", "no")) == Reading(None, "a negation")
+
+
+@pytest.mark.parametrize("kind", ["guard", "contains", "refusals"])
+def test_words_are_refused_for_a_judge_that_is_not_asked_for_any(kind):
+    with pytest.raises(ValueError, match=f"a judge of kind {kind} is not asked for any"):
+        Judge(kind=kind, model="m" if kind == "guard" else None, words=("yes", "no"))
+
+
 def test_a_judges_words_follow_its_guideline_unless_it_names_others():
     def words(**fields):
         return Judge(kind="causal", model="m", **fields).asks_for
@@ -96,7 +110,8 @@ def test_a_judges_words_follow_its_guideline_unless_it_names_others():
 
 
 HOLDS = [("It is Paris, of course.", True), ("paris", True), ("The Eiffel Tower!", True), ("Parisian food", False),
-         ("Lyon", False), ("<think>Paris?</think>Lyon", False), ("", False)]  # fmt: skip
+         ("Lyon", False), ("<think>Paris?</think>Lyon", False), ("<think>Lyon?</think>Paris", True),
+         ("Let me see. <think>It is Paris", False), ("", False)]  # fmt: skip
 
 
 def test_the_judge_without_a_model_looks_for_an_accepted_answer_as_whole_words():
@@ -184,6 +199,13 @@ def test_an_answer_that_knows_the_marks_of_another_exchange_does_not_close_its_o
     own = marks(Exchange("q", attack))
     assert own.count(stolen) == 1
     assert len(set(own)) == 2
+    assert marks(Exchange("q", "a", ("b",)))[0] != stolen  # the marks depend on all that stands between them
+
+
+def test_control_tokens_are_broken_up_wherever_they_stand():
+    spelt = "a <|im_end|> b"
+    broken = "a < |im_end|> b"
+    assert as_text(Exchange(spelt, spelt, (spelt, "c")), ["<|im_end|>"]) == Exchange(broken, broken, (broken, "c"))
 
 
 def test_a_guard_sees_the_exchange_as_the_turns_that_it_was():

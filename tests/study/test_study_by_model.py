@@ -6,9 +6,10 @@ from tunelab.study.by_model import by_model, write_by_model
 
 
 def cell(model, variant, task, method="grpo", value=0.5, **fields):
-    metrics = {"numeric": {"value": value, "low": 0.4, "high": 0.6}, "strict": {"value": 0.1, "low": 0.0, "high": 0.3}}
+    metrics = {"numeric": {"value": value, "low": 0.4, "high": 0.6, "n": 9},
+               "strict": {"value": 0.1, "low": 0.0, "high": 0.3, "n": 8}}  # fmt: skip
     known = {"task": task, "evaluation": task, "variant": variant, "cell": f"{variant}/{task}", "n": 9,
-             "headline": "numeric", "factors": {"model": model, "method": method}}  # fmt: skip
+             "headline": "numeric", "factors": {"model": model, "method": method, "eval_format": "chat"}}  # fmt: skip
     return known | {"metrics": metrics, "outcomes": {"correct": 4}} | fields
 
 
@@ -44,6 +45,52 @@ def test_the_only_trained_variant_of_a_model_has_its_name_and_the_untouched_mode
 def test_models_of_one_name_do_not_overwrite_each_other():
     cells = [cell("a/Q7", "mixed", "gsm8k"), cell("b/Q7", "other", "gsm8k")]
     assert set(by_model(comparison(cells))) == {"a-Q7_results.json", "b-Q7_results.json"}
+
+
+def files(*variants):
+    return {found["variant"]: name for name, found in by_model(comparison([cell(*v) for v in variants])).items()}
+
+
+def test_what_is_called_base_is_the_untouched_model_alone():
+    trained = [("q", name, "gsm8k") for name in ("one", "base2", "basement")]
+    assert files(*trained, ("q", "base", "gsm8k", None)) == {
+        "one": "q_one_results.json", "base2": "q_base2_results.json", "basement": "q_basement_results.json",
+        "base": "q_base_results.json",
+    }  # fmt: skip
+    two = files(("q", "base", "gsm8k", None), ("q", "basic", "gsm8k", None))
+    assert two == {"base": "q_base_results.json", "basic": "q_basic_results.json"}
+
+
+def test_no_two_files_have_one_name_and_none_is_hidden():
+    found = files(("q", "base", "gsm8k", None), ("q_base", "mixed", "gsm8k"), ("./.hid", "one", "gsm8k"))
+    assert found == {"base": "q_base_results.json", "mixed": "q_base_mixed_results.json", "one": "hid_results.json"}
+    assert set(files(("./a/q", "x", "gsm8k"), ("../b/q", "y", "gsm8k")).values()) == {
+        "a-q_results.json", "b-q_results.json",
+    }  # fmt: skip
+
+
+def test_a_variant_that_failed_has_no_mean_and_says_so():
+    found = by_model(comparison([cell("q", "mixed", "gsm8k")], [missing("q", "torn", "gsm8k")], TREE))
+    *_, mixed = found["q_torn_results.json"]["datasets"]
+    assert (mixed["dataset"], mixed["metrics"], mixed["error"]) == ("mixed", {"mean": None}, "no result: gsm8k")
+    assert len(by_model(comparison([cell("q", "mixed", "gsm8k")]))["q_results.json"]["datasets"]) == 1
+
+
+def test_a_metric_without_a_value_says_why_and_every_metric_how_many_samples_it_is_about():
+    silent = cell("q", "mixed", "gsm8k", no_verdicts={"grader": "server down"})
+    silent["metrics"]["judged_by_grader"] = {"value": None, "low": None, "high": None, "n": 0}
+    [entry] = by_model(comparison([silent]))["q_results.json"]["datasets"]
+    assert entry["scored"] == {"numeric": 9, "strict": 8, "judged_by_grader": 0}
+    assert entry["error"] == "no verdicts of grader: server down"
+    empty = cell("q", "mixed", "gsm8k")
+    empty["metrics"]["strict"] |= {"value": None, "n": 0}
+    [entry] = by_model(comparison([empty]))["q_results.json"]["datasets"]
+    assert entry["error"] == "no sample has a value of strict"
+
+
+def test_weights_from_elsewhere_say_from_where():
+    found = by_model(comparison([cell("q", "mixed", "gsm8k", from_checkpoint="./step_60"), cell("q", "own", "gsm8k")]))
+    assert {entry["variant"]: entry["checkpoint"] for entry in found.values()} == {"mixed": "./step_60", "own": None}
 
 
 def test_metrics_have_their_own_names_and_what_is_missing_is_null_with_its_reason():

@@ -1,12 +1,13 @@
 """Results by name: the links are those of the latest run, and what is not a link of ours is left alone."""
 
 import copy
+import json
 import shutil
 
 import pytest
 from study_files import STUDY
 
-from tunelab.errors import StepError, StoreError
+from tunelab.errors import StepError, StoreError, StudyError
 from tunelab.study.api import run
 from tunelab.study.spec import Study
 
@@ -61,7 +62,25 @@ def test_checkpoints_are_found_by_their_step_and_can_be_evaluated_by_it(tmp_path
         tmp_path / "store" / next((tmp_path / "store").glob("train/one-*/checkpoints/step-000002")).relative_to(
             tmp_path / "store") / "model.safetensors"
     ).read_bytes()  # fmt: skip
-    assert not (again / "checkpoints").exists() or names(again / "checkpoints") == []
+    again = ran(tmp_path, train=("one",), evaluate=("chat",), from_checkpoint=str(root / "checkpoints/one/step_4"))
+    assert names(again / "checkpoints" / "one") == ["step_2", "step_4", "step_6"]
+    assert all(path.exists() for path in (again / "checkpoints" / "one").iterdir())
+    [written] = [json.loads(p.read_text()) for p in (again / "evaluation").glob("*.json") if "base" not in p.name]
+    assert written["checkpoint"].endswith("checkpoints/one/step_4")
+
+
+def test_checkpoints_of_a_new_training_take_the_place_of_the_old_ones_and_what_the_store_lost_is_removed(tmp_path):
+    root = ran(tmp_path, train=("one",), max_steps=6, epochs=3, checkpoints=3)
+    ran(tmp_path, train=("one",), max_steps=4, epochs=3, checkpoints=2)
+    assert names(root / "checkpoints" / "one") == ["step_2", "step_4"]
+    shutil.rmtree(tmp_path / "store" / "train")
+    ran(tmp_path, train=("two",))
+    assert names(root / "checkpoints") == []
+
+
+def test_a_checkpoint_that_is_not_there_is_no_hub_id(tmp_path):
+    with pytest.raises(StudyError, match=r"results/templates/checkpoints/one/step_9 holds nothing"):
+        ran(tmp_path, train=("one",), from_checkpoint="results/templates/checkpoints/one/step_9")
 
 
 def test_what_is_no_link_of_ours_is_kept(tmp_path):

@@ -66,3 +66,15 @@ def test_scored_rows_among_the_worked_examples_of_a_training_stop_it_whatever_sc
     [trained] = tmp_path.glob("store/train/*/record.json")
     assert ran(tmp_path, monkeypatch, raw, worked_examples(tmp_path))["holes"] == ["sft/chat"]
     assert list(tmp_path.glob("store/train/*/record.json")) == [trained]
+
+
+def test_a_near_duplicate_is_counted_as_one_and_refuses_nothing(tmp_path, monkeypatch):
+    words = [f"w{i}" for i in range(40)]
+    asked = [*QUESTIONS[:3], " ".join(words)]
+    monkeypatch.setattr(f"{__name__}.QUESTIONS", asked)
+    near = " ".join([*words[:20], "other", *words[21:]])
+    plain = {"train": {"sft": {"format": "plain"}}, "evaluate": {"chat": {"format": "plain"}}}
+    raw = {**STUDY, **plain, "formats": {"plain": STUDY["formats"]["plain"]}}
+    assert ran(tmp_path, monkeypatch, put(raw, "data.leaks", "refuse"), [near])["holes"] == []
+    [counts] = [json.loads(path.read_text()) for path in tmp_path.glob("store/check/*/leaks.json")]
+    assert (counts["near"], counts["exact"], counts["same_cluster"]) == (1, 0, 0)

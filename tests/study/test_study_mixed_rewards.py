@@ -13,7 +13,12 @@ from tunelab.engine.runner import Runner
 from tunelab.errors import StudyError
 from tunelab.files import read_json, read_lines
 from tunelab.study.api import SilentReporter
+from tunelab.study.compile import compile_study
+from tunelab.study.configurations import configuration, portable
 from tunelab.study.open import open_study
+from tunelab.study.smoke import smoke
+from tunelab.study.spec import Study
+from tunelab.tasks.find import find_task
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "mixed_rewards"
 NAMING = f"{EXAMPLE}/naming.py:Naming"
@@ -137,4 +142,60 @@ def test_balanced_batches_and_another_rollout_batch_are_other_trainings(tmp_path
     one = compiled(tmp_path, alone).train["both"].fingerprint
     alone["train"]["both"]["grpo"]["batches"] = "balanced"
     assert "balanced" not in compiled(tmp_path, alone).train["both"].settings
-    assert one != compiled(tmp_path, alone).train["both"].fingerprint  # the recipe says so, whatever comes of it
+    assert one == compiled(tmp_path, alone).train["both"].fingerprint
+
+
+def test_a_judge_that_rewards_a_smoke_run_can_tell_right_from_wrong():
+    raw = json.loads(json.dumps(JUDGED))
+    raw["judges"] = {"mine": {"kind": "causal", "model": "big/one", "guideline": "my_rules.txt"},
+                     "other": {"kind": "causal", "model": "big/one"}}  # fmt: skip
+    raw["train"]["both"]["grpo"] = {"rewards": {"judges": {"mine": {"weight": 1.0}}}}
+    raw["train"]["both"] = raw.pop("recipe") | raw["train"]["both"]
+    raw["recipe"], raw["evaluation"] = {}, {}
+    small = smoke(Study.model_validate(raw))
+    assert {name: judge.kind for name, judge in small.judges.items()} == {
+        "mine": "contains", "other": "causal", "refusals": "refusals",
+    }  # fmt: skip
+
+
+def test_a_judge_is_of_a_task_once_and_in_any_order(tmp_path):
+    def trained(of):
+        rewards = {"holds": {"weight": 1.0, "of": of}}
+        return compiled(tmp_path, yaml.safe_load(study(tmp_path, rewards).read_text())).train["both"].fingerprint
+
+    assert trained([NAMING, "arithmetic"]) == trained(["arithmetic", NAMING])
+    with pytest.raises(StudyError, match=r"judges\.holds\.of: got arithmetic twice, expected every task once"):
+        trained(["arithmetic", "arithmetic"])
+
+
+def test_a_variants_own_configuration_has_the_judges_that_rewarded_it(tmp_path):
+    (tmp_path / "rules.txt").write_text("Be fair.")
+    judges = {**JUDGED["judges"], "fair": {"kind": "causal", "model": "tiny", "guideline": "rules.txt"}}
+    rewards = {"holds": {"weight": 1.0}, "fair": {"weight": 0.5, "of": ["arithmetic"]}}
+    made = compiled(tmp_path, yaml.safe_load(study(tmp_path, rewards, judges=judges).read_text()))
+    found = configuration(made, "both")
+    assert set(found["judges"]) == {"holds", "fair"}
+    assert found["judges"]["fair"]["guideline"] == str(tmp_path / "rules.txt")
+    again = compile_study([("", Study.model_validate(found))], tmp_path).train["both"]
+    assert again.settings["reward"] == made.train["both"].settings["reward"]
+    elsewhere = portable(found)
+    assert elsewhere["judges"]["fair"]["guideline"] == "rules.txt"
+
+
+def test_the_tasks_of_a_judge_are_found_beside_a_portable_configuration(tmp_path):
+    task = tmp_path / "own.py"
+    task.write_text((EXAMPLE / "naming.py").read_text())
+    raw = yaml.safe_load(study(tmp_path, {"holds": {"weight": 1.0, "of": ["./own.py:Naming"]}}).read_text())
+    raw["train"]["both"]["task"] = ["arithmetic", "./own.py:Naming"]
+    found = configuration(compiled(tmp_path, raw), "both")
+    of = found["train"]["both"]["grpo"]["rewards"]["judges"]["holds"]["of"]
+    assert of == [f"{task}:Naming"]
+    assert portable(found)["train"]["both"]["grpo"]["rewards"]["judges"]["holds"]["of"] == ["own.py:Naming"]
+
+
+def test_the_identity_of_a_reward_has_the_stop_and_budget_of_every_task(tmp_path):
+    reward = compiled(tmp_path, yaml.safe_load(study(tmp_path, {}).read_text())).train["both"].settings["reward"]
+    first, second = find_task("arithmetic"), find_task(NAMING)
+    assert reward["members"] == [
+        {"stop": list(task.stop), "max_new_tokens": task.max_new_tokens} for task in (first, second)
+    ]

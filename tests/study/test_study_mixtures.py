@@ -51,10 +51,13 @@ def test_a_weight_of_a_group_is_shared_by_its_tasks(tmp_path):
     settings = {"rule": "ratio", "weights": {"loud": 3, "quiet": 1}}
     raw = mixed(tmp_path, tasks={"loud": BOTH[1:], "quiet": BOTH[:1]}, train__both__mixture=settings)
     [mix] = [s for s in topological([compiled(tmp_path, raw).report]) if s.kind == "mix"]
-    assert mix.settings["weights"] == {BOTH[1]: 3, BOTH[0]: 1}
+    assert mix.settings["weights"] == {BOTH[1]: 0.75, BOTH[0]: 0.25}
+    doubled = put(raw, "train.both.mixture.weights", {"loud": 6, "quiet": 2})
+    [again] = [s for s in topological([compiled(tmp_path, doubled).report]) if s.kind == "mix"]
+    assert again.fingerprint == mix.fingerprint
     raw = mixed(tmp_path, tasks={"all": BOTH}, train__both__mixture={"rule": "ratio", "weights": {"all": 3}})
     [mix] = [s for s in topological([compiled(tmp_path, raw).report]) if s.kind == "mix"]
-    assert mix.settings["weights"] == {BOTH[0]: 1.5, BOTH[1]: 1.5}
+    assert mix.settings["weights"] == {BOTH[0]: 0.5, BOTH[1]: 0.5}
 
 
 @pytest.mark.parametrize(

@@ -317,6 +317,10 @@ def test_a_short_name_means_its_model_in_overrides_sweeps_and_results(tmp_path):
     blocked = both.train["sft_raw@model=far"].blocked
     assert blocked is not None
     assert "owner/name" in blocked
+    assert "did you mean" not in blocked
+    mistyped = compile_study(opened(tmp_path, raw, "model=smal"), tmp_path).train["sft_raw"].blocked
+    assert mistyped is not None
+    assert mistyped.endswith("did you mean 'small'?")
 
 
 @pytest.mark.parametrize("names", [{"tiny": "a/b"}, {"a": "b", "b": "c/d"}])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from tunelab.errors import StudyError
 from tunelab.scoring.aggregate import summarise
@@ -162,6 +162,26 @@ def test_a_weighted_average_is_what_a_mixture_by_these_weights_would_score():
     variance = (0.75**2 * sst2.var(ddof=1) / len(sst2)) + (0.25**2 * mnli.var(ddof=1) / len(mnli))
     assert (node["high"] - node["low"]) / 2 == pytest.approx(norm.ppf(0.975) * variance**0.5, rel=0.01)
     assert [leaf["value"] for leaf in leaves] == pytest.approx([sst2.mean(), mnli.mean()])
+
+
+def test_a_weighted_difference_is_that_of_the_weighted_averages_with_the_error_of_its_parts():
+    change = {"sst2": TUNED["sst2"] - BASE["sst2"], "mnli": TUNED["mnli_m"] - BASE["mnli_m"]}
+    found = {
+        f"{variant}/{name}": cell(variant, name, name, table[key])
+        for variant, table in (("base", BASE), ("tuned", TUNED))
+        for name, key in (("sst2", "sst2"), ("mnli", "mnli_m"))
+    }
+    rows = averages(found, Averaged({"similar": ["sst2", "mnli"]}, {"sst2": 1, "mnli": 4}), 0.05)
+    [node] = [row for row in rows if row["node"] == ["similar"] and row["variant"] == "tuned"]
+    shares = {"sst2": 0.2, "mnli": 0.8}
+    assert node["difference"] == pytest.approx(sum(shares[name] * values.mean() for name, values in change.items()))
+    parts = {name: shares[name] ** 2 * values.var(ddof=1) / len(values) for name, values in change.items()}
+    error, df = (
+        sum(parts.values()) ** 0.5,
+        sum(parts.values()) ** 2 / sum(part**2 / (len(change[name]) - 1) for name, part in parts.items()),
+    )  # Welch and Satterthwaite
+    assert (node["difference_high"] - node["difference_low"]) / 2 == pytest.approx(t.ppf(0.975, df) * error)
+    assert node["p_value"] == pytest.approx(2 * t.sf(abs(node["difference"]) / error, df))
 
 
 def test_choices_and_texts_of_one_task_are_averaged_apart():

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 
+import pandas as pd
 import pytest
 from study_files import STUDY, changed, opened, put
 
@@ -12,6 +13,7 @@ from tunelab.files import read_lines
 from tunelab.study.api import SilentReporter
 from tunelab.study.layout import link_data, link_mixtures
 from tunelab.study.open import only_data, open_points
+from tunelab.study.unified_plan import files_of
 
 TREE = {"math": ["arithmetic", "gsm8k"], "qa": ["hotpotqa"]}
 WEIGHTS = {"math": 4, "qa": 3}
@@ -98,6 +100,7 @@ def test_the_receipt_adds_up(mixture):
     assert all(source["repeats"] == 1 for source in found["test"]["sources"].values())
     assert found["splits"]["gsm8k"]["rows"] == {"train": 10, "test": 2}
     assert found["splits"]["gsm8k"]["shares"] == {"train": 5.0, "test": 1.0}
+    assert found["splits"]["gsm8k"]["unused"] == 10 - found["train"]["sources"]["gsm8k"]["available"]
 
 
 def test_no_scored_row_nor_a_near_duplicate_of_one_is_trained_on(mixture):
@@ -157,3 +160,36 @@ def test_too_few_scored_rows_for_the_rule_are_said_and_stop_nothing(tmp_path):
 
 def test_a_study_on_one_task_has_no_mixture(tmp_path):
     assert prepared(tmp_path, changed(recipe=STUDY["recipe"] | {"rows": 8}))[2] == {}
+
+
+def test_tokens_are_those_of_each_tasks_own_rows(mixture):
+    found, outcome, folder = mixture
+    tokenised = next(step for step in found.targets() if step.kind == "unify").inputs["tokens"]
+    table = pd.read_parquet(found.store.open(outcome.effective[tokenised.fingerprint]).path("train.parquet"))
+    counted = Counter()
+    for id_, ids in zip(table["id"], table["prompt_ids"], strict=True):
+        counted[id_.partition("/")[0]] += len(ids)
+    assert counted == {name: source["tokens"] for name, source in info(folder)["train"]["sources"].items()}
+
+
+def test_every_accepted_answer_is_there_and_the_plainest_one_stands_first(mixture):
+    _, _, folder = mixture
+    rows = read_rows(folder / "mixed/train_mixed.jsonl")
+    several = [row for row in rows if "accepted" in row["metadata"]]
+    assert all(row["metadata"]["accepted"][0] == row["reference_answer"] for row in several)
+    assert all(len(row["metadata"]["accepted"]) > 1 for row in several)
+
+
+def test_a_file_of_scored_rows_that_is_no_longer_asked_for_is_no_longer_there(tmp_path):
+    _, _, folders = prepared(tmp_path)
+    assert (folders["mixed"] / "test" / "hotpotqa_test.jsonl").exists()
+    fewer = {**MIXED, "task": TASKS[:2], "mixture": {**MIXED["mixture"], "weights": {"arithmetic": 1, "gsm8k": 1}}}
+    raw = {**RAW, "train": {"mixed": fewer}, "evaluate": {t: RAW["evaluate"][t] for t in TASKS[:2]}}
+    _, _, folders = prepared(tmp_path, raw)
+    names = sorted(path.name for path in (folders["mixed"] / "test").iterdir())
+    assert names == ["arithmetic_test.jsonl", "gsm8k_test.jsonl", "test_index.json"]
+
+
+def test_two_tasks_of_one_class_name_have_files_of_their_own():
+    files = files_of(["a.py:Mine", "gsm8k", "b/c.py:Mine", "d.py:Mine"])
+    assert list(files.values()) == [f"test/{name}_test.jsonl" for name in ("Mine", "gsm8k", "Mine-2", "Mine-3")]

@@ -24,12 +24,13 @@ from tunelab.tasks.samples import load_samples
 from tunelab.tasks.sandboxed import runs_code
 from tunelab.training import rollouts
 from tunelab.training.gold import GARBAGE, check_reward
+from tunelab.training.groups import differ
 from tunelab.training.grpo import adapter_effect, grpo_config, total_steps, train_grpo, vllm_config
 from tunelab.training.job import Hardware, Job
 from tunelab.training.order import visits
 from tunelab.training.recipe import Grpo, Lora, Recipe, Rewards
 from tunelab.training.rewards import Completion, task_reward
-from tunelab.training.rollouts import Rollouts, differ, questions
+from tunelab.training.rollouts import Rollouts, questions
 
 GROUP = 4
 SMALL = Grpo(num_generations=GROUP, max_new_tokens=16)

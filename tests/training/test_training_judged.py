@@ -6,13 +6,14 @@ import pytest
 
 from tunelab.data.mixtures import mix
 from tunelab.data.sample import Message, Sample
-from tunelab.errors import DataError, StudyError
+from tunelab.errors import DataError, StepError, StudyError
 from tunelab.scoring.judges.containing import judge_by_containing
+from tunelab.scoring.judges.judge import Verdict
 from tunelab.scoring.score import Metric, judged
 from tunelab.tasks.find import find_task
 from tunelab.tasks.mixed import Mixed
 from tunelab.training.gold import GARBAGE
-from tunelab.training.judged import JudgedRewards
+from tunelab.training.judged import SILENT_STEPS, JudgedRewards
 from tunelab.training.recipe import Recipe, Rewards
 from tunelab.training.rewards import combined, refuse_unjudged_tasks
 
@@ -42,7 +43,16 @@ class Free:
 
 
 def holds(exchanges):
-    return [judge_by_containing(exchange).value for exchange in exchanges]
+    return [judge_by_containing(exchange) for exchange in exchanges]
+
+
+def says(value):
+    """A judge that says the same of every answer."""
+    return lambda exchanges: [Verdict(value, reason="" if value is not None else "empty")] * len(exchanges)
+
+
+def values(verdicts):
+    return {name: verdict.value for name, verdict in verdicts.items()}
 
 
 TASK = Mixed({"free": Free(), "arithmetic": find_task("arithmetic")})
@@ -61,7 +71,7 @@ def test_a_judge_is_asked_about_its_own_tasks_only_and_its_verdict_is_weighed():
         return holds(exchanges)
 
     found = JudgedRewards(TASK, REWARDS, {"grader": ask}).verdicts(ROWS, ["it is word3"] * len(ROWS))
-    of = {row.id: verdicts for row, verdicts in zip(ROWS, found, strict=True)}
+    of = {row.id: values(verdicts) for row, verdicts in zip(ROWS, found, strict=True)}
     assert of["free/q3"] == {"judge_grader": 1.0}
     assert of["free/q4"] == {"judge_grader": 0.0}
     assert all(verdicts == {} for id_, verdicts in of.items() if id_.startswith("arithmetic"))
@@ -72,9 +82,31 @@ def test_a_judge_is_asked_about_its_own_tasks_only_and_its_verdict_is_weighed():
 
 
 def test_a_completion_without_a_verdict_has_no_reward_where_a_verdict_counts():
-    [verdicts] = JudgedRewards(TASK, REWARDS, {"grader": lambda exchanges: [None]}).verdicts([ROWS_OF["free"]], ["x"])
-    assert verdicts == {"judge_grader": None}
-    assert combined({"task": 1.0, **verdicts}, REWARDS.weights()) is None
+    [verdicts] = JudgedRewards(TASK, REWARDS, {"grader": says(None)}).verdicts([ROWS_OF["free"]], ["x"])
+    assert values(verdicts) == {"judge_grader": None}
+    assert combined({"task": 1.0, **values(verdicts)}, REWARDS.weights()) is None
+
+
+def test_a_judge_of_the_only_task_there_is_judges_it_by_whatever_name_the_study_calls_it():
+    rewards = Rewards.model_validate({"judges": {"grader": {"weight": 1.0, "of": ["my_tasks.py:Free"]}}})
+    row = Free().load("train", None)[0]
+    [verdicts] = JudgedRewards(Free(), rewards, {"grader": holds}).verdicts([row], ["word0"])
+    assert values(verdicts) == {"judge_grader": 1.0}
+    with pytest.raises(DataError, match="8 accepted answers of free"):
+        JudgedRewards(Free(), rewards, {"grader": says(0.0)}).check([row] * 9, GARBAGE)
+
+
+def test_a_judge_that_says_nothing_for_several_steps_ends_the_training_and_says_why():
+    judges = JudgedRewards(TASK, REWARDS, {"grader": holds})
+    silent, heard = [{"judge_grader": Verdict(None, reason="no answer")}] * 2, [{"judge_grader": Verdict(0.0)}]
+    other: list[dict[str, Verdict]] = [{}, {}]
+    for _ in range(2):
+        for step in [silent] * (SILENT_STEPS - 1) + [heard, other]:
+            judges.heard(step)
+    for step in [silent] * (SILENT_STEPS - 1) + [other]:
+        judges.heard(step)
+    with pytest.raises(StepError, match=rf"judges\.grader: no verdict in {SILENT_STEPS} steps .*'no answer'; see to"):
+        judges.heard(silent)
 
 
 ROWS_OF = {name: next(row for row in ROWS if row.metadata["task"] == name) for name in ("free", "arithmetic")}
@@ -96,9 +128,9 @@ def test_a_judge_is_asked_while_the_scorers_are_at_work():
 @pytest.mark.parametrize(
     ("ask", "expected"),
     [
-        (lambda exchanges: [1.0] * len(exchanges), r"got 1\.00 for 8 accepted answers of free and 1\.00 for"),
-        (lambda exchanges: [None] * len(exchanges), "got no verdict for 8 accepted answers"),
-        (lambda exchanges: [float(GARBAGE in e.answered) for e in exchanges], r"got 0\.00 .* and 1\.00"),
+        (says(1.0), r"got 1\.00 for 8 accepted answers of free and 1\.00 for"),
+        (says(None), "got no verdict for 8 accepted answers"),
+        (lambda exchanges: [Verdict(float(GARBAGE in e.answered)) for e in exchanges], r"got 0\.00 .* and 1\.00"),
     ],
 )
 def test_a_judge_that_does_not_tell_right_from_garbage_is_refused(ask, expected):
@@ -108,6 +140,18 @@ def test_a_judge_that_does_not_tell_right_from_garbage_is_refused(ask, expected)
 
 def test_a_judge_that_tells_them_apart_passes():
     JudgedRewards(TASK, REWARDS, {"grader": holds}).check(ROWS, GARBAGE)
+
+
+def test_a_judge_is_checked_for_each_task_and_one_does_not_hide_another():
+    """Of both tasks together, its mean for what is right would be more than for garbage."""
+
+    def deaf_to_numbers(exchanges):
+        return [holds([e])[0] if e.asked.startswith("What is") and "word" in e.references[0] else Verdict(0.0)
+                for e in exchanges]  # fmt: skip
+
+    everything = Rewards.model_validate({"judges": {"grader": {"weight": 0.5}}})
+    with pytest.raises(DataError, match=r"got 0\.00 for 8 accepted answers of arithmetic"):
+        JudgedRewards(TASK, everything, {"grader": deaf_to_numbers}).check(ROWS, GARBAGE)
 
 
 def test_a_judge_of_a_task_that_is_not_trained_on_is_refused():

@@ -10,13 +10,16 @@ from tunelab.data.sample import Message, Sample
 from tunelab.errors import DataError
 from tunelab.models.load import load_model
 from tunelab.models.spec import resolve
+from tunelab.scoring.judges.judge import Verdict
 from tunelab.scoring.score import Metric, judged
 from tunelab.tasks.find import find_task
 from tunelab.tasks.mixed import Mixed
 from tunelab.tasks.samples import load_samples
+from tunelab.training.groups import teaches
 from tunelab.training.grpo import train_grpo
 from tunelab.training.job import Hardware, Job
-from tunelab.training.recipe import Grpo, Recipe
+from tunelab.training.judged import JudgedRewards
+from tunelab.training.recipe import Grpo, Recipe, Rewards
 from tunelab.training.rewards import Completion
 from tunelab.training.rollouts import Rollouts, questions
 
@@ -57,13 +60,16 @@ def rows():
     return mix({"numbers": numbers, "words": Words().load("train", None)}, {"rule": "concatenate", "seed": 0})[0]
 
 
-def rollouts(bench, task, samples, **grpo):
+CPU = Hardware("cpu", 8, False, ())
+
+
+def rollouts(bench, task, samples, judges=None, hardware=CPU, **grpo):
     folder = bench.root / "made"
     (folder / "scratch").mkdir(parents=True, exist_ok=True)
     settings = {"method": "grpo", "adaptation": "full", "lr": 1e-4, "epochs": 1, "batch_size": 2}
     recipe = Recipe(**settings, grpo=Grpo(num_generations=4, **grpo))
-    job = Job(recipe, "fp32", 0, Hardware("cpu", 8, False, ()), folder, folder / "scratch", lambda *_: None)
-    return Rollouts(job, questions(samples, task, bench.renderer), task, bench.renderer)
+    job = Job(recipe, "fp32", 0, hardware, folder, folder / "scratch", lambda *_: None)
+    return Rollouts(job, questions(samples, task, bench.renderer), task, bench.renderer, judges)
 
 
 def earned(bench, task, samples, text):
@@ -92,6 +98,58 @@ def test_lines_of_groups_name_their_task(bench):
     assert {line["id"]: line["task"] for line in lines} == {s.id: s.metadata["task"] for s in samples}
 
 
+def test_a_completion_that_a_judge_says_nothing_of_has_no_reward_and_its_group_says_why(bench):
+    samples = [sample for sample in rows() if sample.metadata["task"] == "words"][:2]
+    declared = Rewards.model_validate({"judges": {"grader": {"weight": 0.5, "of": ["words"]}}})
+
+    def ask(exchanges):
+        return [Verdict(None, reason="empty") if not e.answered else Verdict(1.0) for e in exchanges]
+
+    task = Mixed(ROUTED)
+    found = rollouts(bench, task, samples, judges=JudgedRewards(task, declared, {"grader": ask}), rewards=declared)
+    ids = [samples[0].id] * 3 + [samples[1].id]
+    made = [Completion(text, 3, False) for text in ("", "", "The answer", "The answer")]
+    assert found.reward(ids, made, SimpleNamespace(global_step=0)) == [None, None, 1.0, 1.0]
+    first, second = (json.loads(line) for line in (bench.root / "made" / "rollouts.jsonl").read_text().splitlines())
+    assert first["rewards"] == [None, None, 1.0]
+    assert first["components"] == {"task": [0.0, 0.0, 0.5], "judge_grader": [None, None, 1.0]}
+    assert first["silent"] == {"judge_grader": {"empty": 2}}
+    assert "silent" not in second
+
+
+def test_a_group_that_only_a_judge_tells_apart_teaches():
+    group = {"components": {"task": [0.0, 0.0], "judge_grader": [0.0, 1.0], "length": [0.0, 0.0]}}
+    assert teaches(group)
+    assert not teaches({"components": {"task": [0.0, 0.0], "judge_grader": [1.0, None], "length": [0.0, -1.0]}})
+
+
+def test_form_is_what_the_own_task_of_a_completion_says_it_is(bench):
+    """Of a mixture, where only one task says what an explicit answer is."""
+
+    class Marked(Words):
+        def explicit(self, text):
+            return "!" in text
+
+    task = Mixed({"numbers": NUMBERS, "words": Marked()})
+    samples = [sample for sample in rows() if sample.metadata["task"] == "words"][:2]
+    found = rollouts(bench, task, samples, rewards=Rewards(format=1.0))
+    made = [Completion(text, 3, False) for text in ("The answer !", "The answer")]
+    assert found.reward([s.id for s in samples], made, SimpleNamespace(global_step=0)) == [1.5, 0.5]
+
+
+def test_no_more_completions_are_drawn_together_than_the_machine_is_said_to_hold(bench):
+    samples = rows()[:6]
+    found = rollouts(bench, Mixed(ROUTED), samples, hardware=Hardware("cpu", 8, False, (), rollout_batch_size=4))
+    drawn = []
+
+    def draw(requests):
+        drawn.append(len(requests))
+        return [[1] for _ in requests]
+
+    found._draw(list(range(10)), SimpleNamespace(draw=draw))
+    assert drawn == [4, 4, 2]
+
+
 def test_a_completion_ends_where_its_own_task_ends_it(bench):
     samples = rows()
     found = rollouts(bench, Mixed(ROUTED), samples)
@@ -105,6 +163,8 @@ def test_a_completion_ends_where_its_own_task_ends_it(bench):
     assert all(m.clipped for m in of["words"] if m.tokens == Words.max_new_tokens and "=" not in m.text)
     assert not any("=" in m.text for m in of["words"])
     assert any("=" in m.text for m in of["numbers"])
+    ends = [len(question.ids) + found.budget(question.sample) for question in found.questions.values()]
+    assert found.longest == max(ends) > max(len(q.ids) for q in found.questions.values()) + Words.max_new_tokens
     declared = rollouts(bench, Mixed(ROUTED), samples, max_new_tokens=9)
     assert {declared.budget(sample) for sample in samples} == {9}
 
@@ -118,7 +178,7 @@ def test_every_task_of_a_mixture_has_its_gold_answers_checked(bench):
     samples = sorted(rows(), key=lambda s: s.metadata["task"])  # the numbers come first, and are more than are checked
     folder = bench.root / "deaf"
     recipe = Recipe(method="grpo", adaptation="full", lr=1e-4, epochs=1, batch_size=2)
-    job = Job(recipe, "fp32", 0, Hardware("cpu", 8, False, ()), folder, folder, lambda *_: None)
+    job = Job(recipe, "fp32", 0, CPU, folder, folder, lambda *_: None)
     model = load_model(resolve("tiny"), "cpu", "fp32")
     with pytest.raises(DataError, match=r"got 0\.0 for its own target"):
         train_grpo(job, samples, task, bench.renderer, model, bench.renderer.tokenizer)

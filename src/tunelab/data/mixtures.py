@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tunelab.data.sample import Sample
 from tunelab.data.subsets import rank
-from tunelab.errors import DataError
+from tunelab.errors import DataError, nearest
 
 TASK = "task"
 """The key under which a mixed sample's metadata name its task."""
@@ -24,6 +24,9 @@ OFTEN = 4
 """Repeats above which a receipt warns."""
 VERY_OFTEN = 20
 """Repeats above which a mixture must say that it means it."""
+NAMED_SIZES = ("smallest", "total")
+SHARE_DIGITS = 12
+"""Decimal places of a share that count: what is written otherwise is another share no sooner than that."""
 
 
 class Mixture(BaseModel):
@@ -50,6 +53,13 @@ class Mixture(BaseModel):
     allow_repeats: bool = Field(default=False, description=f"Needed for more than {VERY_OFTEN} repeats.")
     seed: int = Field(default=0, description="Chooses the rows and their order.")
 
+    @field_validator("size", mode="before")
+    @classmethod
+    def _size_is_known(cls, size: Any) -> Any:
+        if isinstance(size, str) and size not in NAMED_SIZES:
+            raise ValueError(f"got {size!r}, expected a number of rows, smallest or total{nearest(size, NAMED_SIZES)}")
+        return size
+
     @model_validator(mode="after")
     def _settings_fit(self) -> Mixture:
         if (self.rule == "ratio") != bool(self.weights):
@@ -68,9 +78,11 @@ class Mixture(BaseModel):
         return self
 
     def identity(self, weights: Mapping[str, float]) -> dict[str, Any]:
-        """Return what decides about the rows, with the weight of each task, as plain JSON."""
+        """Return what decides about the rows, with the share of each task, as plain JSON: 4 to 2 is 2 to 1."""
         used = {"rule", "size", "max_repeats", "seed"} | ({"temperature"} if self.rule == "temperature" else set())
-        return self.model_dump(include=used) | ({"weights": dict(weights)} if self.rule == "ratio" else {})
+        total = sum(weights.values())
+        shares = {task: round(weight / total, SHARE_DIGITS) for task, weight in weights.items()}
+        return self.model_dump(include=used) | ({"weights": shares} if self.rule == "ratio" else {})
 
 
 def counts(available: Mapping[str, int], rule: Mapping[str, Any]) -> dict[str, int]:

@@ -85,8 +85,12 @@ def resolve_tokenizer(name: str, folder: Path | None = None) -> ModelRef:
 
 
 def is_local(name: str, folder: Path) -> bool:
-    """Say whether a name means a folder on this machine: it looks like a path, or is one from ``folder``."""
-    return name.startswith((".", "/", "~")) or (name not in BUNDLED and (folder / name).exists())
+    """Say whether a name means a folder on this machine: it looks like a path, or is one from ``folder``.
+
+    A hub id has one stroke at most, so a name with more of them is a folder even where none is there.
+    """
+    path_like = name.startswith((".", "/", "~")) or name.partition("@")[0].count("/") > 1
+    return path_like or (name not in BUNDLED and (folder / name).exists())
 
 
 def known_file(ref: ModelRef, name: str) -> Path | None:

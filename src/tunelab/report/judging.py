@@ -96,7 +96,8 @@ def judging_rows(evidence: Evidence) -> list[Row]:
 
 def _judge_row(cell: str, judge: str, artifact: Artifact) -> Row:
     facts = artifact.record.facts
-    asked, outputs, unread = facts["asked"], facts["outputs"], facts["outputs"] - facts["parsed"]
+    asked, outputs = facts["asked"], facts["outputs"]
+    unread = outputs - facts["parsed"] - facts["empty_as_bad"]
     read = wilson(facts["parsed"], asked) if asked else None
     return {
         "row": "judge",

@@ -16,7 +16,7 @@ from tunelab.report.costs import costs
 from tunelab.report.crossed import is_matched_effect
 from tunelab.report.drawing import Picture
 from tunelab.report.evidence import Evidence
-from tunelab.report.rollouts import health_of, health_table
+from tunelab.report.rollouts import health_of, health_table, silences
 from tunelab.report.rollouts_by_task import refused_gold, task_table
 from tunelab.report.served import unlisted
 from tunelab.report.splits import splits
@@ -85,6 +85,7 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "training": tables.training(evidence),
         "health": health_table(healths := health_of(evidence.of("train"))),
         "task_health": task_table(healths),
+        "silences": silences(healths),
         "refused_gold": refused_gold(evidence.of("train")),
         "protocol": several.protocol(evidence),
         "searches": several.searches(evidence),

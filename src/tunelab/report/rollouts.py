@@ -7,22 +7,24 @@ components of the reward are shown where a variant has more than the task's, unw
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from tunelab.engine.record import Artifact
 from tunelab.files import read_lines
 from tunelab.report.curves import METRICS
 from tunelab.report.drawing import COLOURS, GRID, LINES, Picture, label, legend, new_figure
 from tunelab.report.tables import Table, share
+from tunelab.training.groups import ROLLOUTS, SILENT, differ
 from tunelab.training.recipe import of_judge
 
 TITLE = "Health of reinforcement learning over optimiser steps"
-ROLLOUTS = "rollouts.jsonl"
 POINTS = 40
 """A curve's points at most: each is the mean of a span of steps, since single steps are noisy."""
 PANELS = {
@@ -64,7 +66,7 @@ def grpo_health(healths: Mapping[str, Health]) -> Picture:
     for name, axes in zip(panels, grid, strict=True):
         curves = {variant: health.curves.get(name, []) for variant, health in healths.items()}
         draw_curves(axes, curves, panel(name), of_one=name not in SIGNED)
-    grid[-1].set_xlabel("optimiser step")
+    share_steps(grid)
     legend(grid[0])
     return Picture("grpo_health", TITLE, _in_words(healths, panels), figure)
 
@@ -78,6 +80,15 @@ def draw_curves(axes: Axes, curves: Mapping[str, Curve], name: str, of_one: bool
     axes.grid(color=GRID)
     if of_one and all(0 <= value <= 1 for curve in curves.values() for _, value in curve):
         axes.set_ylim(-0.03, 1.03)
+
+
+def share_steps(grid: Sequence[Axes]) -> None:
+    """Let panels below each other show the same optimiser steps, which are whole numbers."""
+    low, high = min(axes.get_xlim()[0] for axes in grid), max(axes.get_xlim()[1] for axes in grid)
+    for axes in grid:
+        axes.set_xlim(low, high)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    grid[-1].set_xlabel("optimiser step")
 
 
 def panel(name: str) -> str:
@@ -103,11 +114,22 @@ def health_table(healths: Mapping[str, Health]) -> Table:
     return Table(caption, columns, rows)
 
 
+def silences(healths: Mapping[str, Health]) -> Table:
+    """A row per variant, judge and reason: completions that a judge which rewards them said nothing of."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for variant, health in healths.items():
+        for group in health.groups:
+            for judge, reasons in group.get(SILENT, {}).items():
+                counts.update({(variant, judge.removeprefix(of_judge("")), why): n for why, n in reasons.items()})
+    rows = [[*where, share(n, sum(len(g["rewards"]) for g in healths[where[0]].groups))] for where, n in counts.items()]
+    return Table("Completions without a judge's verdict", ("variant", "judge", "reason", "completions"), rows)
+
+
 def lost(groups: Sequence[Mapping[str, Any]]) -> list[str | None]:
     """Count what could not teach: groups without variance, completions cut, without an answer, without a reward."""
     rewards: list[Any] = [reward for group in groups for reward in group["rewards"]]
     return [
-        share(sum(_still(group) for group in groups), len(groups)),
+        share(sum(not differ(group["rewards"]) for group in groups), len(groups)),
         share(sum(group["clipped"] for group in groups), len(rewards)),
         share(sum(group["no_answer"] for group in groups), len(rewards)),
         share(sum(reward is None for reward in rewards), len(rewards)),
@@ -125,7 +147,7 @@ def _read(artifact: Artifact) -> Health:
             name: [(step, mean) for step, rows in steps if (mean := mean_component(rows, name)) is not None]
             for name in components_of(groups)
         },
-        "zero_variance": [(step, _mean([_still(group) for group in rows])) for step, rows in steps],
+        "zero_variance": [(step, _mean([not differ(group["rewards"]) for group in rows])) for step, rows in steps],
         "clipped": [(step, _mean([_clipped(group) for group in rows])) for step, rows in steps],
         **{name: [(r["step"], r[name]) for r in logged if r.get(name) is not None] for name in LOGGED},
     }
@@ -152,11 +174,6 @@ def _components(healths: Mapping[str, Health]) -> list[str]:
     """Return the components to show: none where every reward is the task's own."""
     groups = [group for health in healths.values() for group in health.groups]
     return [] if all(group["rewards"] == group["components"]["task"] for group in groups) else components_of(groups)
-
-
-def _still(group: Mapping[str, Any]) -> bool:
-    """Say whether the scored completions of a group all earned the same."""
-    return len({reward for reward in group["rewards"] if reward is not None}) < 2
 
 
 def _clipped(group: Mapping[str, Any]) -> float:

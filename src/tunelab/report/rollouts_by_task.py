@@ -22,6 +22,7 @@ from tunelab.report.rollouts import (
     mean_component,
     panel,
     reward_curve,
+    share_steps,
     spans,
 )
 from tunelab.report.tables import Table
@@ -50,7 +51,7 @@ def task_curves(healths: Mapping[str, Health]) -> Picture:
     for task, axes in zip(tasks, grid, strict=True):
         curves = {variant: of_task[task] for variant, of_task in found.items() if task in of_task}
         draw_curves(axes, curves, label(task), of_one=True)
-    grid[-1].set_xlabel("optimiser step")
+    share_steps(grid)
     legend(grid[0])
     return Picture(
         "grpo_by_task", TITLE, _in_words(found), figure, "Rewards of different tasks are on scales of their own."

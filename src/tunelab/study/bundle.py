@@ -34,6 +34,7 @@ from tunelab.study.layout import file_name
 from tunelab.study.open import Opened
 from tunelab.study.steps.compare import COMPARISON
 from tunelab.tasks.find import file_of, is_file
+from tunelab.tasks.mixed import JOINT
 
 FORMAT = 1
 MANIFEST, README, RECORD, TASKS = "manifest.json", "README.txt", "record.json", "tasks"
@@ -138,7 +139,7 @@ def _is_weights(path: PurePosixPath) -> bool:
 def _record(artifact: Artifact, opened: Opened) -> bytes:
     """A record without the folders of this machine; what identifies the step stays as it is."""
     record = artifact.record.to_json()
-    left_out = ("folder", "data", "model", "tokenizer")
+    left_out = ("folder", "data", "model", "tokenizer", "judges")
     record["circumstance"] = {k: v for k, v in record["circumstance"].items() if k not in left_out}
     text = json.dumps(record, ensure_ascii=False)
     for place in (opened.store.root.resolve(), opened.compiled.folder.resolve(), Path.home()):
@@ -148,7 +149,8 @@ def _record(artifact: Artifact, opened: Opened) -> bytes:
 
 def _tasks(steps: Iterable[Artifact], folder: Path) -> tuple[dict[str, str], Files]:
     """Return by what name each of the user's tasks is found in the bundle, and the files."""
-    named = {a.record.circumstance["task"] for a in steps if "task" in a.record.circumstance}
+    known = [a.record.circumstance["task"] for a in steps if "task" in a.record.circumstance]
+    named = {task for joint in known for task in joint.split(JOINT)}
     paths = {name: file_of(name, folder) for name in sorted(named) if is_file(name)}
     names = unique_names(sorted({str(path) for path, _ in paths.values()}))
     files = {f"{TASKS}/{name}": Path(path).read_bytes() for path, name in names.items()}

@@ -3,13 +3,16 @@
     evaluation/<model>_results.json            the only trained variant of a model
     evaluation/<model>_<variant>_results.json  every other one; <model>_base_results.json is the untouched model
 
-``datasets`` has an entry for each evaluation: ``dataset`` (the task), ``metrics`` by their own names, of which
-``headline`` names the first, and their 95 % ``intervals``. The last entry, ``mixed``, is the mean over all tasks, by
-the study's ``task_weights`` where it has some. What is missing is null and has an ``error``.
+``checkpoint`` is where a variant's weights are from, if it was not trained here. ``datasets`` has an entry for each
+evaluation: ``dataset`` (the task), ``metrics`` by their own names, of which ``headline`` names the first, the
+``intervals`` of 95 %, and in ``scored`` how many of the ``n`` samples each metric is the mean of. The last entry,
+``mixed``, is the mean over all tasks, by the study's ``task_weights`` where it has some. What is missing is null and
+has an ``error``.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,27 +46,47 @@ def by_model(comparison: Plain) -> dict[str, Row]:
         factors = cell["factors"]
         cells.setdefault((factors["model"], cell["variant"], factors["method"] is not None), []).append(cell)
     return {
-        _name(variant, [*cells]): {
+        file: {
             "model": variant[0],
             "variant": variant[1],
-            "datasets": [*map(_dataset, found), *_mixed(comparison["tree"], variant[1])],
+            "checkpoint": cells[variant][0].get("from_checkpoint"),
+            "datasets": [*map(_dataset, cells[variant]), *_mixed(comparison["tree"], variant[1], cells[variant])],
         }
-        for variant, found in cells.items()
+        for variant, file in _names([*cells]).items()
     }
 
 
-def _name(variant: Variant, known: Sequence[Variant]) -> str:
+def _names(variants: Sequence[Variant]) -> dict[Variant, str]:
+    """Name the file of each variant, as shortly as no other is named; where two would be named alike, at length."""
+    short = {variant: f"{_stem(variant[0], variants)}{_ending(variant, variants)}" for variant in variants}
+    taken = Counter(short.values())
+    return {
+        variant: f"{name if taken[name] == 1 else f'{_plain(variant[0])}_{file_name(variant[1])}'}{SUFFIX}"
+        for variant, name in short.items()
+    }
+
+
+def _stem(model: str, variants: Sequence[Variant]) -> str:
+    """Return a model's name without its owner or folder, unless another one has the same."""
+    same_end = {other for other, _, _ in variants if _short(other) == _short(model)}
+    return _plain(model if len(same_end) > 1 else _short(model))
+
+
+def _ending(variant: Variant, variants: Sequence[Variant]) -> str:
+    """Return what tells a variant from others of its model: nothing for the only one trained, base for the other."""
     model, name, trained = variant
-    same_end = {other for other, _, _ in known if _short(other) == _short(model)}
-    stem = file_name(model if len(same_end) > 1 else _short(model))
-    if [other for other in known if other[0] == model and other[2]] == [variant]:
-        return f"{stem}{SUFFIX}"
-    untouched = not trained and name.startswith(BASE)
-    return f"{stem}_{BASE if untouched else file_name(name)}{SUFFIX}"
+    if [other for other in variants if (other[0], other[2]) == (model, trained)] == [variant]:
+        return "" if trained else f"_{BASE}"
+    return f"_{file_name(name)}"
 
 
 def _short(model: str) -> str:
     return model.rstrip("/").rpartition("/")[2]
+
+
+def _plain(model: str) -> str:
+    """Return a model's name as the beginning of a file's, which nothing hides."""
+    return file_name(model).lstrip(".-") or "model"
 
 
 def _dataset(cell: Plain) -> Row:
@@ -75,14 +98,29 @@ def _dataset(cell: Plain) -> Row:
         "headline": cell["headline"],
         "metrics": {name: found["value"] for name, found in metrics.items()} or {cell["headline"]: None},
         "intervals": {name: [found["low"], found["high"]] for name, found in metrics.items()},
+        "scored": {name: found["n"] for name, found in metrics.items()},
         "outcomes": cell.get("outcomes"),
-        **({"error": cell["error"]} if "error" in cell else {}),
+        **_error(cell, metrics),
     }
 
 
-def _mixed(tree: Sequence[Plain], variant: str) -> list[Row]:
+def _error(cell: Plain, metrics: Mapping[str, Plain]) -> Row:
+    """Say why a cell, or a metric of it, has no value, where that is so."""
+    if "error" in cell:
+        return {"error": cell["error"]}
+    silent = [f"no verdicts of {judge}: {why}" for judge, why in cell.get("no_verdicts", {}).items()]
+    empty = [name for name, found in metrics.items() if found["value"] is None]
+    reasons = [*silent, *([f"no sample has a value of {', '.join(empty)}"] if empty and not silent else [])]
+    return {"error": "; ".join(reasons)} if reasons else {}
+
+
+def _mixed(tree: Sequence[Plain], variant: str, cells: Sequence[Plain]) -> list[Row]:
     """Return the means over the root of the tree of tasks, one a format that was evaluated in."""
     roots = [row for row in tree if not row["node"] and row["variant"] == variant]
+    if tree and not roots:
+        formats = dict.fromkeys(cell["factors"]["eval_format"] for cell in cells)
+        missing = list(dict.fromkeys(cell["task"] for cell in cells))
+        roots = [{"eval_format": fmt, "missing": missing} for fmt in formats]
     return [
         {
             "dataset": MIXED,

@@ -241,6 +241,7 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
         "by": cell.by,
         "at_least": cell.evaluation.settings.at_least,
         **_price(cell.variant),
+        **({"from_checkpoint": train.from_checkpoint} if train and train.from_checkpoint else {}),
         "seed": cell.variant.seed if train else None,
         "size": _size(train) if train else None,
         "others": _other_settings(cell),

@@ -26,6 +26,7 @@ from tunelab.scoring.judges.judge import Judge
 from tunelab.study.cells import BASE, Cell, Variant
 from tunelab.study.closing_plan import verdict_steps
 from tunelab.study.compile import Compiled
+from tunelab.study.search_plan import first_training
 from tunelab.study.source import place
 from tunelab.study.thresholds import minimums
 from tunelab.study.worked_examples import examples_file
@@ -117,7 +118,7 @@ def _train(compiled: Compiled, variant: Variant) -> Raw:
     recipe, adopted = step.settings["recipe"], _adopted(step)
     dumped = variant.train.model_dump(mode="json")
     weights = _weights(variant.train.mixture.weights, lambda task: _task(task, compiled.folder))
-    return dumped | {
+    return _judged_by_tasks(dumped, lambda task: _task(task, compiled.folder)) | {
         "mixture": {**dumped["mixture"], "weights": weights},
         "format": _format_name(compiled, variant.train.format, variant.format),
         "model": None,
@@ -162,17 +163,22 @@ def _with_tokenizer(splits: Raw, name: str | None) -> Raw:
 
 
 def _judges(compiled: Compiled, found: Sequence[Cell]) -> Raw:
-    """Keep the judges that the variant's evaluations name, with the models and files that were used."""
-    used = {name: step for c in found for name, step in verdict_steps(compiled.scores[c.name]).items()}
-    return {name: _judge(compiled.study.judges[name], step, compiled.folder) for name, step in used.items()}
+    """Keep the judges that the variant's rewards and evaluations name, with the models and files that were used."""
+    train = first_training(compiled.train[found[0].variant.name])
+    rewarding = train.settings.get("reward", {}).get("judges", {})
+    used = {name: (identity, train.circumstance["judges"][name]) for name, identity in rewarding.items()}
+    for cell in found:
+        for name, step in verdict_steps(compiled.scores[cell.name]).items():
+            used[name] = step.settings["judge"], step.circumstance
+    return {name: _judge(compiled.study.judges[name], *how, compiled.folder) for name, how in used.items()}
 
 
-def _judge(judge: Judge, step: Step, folder: Path) -> Raw:
+def _judge(judge: Judge, identity: Mapping[str, Any], circumstance: Mapping[str, Any], folder: Path) -> Raw:
     known = judge.model_dump(mode="json")
     if judge.kind in ("causal", "guard"):
-        known["model"] = _model(step)
+        known["model"] = _name_of(circumstance["model"])
     if judge.kind == "endpoint":
-        known["endpoint"] = step.settings["judge"]["asked"]["model"]["url"]
+        known["endpoint"] = identity["asked"]["model"]["url"]
     if judge.guideline not in BUNDLED:
         known["guideline"] = str((folder / Path(judge.guideline).expanduser()).resolve())
     return known
@@ -246,6 +252,13 @@ def _weights(weights: Mapping[str, float], change: Callable[[str], str]) -> dict
     return {change(name): weight for name, weight in weights.items()}
 
 
+def _judged_by_tasks(entry: Raw, change: Callable[[str], str]) -> Raw:
+    """Return a training with the tasks that its judges are of by what they are called elsewhere."""
+    rewards: Raw = entry["grpo"]["rewards"]
+    judges = {name: {**judge, "of": _mapped(judge["of"], change)} for name, judge in rewards["judges"].items()}
+    return {**entry, "grpo": {**entry["grpo"], "rewards": {**rewards, "judges": judges}}}
+
+
 def _absolute(files: Mapping[str, Any], folder: Path) -> Raw:
     return _mapped(files, lambda path: _whole_path(path, folder))
 
@@ -288,7 +301,8 @@ def _renamed(entry: Raw, names: Mapping[str, str]) -> Raw:
     mixture: Raw = entry.get("mixture", {})
     weights = {"weights": _weights(mixture["weights"], lambda task: _task_named(task, names))} if mixture else {}
     mixed = {"mixture": {**mixture, **weights}} if mixture else {}
-    return {**entry, **file, **mixed, "task": _mapped(entry["task"], lambda task: _task_named(task, names))}
+    rewarded = _judged_by_tasks(entry, lambda task: _task_named(task, names)) if "grpo" in entry else entry
+    return {**rewarded, **file, **mixed, "task": _mapped(entry["task"], lambda task: _task_named(task, names))}
 
 
 def _with_file(shots: Raw, names: Mapping[str, str]) -> Raw:

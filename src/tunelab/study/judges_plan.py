@@ -16,7 +16,7 @@ from tunelab.errors import StudyError, nearest
 from tunelab.scoring.judges import containing, prompts, refusals
 from tunelab.scoring.judges.exchange import SAFETY
 from tunelab.scoring.judges.guidelines import read_guideline
-from tunelab.scoring.judges.judge import Judge
+from tunelab.scoring.judges.judge import PATIENCE, Judge
 from tunelab.study.cells import Cell
 from tunelab.study.closing_plan import VERDICTS_OF, slug
 from tunelab.study.machine import Machine
@@ -25,7 +25,7 @@ from tunelab.tasks.find import find_task
 from tunelab.tasks.identity import scorer_identity
 from tunelab.training.recipe import Rewards
 
-VERSIONS = {"judge": 1}
+VERSIONS = {"judge": 2}
 VERDICTS = "verdicts.jsonl"
 RULES = {"refusals": refusals.VERSION, "contains": containing.VERSION}
 """Judges that need no model, with the version of what they decide by."""
@@ -129,7 +129,8 @@ class JudgesPlan:
         assert judge.model is not None
         if judge.kind == "endpoint":
             url, blocked = self.machine.address(judge.endpoint)
-            return {"model": {"served": judge.model, "url": url}}, {"model": {"name": judge.model}}, blocked
+            patience = judge.model_dump(include={*PATIENCE})
+            return {"model": {"served": judge.model, "url": url}}, {"model": {"name": judge.model, **patience}}, blocked
         model, blocked = self.machine.model(judge.model)
         identity = {
             "model": model["identity"],

@@ -20,7 +20,8 @@
     report/                       index.html, comparison.csv, averages.csv, figures
 
 Deleting the folder loses nothing but worked examples that you edited: the next run makes it again. Links to what a
-run no longer has are removed; configurations of earlier runs stay, as each is whole by itself.
+run no longer has are removed; configurations of earlier runs stay, as each is whole by itself. So do checkpoints, as
+long as the store has them and the variant is not trained anew: a run that evaluates one must not lose the others.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tunelab.engine.record import Artifact
 from tunelab.engine.runner import Outcome, artifact_of
 from tunelab.engine.step import Step
 from tunelab.errors import StoreError
 from tunelab.files import read_json, write_json
+from tunelab.study.adopt_plan import KIND as ADOPT
 from tunelab.study.by_model import EVALUATION, SUFFIX, write_by_model
 from tunelab.study.cells import Cell, file_name
 from tunelab.study.closing_plan import verdict_steps
@@ -45,10 +48,12 @@ from tunelab.study.steps.compare import COMPARISON
 from tunelab.study.steps.rows import ROWS
 from tunelab.study.steps.select import CHECKPOINT_SCORES, METRICS
 from tunelab.study.tokenise_plan import RECEIPT, TOKENS
-from tunelab.study.unified_plan import contents
+from tunelab.study.unified_plan import MIXED, TEST, contents
 from tunelab.tasks.find import find_task
 from tunelab.training.checkpoints import checkpoint_step, kept_checkpoints
 from tunelab.training.trackers import TENSORBOARD
+
+CHECKPOINTS = "checkpoints"
 
 
 def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
@@ -111,11 +116,16 @@ def _link_variant(opened: Opened, outcome: Outcome, variant: str, root: Path) ->
             _link(curves, artifact.directory / TENSORBOARD)
         if CHECKPOINT_SCORES in artifact.record.files:
             _link(scores, artifact.directory / CHECKPOINT_SCORES)
-        _unlink(*_checkpoints(root, variant).glob("*"))
-        for kept in kept_checkpoints(artifact.record.files):
-            _link(_checkpoints(root, variant) / f"step_{checkpoint_step(kept)}", artifact.directory / kept)
+        if step.kind != ADOPT:
+            _link_checkpoints(artifact, root / CHECKPOINTS / file_name(variant))
     elif step.fingerprint in outcome.states:
-        _unlink(model, scores, logged(root, variant), curves, *_checkpoints(root, variant).glob("*"))
+        _unlink(model, scores, logged(root, variant), curves)
+
+
+def _link_checkpoints(artifact: Artifact, folder: Path) -> None:
+    _unlink(*folder.glob("*"))
+    for kept in kept_checkpoints(artifact.record.files):
+        _link(folder / f"step_{checkpoint_step(kept)}", artifact.directory / kept)
 
 
 def eval_folder(root: Path, variant: str, evaluation: str) -> Path:
@@ -130,10 +140,6 @@ def logged(root: Path, variant: str) -> Path:
 
 def _curves(root: Path, variant: str) -> Path:
     return root / "tensorboard" / "training" / file_name(variant)
-
-
-def _checkpoints(root: Path, variant: str) -> Path:
-    return root / "checkpoints" / file_name(variant)
 
 
 def _checkpoint_scores(root: Path, variant: str) -> Path:
@@ -164,10 +170,16 @@ def link_mixtures(opened: Opened, outcome: Outcome, results: Path) -> dict[str, 
         if artifact := artifact_of(opened.store, outcome, unified_sets(opened)[variant]):
             data = results / opened.name / "data"
             folders[variant] = data if len(first) == 1 else data / file_name(variant)
-            for file in contents(artifact.record.settings):
-                if file in artifact.record.files:
-                    _link(folders[variant] / file, artifact.directory / file)
+            _link_mixture(artifact, folders[variant])
     return folders
+
+
+def _link_mixture(artifact: Artifact, folder: Path) -> None:
+    """Link the files of mixed rows, in place of those that an earlier run linked there."""
+    _unlink(*(path for part in (MIXED, TEST) for path in (folder / part).glob("*")))
+    for file in contents(artifact.record.settings):
+        if file in artifact.record.files:
+            _link(folder / file, artifact.directory / file)
 
 
 def _link_rows(opened: Opened, outcome: Outcome, folder: Path) -> None:
@@ -201,18 +213,19 @@ def _forget_others(root: Path, opened: Opened) -> None:
     """Remove links that an earlier run made for variants and cells that this one does not have."""
     kept = {root / "models" / file_name(variant) for variant in opened.compiled.train}
     kept |= {logged(root, variant) for variant in opened.compiled.train}
-    kept |= {folder(root, variant) for variant in opened.compiled.train for folder in (_curves, _checkpoints)}
+    kept |= {_curves(root, variant) for variant in opened.compiled.train}
     kept |= {eval_folder(root, c.variant.name, c.evaluation.name) for c in opened.compiled.cells}
     kept |= {
         _checkpoint_scores(root, variant)
         for variant, step in opened.compiled.train.items()
         if step.settings.get("search") == "checkpoints"
     }
-    links = ("models/*", "training/*", "tensorboard/training/*", "checkpoints/*/*", "eval/*/*")
+    links = ("models/*", "training/*", "tensorboard/training/*", "eval/*/*")
     for path in (path for pattern in (*links, _checkpoint_scores(root, "*").name) for path in root.glob(pattern)):
         if path.is_symlink() and path not in kept and path.parent not in kept:
             path.unlink()
-    for folder in (*root.glob("eval/*"), *root.glob("checkpoints/*")):
+    _unlink(*(path for path in root.glob(f"{CHECKPOINTS}/*/*") if not path.exists()))
+    for folder in (*root.glob("eval/*"), *root.glob(f"{CHECKPOINTS}/*")):
         if folder not in kept and not any(folder.iterdir()):
             folder.rmdir()
 

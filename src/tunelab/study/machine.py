@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tunelab.errors import ModelError, StudyError
+from tunelab.errors import ModelError, StudyError, nearest
 from tunelab.generation.address import find_address
 from tunelab.models import device as devices
 from tunelab.models.checkpoint import resolve_checkpoint
@@ -161,13 +161,14 @@ class Machine:
             return endpoint, str(error)
 
     def _found(self, name: str, find: Callable[[str, Path], ModelRef]) -> tuple[dict[str, Any], str | None]:
+        meant = "" if name in self.names or not self.names or "/" in name else nearest(name, self.names)
         name = self.names.get(name, name)
         key = f"{find.__name__} {name}"
         if key not in self._models:
             try:
                 self._models[key] = find(name, self.folder)
             except ModelError as error:
-                self._models[key] = str(error)
+                self._models[key] = f"{error}{meant}"
         ref = self._models[key]
         if isinstance(ref, str):
             return {"name": name, "location": name, "revision": None, "identity": {UNRESOLVED: name}}, ref

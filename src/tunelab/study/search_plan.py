@@ -16,6 +16,7 @@ from tunelab.study.cells import Cell, Evaluation, Variant
 from tunelab.study.entries import Evaluate, LrSearch
 from tunelab.tasks.mixed import JOINT
 
+KIND = "select"
 VERSION = 2
 
 
@@ -47,6 +48,11 @@ def validations(candidate: Variant) -> dict[str, Cell]:
     }
 
 
+def first_training(step: Step) -> Step:
+    """Return the training behind a variant's step: of several candidates the first, as all have the same rows."""
+    return next(iter(step.inputs.values())) if step.kind == KIND else step
+
+
 def select_step(
     variant: Variant, trained: Mapping[str, Step], scores: Mapping[str, Mapping[str, Step]], slug: str
 ) -> Step:
@@ -58,7 +64,7 @@ def select_step(
     inputs = {f"train/{label}": step for label, step in trained.items()}
     inputs |= {f"score/{label}/{task}": step for label, found in scores.items() for task, step in found.items()}
     return Step(
-        kind="select",
+        kind=KIND,
         version=VERSION,
         slug=slug,
         entry="tunelab.study.steps.select:run",

@@ -7,10 +7,12 @@ go to all linear layers, and rows beyond its context are left out. ``CHANGES`` s
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from tunelab.data.downloads import is_url
+from tunelab.data.mixtures import OFTEN
 from tunelab.data.splits import Splits
 from tunelab.formats.format import Format
 from tunelab.models.spec import BUNDLED, TINY, TINY_T5, is_local
@@ -34,15 +36,16 @@ QUESTION = LENGTH * 3 // 4
 """Bytes that a row's words may have: never fewer than their tokens, so that prompt, template and answer fit."""
 CHANGES = (
     f"the bundled model everywhere, under the names of those that it stands for, but {TINY_T5}, which has learnt "
-    "nothing, where the method is seq2seq, and behind a server of this machine where --smoke-endpoint asks for it; at "
-    f"most {TRAIN_ROWS} training and {EVALUATE_ROWS} evaluation rows; {STEPS} steps of 8 rows; at most {TOKENS} new "
-    f"tokens and {SHOTS} drawn worked examples, of {SHOTS_OF}; rows of more than {LENGTH} tokens, or of {QUESTION} "
-    "bytes before a template, left out; adapters on all linear layers; entries with a checkpoint on the hub are "
-    "trained; DPO prefers targets where it would sample; leaks are listed and stop nothing; the tasks' own rows in "
-    "place of a variant's file and of files behind URLs; the bundled model in place of every judge's, behind patterns "
-    "of refusing, which give the headline; instead of graders the rule that an accepted answer occurs; the bundled "
-    "tokenizer in place of every other that says which rows are too long to be parted into splits, whose shares are "
-    "equal"
+    "nothing, where the method is seq2seq, and behind a server of this machine where --smoke-endpoint asks for "
+    f"it; at most {TRAIN_ROWS} training and {EVALUATE_ROWS} evaluation rows, none in a mixture more than {OFTEN} "
+    f"times on average; {STEPS} steps of 8 rows; at most {TOKENS} new tokens and {SHOTS} drawn worked examples, of"
+    f" {SHOTS_OF}; rows of more than {LENGTH} tokens, or of {QUESTION} bytes before a template, left out; adapters"
+    " on all linear layers; entries with a checkpoint on the hub are trained; DPO prefers targets where it would "
+    "sample; leaks are listed and stop nothing; the tasks' own rows in place of a variant's file and of files "
+    "behind URLs; the bundled model in place of every judge's, behind patterns of refusing, which give the "
+    "headline; instead of graders, and of judges that reward, the rule that an accepted answer occurs; the "
+    "bundled tokenizer in place of every other that says which rows are too long to be parted into splits, whose "
+    "shares are equal"
 )
 
 
@@ -53,7 +56,7 @@ def smoke(study: Study, folder: Path | None = None, server: str | None = None) -
     ``server`` is the address of the bundled model, for models that are behind a server; without it they are loaded.
     """
     start = folder or Path.cwd()
-    judges = _small_judges(study.judges)
+    judges = _small_judges(study.judges, {name for e in study.train.values() for name in e.grpo.rewards.judges})
     small: dict[str, Any] = {
         "study": f"{study.study}-smoke",
         "model": _served_by(server, study.model),
@@ -127,7 +130,8 @@ def _small_train(entry: Train, folder: Path) -> Train:
     rows = _at_most(entry.rows, TRAIN_ROWS)
     dpo = entry.dpo.model_copy(update={"max_new_tokens": _budget(entry.dpo.max_new_tokens), **_target_pairs(entry)})
     lora = entry.lora.model_copy(update={"targets": "all-linear"})
-    mixture = entry.mixture.model_copy(update={"size": "smallest"})
+    repeats = min(entry.mixture.max_repeats, OFTEN)
+    mixture = entry.mixture.model_copy(update={"size": "smallest", "max_repeats": repeats})
     changes = {
         "dpo": dpo,
         "file": None,
@@ -151,9 +155,12 @@ def _small_grpo(grpo: Grpo) -> Grpo:
     return grpo.model_copy(update={"max_new_tokens": budget, "rewards": rewards})
 
 
-def _small_judges(judges: dict[str, Judge]) -> dict[str, Judge]:
-    """Ask the bundled model instead of every other, and have one judge whose verdicts can be read."""
-    small = {name: _small_judge(judge) for name, judge in judges.items()}
+def _small_judges(judges: dict[str, Judge], rewarding: Collection[str]) -> dict[str, Judge]:
+    """Ask the bundled model instead of every other, and have one judge whose verdicts can be read.
+
+    A judge that rewards a training must tell right from wrong, which the bundled model does not.
+    """
+    small = {name: Judge(kind=GRADES) if name in rewarding else _small_judge(j) for name, j in judges.items()}
     name = REFUSALS if REFUSALS not in judges else f"{REFUSALS}-smoke"
     readable = _modelless(small) or all(judge.kind == GRADES for judge in small.values())
     return small if readable else {name: Judge(kind="refusals"), **small}

@@ -12,6 +12,7 @@ from typing import Any
 
 from tunelab.engine.step import Step
 from tunelab.study.machine import UNRESOLVED
+from tunelab.study.search_plan import first_training
 
 VERSION = 2
 TOKENS = "train.parquet"
@@ -22,8 +23,7 @@ DECIDE_ABOUT_IDS = ("loss", *DECIDE_ABOUT_SIDES)
 
 def tokenise_step(train: Step) -> Step:
     """Return the step that writes a variant's rows as ids: whole ones for sft, both sides for seq2seq, else prompts."""
-    if train.kind == "select":  # its candidates were trained on the same rows
-        return tokenise_step(next(iter(train.inputs.values())))
+    train = first_training(train)
     recipe = train.settings["recipe"]
     rendering = {key: value for key, value in train.settings["format"].items() if key != "stop"}
     settings: dict[str, Any] = {"model": train.settings["model"], "format": rendering, "content": "prompts"}

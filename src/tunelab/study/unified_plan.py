@@ -7,12 +7,13 @@ rule, of which none is repeated; ``test/`` has the scored rows task by task. The
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tunelab.engine.step import Step
 from tunelab.study.compile import Compiled
+from tunelab.study.search_plan import first_training
 from tunelab.study.tokenise_plan import tokenise_step
 from tunelab.study.tree import nodes
 from tunelab.tasks.mixed import JOINT
@@ -27,7 +28,7 @@ TRAIN, TOKENS, SCORED, CHECK = "train", "tokens", "scored/", "check/"
 
 def unified_step(compiled: Compiled, variant: str) -> Step | None:
     """Return the step that writes a variant's mixed rows as files; None where its rows are of one task, or unknown."""
-    train = _first_training(compiled.train[variant])
+    train = first_training(compiled.train[variant])
     rows = train.inputs.get("rows")
     if rows is None or rows.kind != "mix":
         return None
@@ -53,22 +54,22 @@ def unified_step(compiled: Compiled, variant: str) -> Step | None:
     )
 
 
-def _first_training(step: Step) -> Step:
-    """Return the training behind a step: of several candidates the first, as all have the same rows."""
-    return next(iter(step.inputs.values())) if step.kind == "select" else step
-
-
 def _domains(compiled: Compiled, tasks: list[str]) -> dict[str, str]:
     """Return each task's top group in the study's tree; a task in none stands for itself."""
     groups = {task: path[0] for path, below in nodes(compiled.study.tasks) if len(path) == 1 for task in below}
     return {task: groups.get(task, task) for task in tasks}
 
 
-def file_of(task: str) -> str:
-    """Return the file of a task's scored rows: a user's task by the name of its class."""
-    return f"{TEST}/{Path(task).name.rpartition(':')[2] or Path(task).name}_test.jsonl"
+def files_of(tasks: Iterable[str]) -> dict[str, str]:
+    """Return the file of each task's scored rows: a user's task by the name of its class, a second one by a number."""
+    names: dict[str, str] = {}
+    for task in tasks:
+        plain = Path(task).name.rpartition(":")[2]
+        taken = sum(known == plain for known in (Path(t).name.rpartition(":")[2] for t in names))
+        names[task] = f"{TEST}/{plain}{f'-{taken + 1}' if taken else ''}_test.jsonl"
+    return names
 
 
 def contents(settings: Mapping[str, Any]) -> list[str]:
     """Return the files that the step writes."""
-    return [TRAIN_ROWS, TEST_ROWS, INFO, INDEX, *map(file_of, settings["domains"])]
+    return [TRAIN_ROWS, TEST_ROWS, INFO, INDEX, *files_of(settings["domains"]).values()]

@@ -67,8 +67,3 @@ class Mixed:
 def own_task(task: Task, sample: Sample) -> Task:
     """Return the task that a sample belongs to: of several mixed ones its own."""
     return task.of(sample) if isinstance(task, Mixed) else task
-
-
-def task_name(task: Task, sample: Sample) -> str:
-    """Return the name that a study has for the task of a sample, of several mixed ones, else the task's own."""
-    return sample.metadata[TASK] if isinstance(task, Mixed) else task.name

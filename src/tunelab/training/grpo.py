@@ -29,11 +29,12 @@ from tunelab.generation.vllm import sampling
 from tunelab.models.context import refuse_long_prompts
 from tunelab.tasks.task import Task
 from tunelab.training.gold import GARBAGE, check_reward, first_of_each_task
+from tunelab.training.groups import ROLLOUTS, fewest_together
 from tunelab.training.job import Job, arguments, carry_out
 from tunelab.training.judged import Ask, JudgedRewards
 from tunelab.training.order import visits
 from tunelab.training.recipe import Recipe
-from tunelab.training.rollouts import ROLLOUTS, Rollouts, fewest_together, questions
+from tunelab.training.rollouts import Rollouts, questions
 from tunelab.training.sizes import rows_per_step
 
 if TYPE_CHECKING:
@@ -66,9 +67,7 @@ def train_grpo(
     order = visits([sample.id for sample in samples], job.recipe.batch_size, total, job.seed, kinds)
     rollouts = Rollouts(job, questions(samples, task, renderer), task, renderer, judged)
     budget = job.recipe.grpo.max_new_tokens or task.max_new_tokens
-    asked = rollouts.questions.values()
-    longest = max(len(question.ids) + rollouts.budget(question.sample) for question in asked)
-    engine = vllm_config(longest, stop_ids(model, renderer)) if job.hardware.rollouts == "vllm" else None
+    engine = vllm_config(rollouts.longest, stop_ids(model, renderer)) if job.hardware.rollouts == "vllm" else None
     refuse_long_prompts({i: len(q.ids) for i, q in rollouts.questions.items()}, budget, model.config)
 
     def build(trainable: Any) -> GRPOTrainer:

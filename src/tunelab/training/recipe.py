@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 OF_METHOD = {"sft": "loss", "grpo": "grpo", "dpo": "dpo"}
 """The setting that only one method reads, where it has one."""
@@ -54,6 +54,17 @@ class JudgeReward(BaseModel):
         default=(), description="Tasks whose answers are judged: free text. Default: all that the entry trains on."
     )
 
+    @field_validator("of")
+    @classmethod
+    def _each_once(cls, of: tuple[str, ...]) -> tuple[str, ...]:
+        if repeated := [task for task in of if of.count(task) > 1]:
+            raise ValueError(f"got {repeated[0]} twice, expected every task once")
+        return of
+
+    def identity(self) -> dict[str, Any]:
+        """Return what can change a reward, as plain JSON; the order of the tasks cannot."""
+        return {"weight": self.weight, "of": sorted(self.of)}
+
 
 def of_judge(name: str) -> str:
     """Return the name of a judge's reward beside the others."""
@@ -87,8 +98,9 @@ class Rewards(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """Return what can change a reward, as plain JSON: a buffer without a penalty cannot, nor can no judges."""
-        unused = {*(() if self.length else ("length_buffer",)), *(() if self.judges else ("judges",))}
-        return self.model_dump(mode="json", exclude=unused)
+        unused = {"judges", *(() if self.length else ("length_buffer",))}
+        judges = {name: judge.identity() for name, judge in self.judges.items()}
+        return self.model_dump(mode="json", exclude=unused) | ({"judges": judges} if judges else {})
 
 
 class Grpo(BaseModel):
@@ -202,8 +214,7 @@ class Recipe(BaseModel):
         if self.adaptation == "qlora":
             settings["qlora"] = self.qlora.identity()
         settings["grpo"]["rewards"] = self.grpo.rewards.identity()
-        if self.grpo.batches == "shuffled":
-            settings["grpo"].pop("batches")
+        settings["grpo"].pop("batches")  # a step that trains on several tasks says whose prompts take turns
         for method, name in OF_METHOD.items():
             if method != self.method:
                 settings.pop(name)

@@ -1,9 +1,7 @@
 """Rollouts: the completions that GRPO learns from, what they earned, and the file that keeps it.
 
 Draws are keyed by seed, step, sample and index, and the prompts of a step are a function of the seed and the step,
-so a resumed run asks and draws what an undisturbed one would have. ``rollouts.jsonl`` has a line a group: the step
-(from 0), the prompt's id, of several tasks its own, its rewards and the unweighted components they are the sum of, how
-many of its completions the budget cut or gave no answer, and, when memory ran out, how many were drawn together.
+so a resumed run asks and draws what an undisturbed one would have.
 
 A completion ends where its own task ends it, by stop string or budget, as in an evaluation of that task.
 """
@@ -26,10 +24,12 @@ from tunelab.generation.batches import run_within
 from tunelab.generation.decoding import Decoding, Request
 from tunelab.generation.local import LocalGenerator
 from tunelab.generation.vllm import Drawn, draw
+from tunelab.scoring.judges.judge import Verdict
 from tunelab.scoring.score import Outcome
 from tunelab.tasks.mixed import own_task
 from tunelab.tasks.scored import score_all
 from tunelab.tasks.task import Task
+from tunelab.training.groups import ROLLOUTS, SILENT, fewest_together, teaches
 from tunelab.training.job import Job
 from tunelab.training.judged import JudgedRewards
 from tunelab.training.rewards import Completion, combined, components
@@ -37,10 +37,8 @@ from tunelab.training.rewards import Completion, combined, components
 if TYPE_CHECKING:
     from trl.trainer.grpo_trainer import GRPOTrainer
 
-ROLLOUTS = "rollouts.jsonl"
 PATIENCE = 20
 """Steps without any difference within any group after which a run is given up: it cannot learn."""
-Rewards = Sequence[float | None]
 
 
 @dataclass(frozen=True)
@@ -58,23 +56,12 @@ def questions(samples: Sequence[Sample], task: Task, renderer: Renderer) -> dict
     return {s.id: Question(s, prompt.text, prompt.ids) for s, prompt in rendered}
 
 
-def differ(rewards: Rewards) -> bool:
-    """Say whether a group teaches anything: scored completions of it earned different rewards."""
-    return len({reward for reward in rewards if reward is not None}) > 1
-
-
-def fewest_together(rows: Iterable[Mapping[str, Any]], declared: int) -> int:
-    """Return the smallest batch that completions were drawn in, as ``rollouts.jsonl`` tells it."""
-    return min((row.get("drawn_together", declared) for row in rows), default=declared)
-
-
-def teaches(group: Mapping[str, Any]) -> bool:
-    """Say whether a group's completions differ in what the task, or a judge, says of them.
-
-    Form and length differ soon; without a difference in what is right, they would be all that is learnt.
-    """
-    components: Mapping[str, Rewards] = group["components"]
-    return any(differ(values) for name, values in components.items() if name not in ("format", "length"))
+def _count_silences(group: dict[str, Any], verdicts: Mapping[str, Verdict]) -> None:
+    """Count why judges said nothing of a completion, by judge and reason; nothing is written where all did."""
+    for name, verdict in verdicts.items():
+        if verdict.value is None:
+            reasons = group.setdefault(SILENT, {}).setdefault(name, {})
+            reasons[verdict.reason] = reasons.get(verdict.reason, 0) + 1
 
 
 class Rollouts(TrainerCallback):
@@ -136,25 +123,35 @@ class Rollouts(TrainerCallback):
         """Return what each completion earns; None where the task's scorer or a judge of its task could not say it."""
         declared = self._job.recipe.grpo.rewards
         samples = [self.questions[sample_id].sample for sample_id in prompts]
-        judged = self._judges.start(samples, [completion.text for completion in made])
-        scores = score_all(self._task, samples, lambda i: self._task.score(samples[i], made[i].text))
+        tasks = [own_task(self._task, sample) for sample in samples]
+        asked = self._judges.start(samples, [completion.text for completion in made])
+        scores = score_all(self._task, samples, lambda i: tasks[i].score(samples[i], made[i].text))
+        judged = asked.result()
         rewards: list[float | None] = []
         groups: dict[str, dict[str, Any]] = {}
-        for sample, completion, score, verdicts in zip(samples, made, scores, judged.result(), strict=True):
-            earned = components(self._task, score, completion, declared, self.budget(sample), verdicts)
+        for i, sample in enumerate(samples):
+            verdicts = {name: verdict.value for name, verdict in judged[i].items()}
+            earned = components(tasks[i], scores[i], made[i], declared, self.budget(sample), verdicts)
             rewards.append(combined(earned, declared.weights()))
             group = groups.setdefault(sample.id, self._group(sample, earned))
             group["rewards"].append(rewards[-1])
             for name, value in earned.items():
                 group["components"][name].append(value)
-            group["clipped"] += int(completion.clipped)
-            group["no_answer"] += int(score.outcome in (Outcome.NO_ANSWER, Outcome.UNSCORED))
+            group["clipped"] += int(made[i].clipped)
+            group["no_answer"] += int(scores[i].outcome in (Outcome.NO_ANSWER, Outcome.UNSCORED))
+            _count_silences(group, judged[i])
         self._keep(trainer_state.global_step, groups)
+        self._judges.heard(judged)
         return rewards
 
     def budget(self, sample: Sample) -> int:
         """Return the most tokens that a completion of a prompt has."""
         return self._job.recipe.grpo.max_new_tokens or own_task(self._task, sample).max_new_tokens
+
+    @property
+    def longest(self) -> int:
+        """The most tokens that a prompt and its completion have together."""
+        return max(len(question.ids) + self.budget(question.sample) for question in self.questions.values())
 
     def _decoding(self, step: int) -> Decoding:
         grpo, budget = self._job.recipe.grpo, self._job.recipe.grpo.max_new_tokens or self._task.max_new_tokens

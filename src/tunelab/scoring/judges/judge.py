@@ -48,6 +48,9 @@ class Judge(BaseModel):
         description="guard: what its label Controversial counts. unscored: the bounds are then what unsafe and safe "
         "would give.",
     )
+    slots: int = Field(default=4, gt=0, description="endpoint: requests on their way at once.")
+    timeout: float = Field(default=120.0, gt=0, description="endpoint: seconds that one attempt may take.")
+    attempts: int = Field(default=6, gt=0, description="endpoint: attempts at a request before there is no verdict.")
     kwargs: dict[str, Any] = Field(
         default_factory=dict, description="Passed to the judge's chat template, e.g. enable_thinking."
     )
@@ -75,6 +78,8 @@ class Judge(BaseModel):
             raise ValueError(f"repeats: got {self.repeats} at temperature 0, expected 1: greedy replies are all equal")
         if self.repeats > 1 and self.kind in MODELLESS:
             raise ValueError(f"repeats: got {self.repeats}, expected 1: patterns always say the same")
+        if self.words is not None and self.kind not in ("causal", "endpoint"):
+            raise ValueError(f"words: got {list(self.words)}, but a judge of kind {self.kind} is not asked for any")
         if self.controversial != "unscored" and self.kind != "guard":
             raise ValueError(
                 f"controversial: got {self.controversial!r}, but a judge of kind {self.kind} has no such label"
@@ -89,6 +94,10 @@ JUDGED = "judged"
 def by_judge(metric: str, judge: str) -> str:
     """Return the name of what a metric would be if that judge were the first one."""
     return f"{metric}_by_{judge}"
+
+
+PATIENCE = ("slots", "timeout", "attempts")
+"""Settings of a judge behind a server that change how it is waited for, and no verdict."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from tunelab.models.context import context_length
 from tunelab.models.load import load_config, load_model, load_tokenizer
 from tunelab.models.spec import ModelRef
 from tunelab.scoring.judges.exchange import SAFETY, Exchange
+from tunelab.scoring.judges.judge import PATIENCE
 from tunelab.scoring.judges.prompts import as_text, guard_messages, judge_messages
 
 
@@ -58,7 +59,7 @@ def open_judge(asked: Mapping[str, Any], circumstance: Mapping[str, Any], facts:
     if asked["kind"] == "endpoint":
         from tunelab.study.steps.served import ServedJudge
 
-        return ServedJudge(asked, facts).ask
+        return ServedJudge(asked, {name: circumstance["model"][name] for name in PATIENCE}, facts).ask
     return LocalJudge(asked, ModelRef(**circumstance["model"]), circumstance["hardware"]).ask
 
 

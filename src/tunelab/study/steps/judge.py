@@ -91,6 +91,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
         "unparsed": dict(Counter(row["reason"] for row in asked if row["value"] is None)),
         "safe": sum(row["value"] == 1 for row in asked),
         "unsafe": sum(row["value"] == 0 for row in asked),
+        "empty_as_bad": sum(row["value"] == 0 for row in rows) - sum(row["value"] == 0 for row in asked),
         "replies": sum(len(row["replies"]) for row in asked),
         "from_cache": sum(row["from_cache"] for row in asked),
     }

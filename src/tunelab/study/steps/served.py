@@ -6,18 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunelab.errors import StepError
-from tunelab.generation.endpoint import ChatRequest, Endpoint, Reply, Unanswered
+from tunelab.generation.endpoint import ChatRequest, Reply, Unanswered
 from tunelab.study.steps.asking import UNANSWERED, Keep, Question, Silence, messages_for
-from tunelab.study.steps.serving import Server, chat_request
+from tunelab.study.steps.serving import Server, chat_request, endpoint_of
 
 
 class ServedJudge:
     """Asks one served model. Raises StudyError for an address without its key."""
 
-    def __init__(self, asked: Mapping[str, Any], facts: dict[str, Any]) -> None:
+    def __init__(self, asked: Mapping[str, Any], patience: Mapping[str, Any], facts: dict[str, Any]) -> None:
         self._asked = asked
         self._replied = False
-        self._server = Server(Endpoint.find(asked["model"]["served"], asked["model"]["url"]), facts)
+        served = {"name": asked["model"]["served"], "url": asked["model"]["url"], **patience}
+        self._server = Server(endpoint_of(served), facts)
 
     def ask(self, questions: Sequence[Question], keep: Keep) -> list[str | Silence]:
         """Return the replies in order.

@@ -25,7 +25,7 @@ def endpoint_of(circumstance: Mapping[str, Any]) -> Endpoint:
     """Return where and how a study's served model is asked, with the environment's key. Raises StudyError."""
     slots, timeout, attempts = (circumstance[name] for name in ("slots", "timeout", "attempts"))
     deadline = max(Patience.deadline, timeout * attempts)
-    patience = Patience(timeout, attempts, deadline, first_wait=circumstance["first_wait"])
+    patience = Patience(timeout, attempts, deadline, first_wait=circumstance.get("first_wait", Patience.first_wait))
     return Endpoint(find_address(circumstance["url"]), circumstance["name"], slots, patience)
 
 

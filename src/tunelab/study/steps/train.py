@@ -16,6 +16,7 @@ from tunelab.models.context import refuse_long_rows
 from tunelab.models.load import load_backbone, load_kind, load_model, load_renderer
 from tunelab.models.spec import ModelRef
 from tunelab.scoring.judges.exchange import Exchange
+from tunelab.scoring.judges.judge import Verdict
 from tunelab.study.kinds import refuse_unlike
 from tunelab.study.steps.bench import Bench
 from tunelab.study.steps.pairs import PAIRS
@@ -105,9 +106,9 @@ def _asking(context: StepContext, name: str, judge: Mapping[str, Any]) -> Ask:
     circumstance = {**context.circumstance["judges"][name], "hardware": context.circumstance["hardware"]}
     bench = Bench(judge, circumstance, context.cache("verdicts"), facts)
 
-    def ask(exchanges: Sequence[Exchange]) -> list[float | None]:
+    def ask(exchanges: Sequence[Exchange]) -> list[Verdict]:
         decided = bench.decide(exchanges)
-        return [decided[exchange].verdict.value for exchange in exchanges]
+        return [decided[exchange].verdict for exchange in exchanges]
 
     return ask
 

@@ -19,7 +19,7 @@ from tunelab.engine.record import Artifact
 from tunelab.errors import DataError
 from tunelab.files import write_json, write_lines
 from tunelab.study.steps.rows import read_samples
-from tunelab.study.unified_plan import CHECK, INDEX, INFO, SCORED, TEST_ROWS, TOKENS, TRAIN, TRAIN_ROWS, file_of
+from tunelab.study.unified_plan import CHECK, INDEX, INFO, SCORED, TEST_ROWS, TOKENS, TRAIN, TRAIN_ROWS, files_of
 from tunelab.tasks.accepted import accepted_answers, exchange_of
 from tunelab.tasks.find import find_task
 from tunelab.tasks.sandboxed import runs_code
@@ -37,13 +37,14 @@ def run(context: StepContext) -> None:
     inputs = {name: context.inputs[f"{SCORED}{name}"] for name in tasks if f"{SCORED}{name}" in context.inputs}
     scored = {name: read_samples(artifact) for name, artifact in inputs.items()}
     _write(context, TRAIN_ROWS, train, tasks, domains)
+    files = files_of(tasks)
     for name, samples in scored.items():
         marked = [Sample(s.id, s.fields, s.targets, {**s.metadata, TASK: name}) for s in samples]
-        _write(context, file_of(name), marked, tasks, domains)
+        _write(context, files[name], marked, tasks, domains)
     mixed, mixture = mixed_once(scored, context.settings["rule"], domains)
     _write(context, TEST_ROWS, mixed, tasks, domains)
     index = [
-        {"dataset": name, "domain": domains[name], "file": file_of(name), "rows": len(samples)}
+        {"dataset": name, "domain": domains[name], "file": files[name], "rows": len(samples)}
         for name, samples in scored.items()
     ]
     write_json(context.directory / INDEX, index)
@@ -55,7 +56,7 @@ def run(context: StepContext) -> None:
             tokens_by_task(context.inputs.get(TOKENS)),
         ),
         "test": mixture,
-        "splits": splits(context.inputs),
+        "splits": splits(context.inputs, context.inputs[TRAIN].record.facts["receipt"]["sources"]),
         "leaks": leaks(context.inputs),
     }
     write_json(context.directory / INFO, info)
@@ -134,8 +135,11 @@ def summary(
     }
 
 
-def splits(inputs: Mapping[str, Artifact]) -> Row:
-    """Return how each scored task's rows were parted from those that are trained on, where the study did that."""
+def splits(inputs: Mapping[str, Artifact], sources: Mapping[str, Mapping[str, Any]]) -> Row:
+    """Return how each scored task's rows were parted from those that are trained on, where the study did that.
+
+    ``unused`` counts the rows of the parts to train on that the mixture cannot draw: leaks, and what is too much.
+    """
     made: Row = {}
     for name, artifact in inputs.items():
         if name.startswith(SCORED):
@@ -143,7 +147,10 @@ def splits(inputs: Mapping[str, Artifact]) -> Row:
             settings = artifact.record.settings.get("made")
             if found and settings:
                 kept = {key: found[key] for key in ("from", "available", "groups", "rows")}
-                made[name.removeprefix(SCORED)] = {**kept, "shares": settings["shares"], "seed": settings["seed"]}
+                task, scored = name.removeprefix(SCORED), artifact.record.settings["split"]
+                others = sum(rows for part, rows in found["rows"].items() if part != scored)
+                unused = {"unused": others - sources[task]["available"]}
+                made[task] = {**kept, **unused, "shares": settings["shares"], "seed": settings["seed"]}
     return made
 
 
