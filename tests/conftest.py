@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from playwright.sync_api import Browser
 
+from browsing import chromium, open_browser
 from preloaded import CommandLine
 from tunelab.scoring.code.sandbox import refusal
 
@@ -68,3 +70,15 @@ def sandboxed() -> None:
         pytest.fail(why)
     if why:
         pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium: skipped with the reason where it is missing, failed with TUNELAB_BROWSER=required."""
+    if chromium() is None:
+        why = "no chromium on PATH; apt-get install chromium"
+        if os.environ.get("TUNELAB_BROWSER") == "required":
+            pytest.fail(why)
+        pytest.skip(why)
+    with open_browser() as opened:
+        yield opened
