@@ -16,6 +16,7 @@ from tunelab.report.costs import costs
 from tunelab.report.crossed import is_matched_effect
 from tunelab.report.drawing import Picture
 from tunelab.report.evidence import Evidence
+from tunelab.report.policy import content_policy
 from tunelab.report.rollouts import health_of, health_table, silences
 from tunelab.report.rollouts_by_task import refused_gold, task_table
 from tunelab.report.served import unlisted
@@ -43,7 +44,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"show": show, "signed": signed, "signed_range": signed_range}
+    made.filters |= {"show": show, "signed": signed, "signed_range": signed_range, "content_policy": content_policy}
     return made
 
 
