@@ -22,7 +22,7 @@ def command(
     as_json: Json = False,
     store: StoreDir = STORE,
 ) -> None:
-    """Example: tunelab explain train/sft_chat --study quickstart --set recipe.lr=1e-4"""
+    """Example: tunelab explain train/sft_chat --study quickstart --set recipe.lr=3e-4"""
     planned = open_study(study, override or [], store, smoke).plan() if study else None
     known = known_steps(Store(store), planned)
     found = explain_step(known, step) if other is None else explain_pair(known, step, other)
