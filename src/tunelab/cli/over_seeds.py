@@ -14,6 +14,8 @@ from tunelab.report.over_seeds import decided
 from tunelab.report.wording import listing
 
 COLUMNS = ("recipe", "mean (95 %)", "SD of seeds", "against the baseline (95 %)", "p (Holm)", "verdict")
+NARROW = ("recipe", "mean (95 %)", "against the baseline", "verdict")
+WIDE = 120
 Row = Mapping[str, Any]
 
 
@@ -21,7 +23,7 @@ def print_over_seeds(out: Console, comparison: Mapping[str, Any], marks: Mapping
     """Print the recipes that have a mean, why others have none, and each variant that was drawn twice."""
     recipes: Sequence[Row] = comparison.get("recipes", [])
     if rows := [row for row in recipes if "value" in row]:
-        out.print(_recipes(rows, marks))
+        out.print(_recipes(rows, marks, narrow=out.width < WIDE))
     for row in recipes:
         if "refused" in row:
             reason = escape(f"{row['recipe']}/{row['evaluation']}: {row['refused']}")
@@ -30,14 +32,19 @@ def print_over_seeds(out: Console, comparison: Mapping[str, Any], marks: Mapping
         out.print(escape(f"noise floor: {row['variant']} under {listing(row['evaluations'])}: {_noise(row)}"))
 
 
-def _recipes(rows: Sequence[Row], marks: Mapping[str, str]) -> Table:
+def _recipes(rows: Sequence[Row], marks: Mapping[str, str], narrow: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in COLUMNS:
-        table.add_column(name, overflow="fold", justify="right" if name in ("SD of seeds", "p (Holm)") else "left")
+    for name in NARROW if narrow else COLUMNS:
+        justify = "right" if name in ("SD of seeds", "p (Holm)") else "left"
+        table.add_column(name, overflow="fold", no_wrap=name != "recipe", justify=justify)
     for row in rows:
         mean = f"{row['value']:.3f} ({row['low']:.3f} … {row['high']:.3f})"
         name = escape(f"{row['recipe']}/{row['evaluation']} × {len(row['seeds'])}")
-        table.add_row(name, mean, f"{row['between_seed_sd']:.3f}", *_against(row, marks))
+        difference, p, verdict = _against(row, marks)
+        if narrow:
+            table.add_row(name, *(entry.replace(" (", "\n(") for entry in (mean, difference, verdict)))
+        else:
+            table.add_row(name, mean, f"{row['between_seed_sd']:.3f}", difference, p, verdict)
     return table
 
 

@@ -106,6 +106,7 @@ def _difference(one: Scored, baseline: Scored, alpha: float) -> Row:
         "difference": size_of(found),
         "low": found.low,
         "high": found.high,
+        "se": found.se,
         "p_value": found.p_value,
         "test": found.test,
         "n": found.n,

@@ -160,6 +160,7 @@ def _difference(cells: Sequence[Scored], others: Sequence[Scored], alpha: float)
         "difference_low": found.low,
         "difference_high": found.high,
         "difference_n": found.n,
+        "se": found.se,
         "p_value": found.p_value,
         "test": found.test,
         "minimum_detectable_effect": sensitivity(found, alpha)["minimum_detectable_effect"],
