@@ -1,6 +1,7 @@
 """``tunelab power``: the figures are those of the statistics, in points, and a finished study lends its own."""
 
 import json
+from pathlib import Path
 
 import pytest
 from statsmodels.stats.power import TTestPower
@@ -109,3 +110,17 @@ def test_a_finished_study_lends_what_it_observed(results):
 def test_questions_without_an_answer_are_refused_in_one_line(arguments, reason, tmp_path):
     with pytest.raises(UserError, match=reason):
         power(*arguments, "--results", str(tmp_path))
+
+
+def test_the_page_on_comparisons_gives_the_figures_that_the_command_gives():
+    page = (Path(__file__).parents[2] / "docs" / "comparisons.md").read_text(encoding="utf-8")
+    section = page[page.index("## Power") : page.index("## What was simulated")]
+    shown = [
+        ("`tunelab power --effect 2` (1,955", f"{found('--effect', '2')[0]['items']['needed']:,}"),
+        ("`tunelab power --n 263` (5.4", f"{found('--n', '263')[0]['items']['sees']:.1f}"),
+        ("--seed-sd 1.2` (6)", str(found("--effect", "2", "--seed-sd", "1.2")[0]["seeds"]["needed"])),
+        ("--seed-sd 1.2` (3.9", f"{found('--seeds', '3', '--seed-sd', '1.2')[0]['seeds']['sees']:.1f}"),
+    ]
+    for text, figure in shown:
+        assert text in section
+        assert text.rstrip(")").endswith(figure)
