@@ -94,6 +94,7 @@ def test_a_finished_study_lends_what_it_observed(results):
     assert recipe["seeds"]["sees"] > 100 * 0.02 * 2.8
     text = power("--effect", "5", "--study", "done", "--results", str(results))
     assert "sft/e - base: 5 points are seen over seeds" in text
+    assert "with the items' error on 200 items" in text
 
 
 @pytest.mark.parametrize(

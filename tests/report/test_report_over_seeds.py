@@ -115,13 +115,13 @@ def test_what_was_drawn_twice_stands_beside_the_differences():
     assert rows[1][4:] == [None] * 4 + ["0 by construction"]
     assert {len(row) for row in rows} == {len(NOISE)}
     assert floor_of([GREEDY]) == ""
-    assert floor_of([FLIPS]).startswith("drawn twice, base changes its score on 12.5% of the items [0.080, 0.190]")
+    assert floor_of([FLIPS]).startswith("drawn twice, base changes its score on 12.5% of the items [8.0%, 19.0%]")
 
 
 def test_the_first_sentence_ends_with_the_noise_floor():
     text = first_screen({**compared({"base/raw": 20, "sft_raw/raw": 40}), "noise": [FLIPS]}, study())
     assert text.endswith(
-        "drawn twice, base changes its score on 12.5% of the items [0.080, 0.190], and its mean by -0.015."
+        "drawn twice, base changes its score on 12.5% of the items [8.0%, 19.0%], and its mean by -0.015."
     )
 
 

@@ -103,7 +103,7 @@ def _items(row: Row, design: Design) -> Iterator[str]:
 
 def _seeds(found: Row, design: Design) -> Iterator[str]:
     given = f"if seeds lie {found['sd']:.2g} points (SD) apart"
-    over = f"with the items' error on {design.n:,} items" if design.n else "however many items there are"
+    over = f"with the items' error on {found['n']:,} items" if found["n"] else "however many items there are"
     if design.effect is not None:
         needed = found["needed"]
         many = f"with {needed:,} seeds" if needed is not None else "with no number of seeds: more items are needed"

@@ -81,7 +81,7 @@ def floor_of(noise: Sequence[Row]) -> str:
     worst = max(rates, key=lambda row: row["flip_rate"])
     return (
         f"drawn twice, {worst['variant']} changes its score on {worst['flip_rate']:.1%} of the items "
-        f"{interval(worst)}, and its mean by {signed(worst['change'])}"
+        f"[{worst['low']:.1%}, {worst['high']:.1%}], and its mean by {signed(worst['change'])}"
     )
 
 

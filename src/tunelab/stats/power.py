@@ -15,6 +15,7 @@ import math
 from bisect import bisect_left
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.stats import beta, binom, nct, norm, t
 
@@ -23,6 +24,8 @@ from tunelab.stats.levels import two_level_df
 
 FEW = 150
 MOST_SEEDS = 10_000
+NEGLIGIBLE = 1e-13
+"""Probability of the numbers of discordant items that a sum over them leaves out, on either side."""
 MANY = 1_000_000
 """Degrees of freedom from which on t is the normal distribution."""
 
@@ -65,7 +68,7 @@ def items_needed(effect: float, discordance: float, power: float = 0.8, alpha: f
 
 
 def mcnemar_power(effect: float, n: int, discordance: float, alpha: float = 0.05) -> float:
-    """Probability that the exact McNemar test finds ``effect`` on n items: summed over all outcomes, no approximation.
+    """Probability that the exact McNemar test finds ``effect`` on n items: summed over its outcomes, no approximation.
 
     A discordance below the effect is impossible and is raised to it. Raises ValueError as ``items_needed`` does.
     """
@@ -76,9 +79,9 @@ def mcnemar_power(effect: float, n: int, discordance: float, alpha: float = 0.05
     share = max(discordance, abs(effect))
     if share == 0:
         return 0.0
-    chance = binom.pmf(np.arange(n + 1), n, share)
+    discordant = np.arange(int(binom.ppf(NEGLIGIBLE, n, share)), int(binom.isf(NEGLIGIBLE, n, share)) + 1)
     first = (1 + effect / share) / 2
-    return float(sum(chance[m] * _rejected(int(m), first, alpha) for m in np.flatnonzero(chance > 1e-12)))
+    return float(binom.pmf(discordant, n, share) @ _rejected(discordant, first, alpha))
 
 
 def items_needed_mean(effect: float, sd: float, power: float = 0.8, alpha: float = 0.05) -> int:
@@ -156,11 +159,11 @@ def minimum_detectable_with_seeds(
     return minimum_detectable_t(se, two_level_df(*both), power, alpha) if se else 0.0
 
 
-def _rejected(discordant: int, first: float, alpha: float) -> float:
-    """Probability that ``discordant`` items, each for the first side with probability ``first``, reach alpha."""
-    wins = np.arange(discordant + 1)
-    tail = np.minimum(binom.cdf(wins, discordant, 0.5), binom.sf(wins - 1, discordant, 0.5))
-    return float(binom.pmf(wins, discordant, first) @ (2 * tail <= alpha))
+def _rejected(discordant: npt.NDArray[np.int_], first: float, alpha: float) -> npt.NDArray[np.float64]:
+    """Probability that so many items, each for the first side with probability ``first``, reach alpha."""
+    least = binom.ppf(alpha / 2, discordant, 0.5)
+    least = np.where(binom.cdf(least, discordant, 0.5) <= alpha / 2, least, least - 1)
+    return binom.cdf(least, discordant, first) + binom.sf(discordant - least - 1, discordant, first)
 
 
 def _fewest(alpha: float) -> int:

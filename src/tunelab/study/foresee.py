@@ -78,7 +78,7 @@ def _seeds(design: Design, seed_sd: float) -> Row:
     rules = {"power": design.power, "alpha": design.alpha}
     spread = POINTS * math.sqrt(design.discordance) if design.sd is None else design.sd
     error = spread / math.sqrt(design.n) if design.n else 0.0
-    row: Row = {"seeds": design.seeds, "sd": seed_sd, "needed": None, "sees": None}
+    row: Row = {"seeds": design.seeds, "sd": seed_sd, "n": design.n, "needed": None, "sees": None}
     if design.effect is not None:
         row["needed"] = seeds_needed(design.effect, seed_sd, error, **rules)
     if design.seeds is not None:
