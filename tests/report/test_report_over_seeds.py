@@ -76,6 +76,14 @@ def test_the_first_sentence_speaks_of_recipes():
     assert text.endswith("with 3 seeds each this speaks of recipes, whose seeds lie up to 0.033 (SD) apart.")
 
 
+def test_effects_of_formats_are_not_said_to_hold_for_other_seeds():
+    cells = {f"{v}/{e}": 20 for v in ("base", "sft_raw", "sft_chat") for e in ("raw", "chat")}
+    right = {name.replace("/", f"#{s}/") if "sft" in name else name: n for name, n in cells.items() for s in range(3)}
+    text = first_screen(compared(right), study())
+    assert "of 4 recipes compared with base" in text
+    assert text.endswith("(SD) apart, but the effects of formats hold for these checkpoints.")
+
+
 def test_two_seeds_speak_of_checkpoints():
     text = first_screen(compared({k: v for k, v in SEEDS.items() if "#2" not in k}), study())
     assert "sft#1 and sft#0 are better" in text

@@ -34,7 +34,7 @@ def first_screen(comparison: Mapping[str, Any], study: Mapping[str, Any]) -> str
             f"{len(cells)} of {total} {_plural('cell', total)} have a score."
         )
     parts = _found(comparison) + _contrasts(comparison) + _missing(comparison, total)
-    return "; ".join(parts + _seeds(cells, comparison["recipes"]) + _floor(comparison)) + "."
+    return "; ".join(parts + _seeds(cells, comparison) + _floor(comparison)) + "."
 
 
 def _found(comparison: Mapping[str, Any]) -> list[str]:
@@ -150,13 +150,13 @@ def _floor(comparison: Mapping[str, Any]) -> list[str]:
     return [floor] if floor else []
 
 
-def _seeds(cells: Sequence[Row], recipes: Sequence[Row]) -> list[str]:
+def _seeds(cells: Sequence[Row], comparison: Mapping[str, Any]) -> list[str]:
     """Say what the trained variants stand for."""
-    if found := [row for row in recipes if "value" in row]:
-        widest = number(max(row["between_seed_sd"] for row in found))
-        return [
-            f"with {seed_counts(found)} seeds each this speaks of recipes, whose seeds lie up to {widest} (SD) apart"
-        ]
+    if found := [row for row in comparison["recipes"] if "value" in row]:
+        effects = any(is_matched_effect(effect) for effect in comparison["effects"])
+        but = ", but the effects of formats hold for these checkpoints" if effects else ""
+        apart = f"whose seeds lie up to {number(max(row['between_seed_sd'] for row in found))} (SD) apart"
+        return [f"with {seed_counts(found)} seeds each this speaks of recipes, {apart}{but}"]
     trained = {cell["variant"]: cell["seed"] for cell in cells if cell["seed"] is not None}
     seeds = len(set(trained.values()))
     if not trained:
