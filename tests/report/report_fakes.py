@@ -131,7 +131,7 @@ def cell(name: str, at_least: dict[str, float]) -> dict:
         return describe_cell(Cell(base, asked, None, None)) | KNOWN
     fmt = "chat" if "chat" in variant else "raw"
     recipe = Train(method=_method(variant), adaptation="lora", loss="all", lr=1e-3, epochs=1, batch_size=8, format=fmt)
-    trained = Variant(variant, "tiny", recipe, Format(template=fmt), "arithmetic", 0)
+    trained = Variant(variant, "tiny", recipe, Format(template=fmt), "arithmetic", int(variant.partition("#")[2] or 0))
     return describe_cell(Cell(trained, asked, base, fmt == evaluation)) | KNOWN
 
 

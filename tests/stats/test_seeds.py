@@ -1,9 +1,22 @@
 """Several seeds of one recipe: the known variance of a two-way layout, and coverage by simulation."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import statsmodels.api as sm
+from scipy.stats import t
+from statsmodels.formula.api import ols
 
-from tunelab.stats import between_seed_sd, mean_t, paired_difference, seed_difference, seed_mean
+from tunelab.stats import (
+    between_seed_sd,
+    mean_t,
+    paired_difference,
+    seed_corpus_difference,
+    seed_corpus_mean,
+    seed_difference,
+    seed_mean,
+)
+from tunelab.stats.levels import two_level_df
 
 
 def layout(rng, seeds, items, seed_sd, item_sd):
@@ -98,3 +111,62 @@ def test_layouts_that_cannot_be_compared_are_refused():
         between_seed_sd(np.ones((1, 4)))
     with pytest.raises(ValueError, match="replicates: got 1"):
         seed_mean(np.ones((3, 4)), seed=0, replicates=1)
+
+
+def mean_squares(table):
+    """Seeds', items' and residual mean squares of a two-way layout without replication, by least squares."""
+    rows = [(x, s, i) for s, row in enumerate(table) for i, x in enumerate(row)]
+    frame = pd.DataFrame(rows, columns=["x", "seed", "item"])
+    found = sm.stats.anova_lm(ols("x ~ C(seed) + C(item)", frame).fit())
+    return found["sum_sq"] / found["df"]
+
+
+def test_the_error_is_that_of_the_analysis_of_variance():
+    table = layout(np.random.default_rng(8), 4, 25, 0.2, 0.4)
+    squares = mean_squares(table)
+    expected = (squares["C(seed)"] + squares["C(item)"] - squares["Residual"]) / table.size
+    assert seed_mean(table, seed=0, replicates=20_000).se ** 2 == pytest.approx(expected, rel=0.03)
+
+
+def test_luck_of_one_seed_on_one_item_is_counted_once():
+    table = np.random.default_rng(9).integers(0, 2, (3, 400)).astype(float)
+    squares, alone = mean_squares(table), np.var(table.mean(axis=0), ddof=1) / 400
+    between = max(0, squares["C(seed)"] - squares["Residual"]) / table.size
+    assert seed_mean(table, seed=0, replicates=20_000).se ** 2 == pytest.approx(alone + between, rel=0.03)
+
+
+@pytest.mark.parametrize(("items", "seeds"), [((0.02, 49), (0.03, 2)), ((0.1, 262), (0.001, 4)), ((1, 30), (1, 30))])
+def test_degrees_of_freedom_make_howes_interval(items, seeds):
+    half = np.sqrt(sum(v * t.ppf(0.975, df) ** 2 for v, df in (items, seeds)))
+    df = two_level_df(items, seeds)
+    assert t.ppf(0.975, df) * np.sqrt(items[0] + seeds[0]) == pytest.approx(half)
+
+
+def test_one_level_alone_keeps_its_degrees_of_freedom():
+    assert two_level_df((0.0, 99), (0.5, 2)) == 2
+    assert two_level_df((0.5, 99), (0.0, 2)) == 99
+
+
+def as_parts(table):
+    return np.stack([table, np.ones_like(table)], axis=2)
+
+
+def mean_of(sums):
+    return sums[0] / sums[1]
+
+
+def test_a_mean_by_parts_is_the_mean_of_the_scores():
+    rng, groups = np.random.default_rng(10), np.arange(60) // 3
+    a, b = layout(rng, 3, 60, 0.05, 0.3), layout(rng, 4, 60, 0.02, 0.3)
+    assert seed_corpus_mean(as_parts(a), mean_of, groups).se == pytest.approx(seed_mean(a, 0, clusters=groups).se)
+    found, expected = seed_corpus_difference(as_parts(a), as_parts(b), mean_of), seed_difference(a, b, 0)
+    assert (found.value, found.se, found.p_value) == pytest.approx((expected.value, expected.se, expected.p_value))
+
+
+def test_a_corpus_metric_is_the_mean_over_seeds_of_the_whole_and_not_of_the_items():
+    parts = np.random.default_rng(11).uniform(0, 1, (3, 40, 2))
+    whole = [row.sum(axis=0)[0] / row.sum(axis=0)[1] for row in parts]
+    assert seed_corpus_mean(parts, mean_of).value == pytest.approx(np.mean(whole))
+    assert seed_corpus_mean(parts, mean_of).value != pytest.approx(np.mean(parts[..., 0] / parts[..., 1]))
+    with pytest.raises(ValueError, match="got 2 seeds"):
+        seed_corpus_mean(parts[:2], mean_of)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from scipy.stats import norm, ttest_1samp
+from scipy.stats import binom, norm, ttest_1samp
 from statsmodels.stats.power import TTestPower
 from study_files import changed, opened
 
@@ -42,11 +42,19 @@ def compared(pair, base, values, alpha=0.05, clusters=None):
     return row
 
 
+def detectable(n):
+    """Standardised effect that a one-sample t test on n units finds in 80 of 100 studies."""
+    return TTestPower().solve_power(nobs=n, power=0.8, alpha=0.05)
+
+
 def test_right_and_wrong_need_the_items_of_the_power_equation(pair):
-    base, better = [0] * 100, [1] * 10 + [0] * 90
+    base, better = [0] * 400, [1] * 30 + [0] * 360 + [1] * 10
+    base[380:390] = [1] * 10
     row = compared(pair, base, better)
-    assert row["items_needed"] == np.ceil(K**2 * (0.1 - 0.1**2) / 0.1**2)
-    assert row["minimum_detectable_effect"] == pytest.approx(K * np.sqrt(0.1 / (100 + K**2)))
+    changed = 50 / 400
+    assert (row["difference"], row["discordant"]) == pytest.approx((30 / 400, changed))
+    assert row["items_needed"] == np.ceil(K**2 * (changed - 0.075**2) / 0.075**2)
+    assert row["minimum_detectable_effect"] == pytest.approx(K * np.sqrt(changed / (400 + K**2)))
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.01])
@@ -60,14 +68,14 @@ def test_graded_values_need_about_the_items_of_the_t_test(pair, alpha):
 def test_outputs_that_are_all_alike_could_still_have_shown_a_difference(pair):
     row = compared(pair, [1, 0] * 15, [1, 0] * 15)
     assert (row["difference"], row["verdict"], row["items_needed"]) == (0, "undecided", None)
-    assert row["minimum_detectable_effect"] == pytest.approx(K**2 / (30 + K**2))
+    assert binom.sf(5, 30, row["minimum_detectable_effect"]) == pytest.approx(0.8)  # six one way are enough
 
 
 def test_graded_values_that_are_all_alike_could_still_have_shown_a_difference(pair):
     values = np.random.default_rng(1).random(25)
     row = compared(pair, values, values)
     assert (row["difference"], row["test"], row["items_needed"]) == (0, "sign_exact", None)
-    assert row["minimum_detectable_effect"] == pytest.approx(K**2 / (25 + K**2))
+    assert binom.sf(5, 25, row["minimum_detectable_effect"]) == pytest.approx(0.8)
 
 
 def test_a_constant_difference_needs_what_the_sign_test_needs(pair):
@@ -81,7 +89,7 @@ def test_effects_say_what_they_could_see_and_what_they_take(pair):
     found = [scored(cell, values) for cell, values in zip(pair[1:], (one, two), strict=True)]
     [row] = compare({s.cell["cell"]: s for s in found}, 0.05)["effects"]
     spread = np.std(two - one, ddof=1)
-    assert row["minimum_detectable_effect"] == pytest.approx(K * spread / np.sqrt(50))
+    assert row["minimum_detectable_effect"] == pytest.approx(spread * detectable(50), rel=1e-5)
     assert row["items_needed"] == np.ceil((K * spread / np.mean(two - one)) ** 2)
 
 
@@ -104,7 +112,7 @@ def test_clusters_widen_a_comparison_as_cluster_robust_errors_do(pair, kind):
     assert (row["test"], row["clusters"]) == ("clustered_t", 20)
     assert row["p_value"] == pytest.approx(fit.pvalues[0])
     assert (row["low"], row["high"]) == pytest.approx(tuple(fit.conf_int()[0]))
-    assert row["minimum_detectable_effect"] == pytest.approx(K * fit.bse[0])
+    assert row["minimum_detectable_effect"] == pytest.approx(fit.bse[0] * np.sqrt(20) * detectable(20), rel=1e-5)
     assert row["items_needed"] == np.ceil((K * fit.bse[0] / fit.params[0]) ** 2 * 80)
 
 
@@ -155,5 +163,5 @@ def test_the_step_reads_clusters_from_the_rows_of_scores(tmp_path, pair):
     groups = [f"alone {i}" if i < 4 else names[f"q{i}"] for i in range(80)]
     sums = np.array([np.sum((other - base - np.mean(other - base))[np.array(groups) == g]) for g in set(groups)])
     assert row["p_value"] != pytest.approx(ttest_1samp(other - base, 0).pvalue)
-    expected = K * np.sqrt(23 / 22 * np.sum(sums**2)) / 80
-    assert row["minimum_detectable_effect"] == pytest.approx(expected)
+    se = np.sqrt(23 / 22 * np.sum(sums**2)) / 80
+    assert row["minimum_detectable_effect"] == pytest.approx(se * np.sqrt(23) * detectable(23), rel=1e-5)

@@ -14,18 +14,13 @@ from tunelab.cli.options import STORE, Force, Json, Overrides, Skip, Smoke, Smok
 from tunelab.cli.tables import console
 from tunelab.engine.forced import forced, with_forced
 from tunelab.engine.plan import Plan, Status
-from tunelab.engine.record import Artifact
 from tunelab.models.available import available_memory
-from tunelab.study.cells import Evaluation
-from tunelab.study.denominators import planned_rows
+from tunelab.study.detectable import detectable
 from tunelab.study.fitting import Need, device_of, gib, lines, needs
-from tunelab.study.open import Opened, open_study
+from tunelab.study.open import open_study
 from tunelab.study.smoke_server import NOT_STARTED
-from tunelab.study.worked_examples import joins
-from tunelab.tasks.find import find_task
 
 STYLES = {Status.CACHED: "dim", Status.TO_RUN: "", Status.BLOCKED: "red"}
-DISCORDANCE = 0.1
 
 
 def command(
@@ -50,7 +45,11 @@ def command(
     if as_json:
         told = {"left_out": dict(opened.compiled.left_out), "notices": notices}
         memory = {"device": device, "available": room}
-        print(json.dumps({**as_data(planned, needed), "memory": memory, **told}, indent=1))
+        print(
+            json.dumps(
+                {**as_data(planned, needed), "memory": memory, **told, "detectable": detectable(opened)}, indent=1
+            )
+        )
         return
     out = console()
     out.print(_steps(planned, needed))
@@ -79,47 +78,6 @@ def as_data(planned: Plan, needed: Mapping[str, Need]) -> dict[str, Any]:
         for p in planned.steps
     ]
     return {"counts": planned.counts(), "steps": steps}
-
-
-def detectable(opened: Opened) -> list[str]:
-    """Return a line per evaluation: the smallest difference it would see in 80 of 100 studies.
-
-    Rows that share a cluster, such as translations of a question, are one independent item. How many there are is known
-    once they are prepared.
-    """
-    from tunelab.stats import minimum_detectable_effect
-
-    declared = {cell["cell"]: cell["rows"] for cell in opened.compiled.compare.settings["cells"]}
-    lines: dict[str, str] = {}
-    for cell in opened.compiled.cells:
-        found = opened.store.find(opened.compiled.scores[cell.name].inputs["rows"])
-        n = found.record.facts["receipt"]["rows"] if found else planned_rows(declared[cell.name])
-        name = cell.evaluation.name
-        if n is not None:
-            independent = _independent(found) if found else n
-            effect = minimum_detectable_effect(independent, DISCORDANCE, alpha=opened.compiled.study.alpha)
-            what = f"{n} items" if independent == n else f"{independent} independent items, of {n} rows,"
-            proviso = "" if found or not _translated(opened, cell.evaluation) else ", and if all rows are independent"
-            lines[name] = (
-                f"evaluate.{name}: {what} see a difference of {effect:.3f} if {DISCORDANCE:.0%} of them change{proviso}"
-            )
-        else:
-            lines[name] = f"evaluate.{name}: the number of items is known once its rows are prepared"
-    return list(lines.values())
-
-
-def _independent(rows: Artifact) -> int:
-    """Count prepared rows, those of a cluster as one."""
-    from tunelab.study.steps.rows import read_samples
-    from tunelab.study.steps.score import cluster_of
-
-    return len({("cluster", cluster_of(s)) if cluster_of(s) is not None else ("row", s.id) for s in read_samples(rows)})
-
-
-def _translated(opened: Opened, evaluation: Evaluation) -> bool:
-    """Say whether an evaluation is known, without its rows, to ask questions in several languages."""
-    task = find_task(evaluation.task, opened.compiled.folder)
-    return joins(task, evaluation.settings.split or task.test_split)
 
 
 def _steps(planned: Plan, needed: Mapping[str, Need]) -> Table:

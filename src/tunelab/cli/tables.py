@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tunelab.cli.over_seeds import print_over_seeds
 from tunelab.report.wording import judged
 
 MARKS = {
@@ -37,6 +38,7 @@ def print_comparison(out: Console, comparison: Mapping[str, Any], question: str)
         out.print(_contrasts(comparison, narrow=out.width < WIDE))
     if any(row.get("verdict") == "undecided" for row in (*comparison["comparisons"], *comparison["contrasts"])):
         out.print("undecided (sees x): a difference of x would have been found in 80 of 100 such studies")
+    print_over_seeds(out, comparison, MARKS)
     if any(cell["matched"] is False for cell in comparison["cells"]):
         out.print("≠ evaluated in another format than it was trained in")
     if comparison["effects"]:

@@ -2,7 +2,7 @@
 
 It is built from verdicts that the comparison already gave; nothing is computed here but sorting and counting.
 "Undecided" is never "no difference", so the smallest difference that could have been seen stands beside it. One
-seed speaks of checkpoints, not of recipes. A smoke run answers nothing.
+or two seeds speak of checkpoints, three or more of recipes. A smoke run answers nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunelab.report.crossed import crossed_answer, crossed_effects, is_matched_effect
+from tunelab.report.over_seeds import decided, floor_of, seed_counts
 from tunelab.report.wording import listing, number, signed, signed_range, would_take
 
 LISTED = 4
@@ -32,18 +33,20 @@ def first_screen(comparison: Mapping[str, Any], study: Mapping[str, Any]) -> str
             f"This smoke run is too small to conclude anything; it shows that the study runs: "
             f"{len(cells)} of {total} {_plural('cell', total)} have a score."
         )
-    parts = _found(comparison, study) + _contrasts(comparison) + _missing(comparison, total) + _seeds(cells)
-    return "; ".join(parts) + "."
+    parts = _found(comparison) + _contrasts(comparison) + _missing(comparison, total)
+    return "; ".join(parts + _seeds(cells, comparison) + _floor(comparison)) + "."
 
 
-def _found(comparison: Mapping[str, Any], study: Mapping[str, Any]) -> list[str]:
-    compared = [row for row in comparison["comparisons"] if "refused" not in row]
+def _found(comparison: Mapping[str, Any]) -> list[str]:
+    recipes = decided(comparison["recipes"])
+    seeds = {name for row in recipes for name in row["cells"]}
+    compared = recipes + [r for r in comparison["comparisons"] if "refused" not in r and r["cell"] not in seeds]
     crossed = crossed_effects(comparison["effects"])
     if crossed:
-        return [crossed_answer(crossed), *_counts(compared, study)]
+        return [crossed_answer(crossed), *_counts(compared, "recipe" if recipes else "cell")]
     if not compared:
         return [*_scores(comparison), *_matched(comparison)]
-    cells = {cell["cell"]: cell for cell in comparison["cells"]}
+    cells = {cell["cell"]: cell for cell in comparison["cells"]} | {r["cell"]: _mean_of(r) for r in recipes}
     several = len({cell["evaluation"] for cell in cells.values()}) > 1
     clauses = [_claim([r for r in compared if r["verdict"] == v], v, cells, several) for v in VERDICTS]
     kept = [clause for clause in clauses if clause]
@@ -56,13 +59,18 @@ def _against(compared: Sequence[Row]) -> str:
     return named[0] if len(named) == 1 else f"its own baseline ({listing(named)})"
 
 
-def _counts(compared: Sequence[Row], study: Mapping[str, Any]) -> list[str]:
+def _mean_of(recipe: Row) -> Row:
+    """A recipe as a cell is named."""
+    return {"variant": f"{recipe['recipe']} over {len(recipe['seeds'])} seeds", "evaluation": recipe["evaluation"]}
+
+
+def _counts(compared: Sequence[Row], word: str) -> list[str]:
     """Count the verdicts: the question of a crossed design is answered by its factors."""
     groups = [(v, [r for r in compared if r["verdict"] == v]) for v in VERDICTS]
     counted = [f"{len(rows)} {'is' if len(rows) == 1 else 'are'} {v} ({_amount(rows)})" for v, rows in groups if rows]
     if not counted:
         return []
-    total = f"{len(compared)} {_plural('cell', len(compared))}"
+    total = f"{len(compared)} {_plural(word, len(compared))}"
     return [f"of {total} compared with {_against(compared)} on the same items, {listing(counted)}"]
 
 
@@ -137,8 +145,18 @@ def _missing(comparison: Mapping[str, Any], total: int) -> list[str]:
     )
 
 
-def _seeds(cells: Sequence[Row]) -> list[str]:
+def _floor(comparison: Mapping[str, Any]) -> list[str]:
+    floor = floor_of(comparison["noise"])
+    return [floor] if floor else []
+
+
+def _seeds(cells: Sequence[Row], comparison: Mapping[str, Any]) -> list[str]:
     """Say what the trained variants stand for."""
+    if found := [row for row in comparison["recipes"] if "value" in row]:
+        effects = any(is_matched_effect(effect) for effect in comparison["effects"])
+        but = ", but the effects of formats hold for these checkpoints" if effects else ""
+        apart = f"whose seeds lie up to {number(max(row['between_seed_sd'] for row in found))} (SD) apart"
+        return [f"with {seed_counts(found)} seeds each this speaks of recipes, {apart}{but}"]
     trained = {cell["variant"]: cell["seed"] for cell in cells if cell["seed"] is not None}
     seeds = len(set(trained.values()))
     if not trained:
@@ -146,7 +164,9 @@ def _seeds(cells: Sequence[Row]) -> list[str]:
     if seeds == 1:
         of = "this checkpoint, not of its recipe" if len(trained) == 1 else "these checkpoints, not of their recipes"
         return [f"with one seed this speaks of {of}"]
-    return [f"each of the {seeds} seeds is compared as a checkpoint of its own"]
+    return [
+        f"with {seeds} seeds this speaks of these checkpoints, not of their recipes, which takes 3 that can be compared"
+    ]
 
 
 def _plural(word: str, count: int) -> str:

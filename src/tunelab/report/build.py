@@ -7,11 +7,12 @@ from tunelab.files import to_csv, write_atomic
 from tunelab.report.answer import first_screen
 from tunelab.report.cells import csv_rows, to_markdown
 from tunelab.report.drawing import save
-from tunelab.report.evidence import read_evidence
+from tunelab.report.evidence import Evidence, read_evidence
 from tunelab.report.figures import draw
 from tunelab.report.group_differences import differences
 from tunelab.report.groups import groups_csv
 from tunelab.report.judging import judging_rows
+from tunelab.report.over_seeds import flat, over_seeds_markdown
 from tunelab.report.page import render
 from tunelab.report.several import averages_csv, averages_markdown
 
@@ -21,12 +22,13 @@ def run(context: StepContext) -> None:
 
     There is an ``averages.csv`` where tasks form a tree, ``contrasts.csv`` where a study declares contrasts, where a
     task's items are in groups ``groups.csv`` and ``group_differences.csv`` (changes, contrasts and what stands side by
-    side), and ``judging.csv`` where judges read outputs.
+    side), ``judging.csv`` where judges read outputs, ``recipes.csv`` with three seeds or more, and ``noise.csv``
+    where a variant was drawn twice.
     """
     evidence = read_evidence(context)
     answer = first_screen(evidence.comparison, evidence.study)
     write_atomic(context.directory / "comparison.csv", to_csv(csv_rows(evidence)))
-    write_atomic(context.directory / "comparison.md", to_markdown(evidence, answer) + averages_markdown(evidence))
+    write_atomic(context.directory / "comparison.md", to_markdown(evidence, answer) + _more(evidence))
     if tree := evidence.comparison["tree"]:
         write_atomic(context.directory / "averages.csv", averages_csv(tree))
     if groups := groups_csv(evidence):
@@ -35,6 +37,8 @@ def run(context: StepContext) -> None:
         ("contrasts", evidence.comparison["contrasts"]),
         ("group_differences", differences(evidence.comparison)),
         ("judging", judging_rows(evidence)),
+        ("recipes", flat(evidence.comparison["recipes"])),
+        ("noise", flat(evidence.comparison["noise"])),
     ):
         if rows:
             write_atomic(context.directory / f"{name}.csv", to_csv(rows))
@@ -44,3 +48,8 @@ def run(context: StepContext) -> None:
     write_atomic(context.directory / "index.html", render(evidence, answer, pictures, context.directory))
     context.facts["answer"] = answer
     context.facts["holes"] = list(evidence.holes)
+
+
+def _more(evidence: Evidence) -> str:
+    """What stands below the cells in Markdown."""
+    return over_seeds_markdown(evidence) + averages_markdown(evidence)

@@ -17,7 +17,7 @@ from tunelab.files import read_json
 
 Cell = Mapping[str, Any]
 TABLES = ("cells", "comparisons", "contrasts", "effects", "interactions", "group_changes", "group_contrasts",
-          "group_pairs", "confusions", "tree", "thresholds", "holes")  # fmt: skip
+          "group_pairs", "confusions", "tree", "thresholds", "holes", "recipes", "noise")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,16 @@ class Results:
         return pd.DataFrame(self.comparison["contrasts"])
 
     @cached_property
+    def recipes(self) -> pd.DataFrame:
+        """A row for each recipe with three seeds or more and each evaluation: mean, spread, difference, verdict."""
+        return pd.DataFrame(self.comparison["recipes"])
+
+    @cached_property
+    def noise(self) -> pd.DataFrame:
+        """A row for each variant that was drawn twice: its flip rate with the interval, and the change of its score."""
+        return pd.DataFrame(self.comparison["noise"])
+
+    @cached_property
     def metrics(self) -> pd.DataFrame:
         """A row for each metric of each cell with its interval, as in ``final_metrics.json``."""
         return pd.DataFrame(read_json(self.folder / FINAL_JSON))

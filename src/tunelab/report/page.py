@@ -10,7 +10,17 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tunelab.report import checkpoints, confusion, group_differences, groups, judging, provenance, several, tables
+from tunelab.report import (
+    checkpoints,
+    confusion,
+    group_differences,
+    groups,
+    judging,
+    over_seeds,
+    provenance,
+    several,
+    tables,
+)
 from tunelab.report.adopted import adopted
 from tunelab.report.costs import costs
 from tunelab.report.crossed import is_matched_effect
@@ -69,6 +79,8 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "comparisons": tables.comparisons(evidence),
         "contrasts": tables.contrasts(evidence),
         "differing": tables.differing(evidence),
+        "recipes": over_seeds.recipes_table(evidence),
+        "noise": over_seeds.noise_table(evidence),
         "outcomes": tables.outcomes(evidence),
         "metrics": tables.metrics(evidence),
         "groups": groups.tables(evidence),

@@ -8,8 +8,9 @@
     several tasks     macro_mean
     many              holm · benjamini_hochberg · shrunken_means
     factors           main_effects · interaction → contrast
-    several seeds     seed_mean · seed_difference · between_seed_sd
-    before running    minimum_detectable_effect · items_needed, and _mean for graded scores
+    several seeds     seed_mean · seed_difference, seed_corpus_mean · seed_corpus_difference, between_seed_sd
+    before running    minimum_detectable_effect · items_needed, and _mean for graded scores · mcnemar_power
+                      minimum_detectable_with_seeds · minimum_detectable_t · seeds_needed
 
 Every distribution is scipy's or statsmodels'. Scores are finite floats, one per item, in the same item order
 for all variants; shares run from 0 to 1. What is wrong raises ``ValueError``, and no result is NaN.
@@ -30,8 +31,23 @@ from tunelab.stats.macro import macro_mean
 from tunelab.stats.means import mean_t
 from tunelab.stats.multiple import benjamini_hochberg, holm
 from tunelab.stats.paired import Estimate, Paired, contrast, mcnemar_exact, paired_difference
-from tunelab.stats.power import items_needed, items_needed_mean, minimum_detectable_effect, minimum_detectable_mean
-from tunelab.stats.seeds import between_seed_sd, seed_difference, seed_mean
+from tunelab.stats.power import (
+    items_needed,
+    items_needed_mean,
+    mcnemar_power,
+    minimum_detectable_effect,
+    minimum_detectable_mean,
+    minimum_detectable_t,
+    minimum_detectable_with_seeds,
+    seeds_needed,
+)
+from tunelab.stats.seeds import (
+    between_seed_sd,
+    seed_corpus_difference,
+    seed_corpus_mean,
+    seed_difference,
+    seed_mean,
+)
 from tunelab.stats.shrinkage import shrunken_means
 from tunelab.stats.verdict import ThresholdVerdict, Verdict, threshold, verdict
 
@@ -61,13 +77,19 @@ __all__ = [
     "macro_mean",
     "main_effects",
     "mcnemar_exact",
+    "mcnemar_power",
     "mean_t",
     "minimum_detectable_effect",
     "minimum_detectable_mean",
+    "minimum_detectable_t",
+    "minimum_detectable_with_seeds",
     "paired_corpus_difference",
     "paired_difference",
+    "seed_corpus_difference",
+    "seed_corpus_mean",
     "seed_difference",
     "seed_mean",
+    "seeds_needed",
     "shrunken_means",
     "threshold",
     "verdict",

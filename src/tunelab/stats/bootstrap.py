@@ -147,6 +147,19 @@ def _corpus(
     tables: FloatArray, weights: FloatArray, total: Total, seed: int, replicates: int, clusters: npt.ArrayLike | None
 ) -> Mean:
     """Weighted sum over tables of the metric, ``tables`` of shape (tables, items, parts)."""
+    drawn, units = drawn_sums(tables, seed, replicates, clusters)
+    value = weights @ [_value(total, table.sum(axis=0), "all items") for table in tables]
+    draws = values_of(drawn, total) @ weights
+    return _summary(float(value), draws * np.sqrt(units / max(units - 1, 1)), units)
+
+
+def drawn_sums(
+    tables: FloatArray, seed: int, replicates: int, clusters: npt.ArrayLike | None
+) -> tuple[FloatArray, int]:
+    """Sums of the parts over the items that each replicate draws, shape (replicates, tables, parts), and C.
+
+    ``tables`` has shape (tables, items, parts); a replicate draws the same items, or whole clusters, of all tables.
+    """
     _check_replicates(replicates)
     codes, units = cluster_codes(clusters, tables.shape[1])
     sums = np.zeros((units, tables.shape[0], tables.shape[2]))
@@ -156,9 +169,12 @@ def _corpus(
     for start in range(0, replicates, at_once):
         counts = _counts(rng, min(at_once, replicates - start), units)
         drawn[start : start + at_once] = np.tensordot(counts, sums, axes=1)
-    value = weights @ [_value(total, table.sum(axis=0), "all items") for table in tables]
-    draws = np.array([[_value(total, row, f"replicate {i}") for row in rows] for i, rows in enumerate(drawn)]) @ weights
-    return _summary(float(value), draws * np.sqrt(units / max(units - 1, 1)), units)
+    return drawn, units
+
+
+def values_of(drawn: FloatArray, total: Total) -> FloatArray:
+    """Return the metric of each table on each replicate, shape (replicates, tables); ValueError where not finite."""
+    return np.array([[_value(total, row, f"replicate {i}") for row in rows] for i, rows in enumerate(drawn)])
 
 
 def _counts(rng: np.random.Generator, replicates: int, units: int) -> FloatArray:

@@ -4,7 +4,8 @@ Pairs are made by sample id. Cells that were asked different samples, or scored 
 compared: the reason stands where the number would. Items that one side could not score are left out of the
 pair and counted; items that share a cluster count as one piece of evidence. A corpus metric is compared as a whole,
 by a bootstrap that draws the same items of both. Holm's correction runs over the
-declared family: every variant against its baseline and every contrast that the study declares, per task.
+declared family: every variant against its baseline and every contrast that the study declares, per task. Recipes over
+seeds are a family of their own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from tunelab.stats import Interval, Paired, holm, paired_difference, threshold, 
 from tunelab.study.averages import Averaged, averages
 from tunelab.study.crossing import factor_effects, interactions
 from tunelab.study.grouped import changes_by_group, confusion, groups_side_by_side, groups_with_shrunken
-from tunelab.study.scored import Cell, Scored, align, headline_difference, size_of
+from tunelab.study.noise import noise_floor
+from tunelab.study.recipes import recipes
+from tunelab.study.scored import Cell, Scored, align, headline_difference, incomparable, size_of
 from tunelab.study.sensitivity import sensitivity
 
 Row = dict[str, Any]
@@ -46,6 +49,8 @@ def compare(
         for one, other, differ_in in contrasts
     ]
     _adjust([*comparisons, *declared], alpha)
+    over_seeds = recipes(scored, holes, alpha)
+    _adjust(over_seeds, alpha)
     sound = {name: s for name, s in scored.items() if not s.error}
     without = [*holes, *(s.cell for s in scored.values() if s.error)]
     return {
@@ -55,6 +60,8 @@ def compare(
         "effects": factor_effects(sound.values(), alpha),
         "interactions": interactions(sound.values()),
         "contrasts": declared,
+        "recipes": over_seeds,
+        "noise": noise_floor(scored),
         "group_changes": _by_group(comparisons, scored, alpha),
         "group_contrasts": _by_group(declared, scored, alpha),
         "group_pairs": [line for s in sound.values() for line in groups_side_by_side(s, alpha)],
@@ -86,7 +93,7 @@ def _difference(one: Scored, baseline: Scored, alpha: float) -> Row:
         "metric": one.headline,
         "matched": one.cell["matched"],
     }
-    if reason := _incomparable(one, baseline):
+    if reason := incomparable(one, baseline):
         return {**row, "refused": reason}
     aligned = align([one, baseline])
     if not aligned.items:
@@ -99,6 +106,7 @@ def _difference(one: Scored, baseline: Scored, alpha: float) -> Row:
         "difference": size_of(found),
         "low": found.low,
         "high": found.high,
+        "se": found.se,
         "p_value": found.p_value,
         "test": found.test,
         "n": found.n,
@@ -111,28 +119,11 @@ def _difference(one: Scored, baseline: Scored, alpha: float) -> Row:
     }
 
 
-def _incomparable(one: Scored, other: Scored) -> str:
-    for side in (one, other):
-        if side.error:
-            return f"{side.cell['cell']}: {side.error}"
-    if one.cell["task"] != other.cell["task"]:
-        return f"the two are of different tasks: {one.cell['task']}, {other.cell['task']}"
-    ways = [s.cell.get("by", "generate") for s in (one, other)]
-    if ways[0] != ways[1]:
-        return f"the two answer in different ways: by {ways[0]}, by {ways[1]}"
-    if one.scorer != other.scorer:
-        return "the two were scored by different scorers"
-    missing = set(one.scores) ^ set(other.scores)
-    if missing:
-        return f"the two were asked different samples ({len(missing)} of them are in one only)"
-    return ""
-
-
 def _adjust(comparisons: Sequence[Row], alpha: float) -> None:
     """Add adjusted p-values and verdicts, one Holm family a task."""
     families: defaultdict[str, list[Row]] = defaultdict(list)
     for row in comparisons:
-        if "refused" not in row:
+        if "p_value" in row:
             families[row["task"]].append(row)
     for rows in families.values():
         for row, p in zip(rows, holm([r["p_value"] for r in rows]), strict=True):

@@ -86,6 +86,24 @@ class Aligned:
         return self.values.shape[1]
 
 
+def incomparable(one: Scored, other: Scored) -> str:
+    """Say why two cells may not be compared; an empty text when they may."""
+    for side in (one, other):
+        if side.error:
+            return f"{side.cell['cell']}: {side.error}"
+    if one.cell["task"] != other.cell["task"]:
+        return f"the two are of different tasks: {one.cell['task']}, {other.cell['task']}"
+    ways = [s.cell.get("by", "generate") for s in (one, other)]
+    if ways[0] != ways[1]:
+        return f"the two answer in different ways: by {ways[0]}, by {ways[1]}"
+    if one.scorer != other.scorer:
+        return "the two were scored by different scorers"
+    missing = set(one.scores) ^ set(other.scores)
+    if missing:
+        return f"the two were asked different samples ({len(missing)} of them are in one only)"
+    return ""
+
+
 def align(cells: Sequence[Scored]) -> Aligned:
     """Put cells that were asked the same samples and scored alike side by side; there may be no shared item."""
     found = [cell.values() for cell in cells]

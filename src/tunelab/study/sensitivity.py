@@ -2,6 +2,7 @@
 
 Both are for planning, at 80 % power and the study's alpha before any correction. The items needed take the observed
 effect and spread as the true ones; where items share clusters, more items means more clusters of the same size.
+Over seeds, more items alone may never do, so there is no number of items.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from tunelab.stats import (
     items_needed,
     items_needed_mean,
     minimum_detectable_effect,
-    minimum_detectable_mean,
+    minimum_detectable_t,
 )
 from tunelab.study.scored import size_of
 
@@ -31,9 +32,10 @@ def sensitivity(found: Paired | Estimate, alpha: float) -> dict[str, Any]:
         smallest = minimum_detectable_effect(units, float(value != 0), alpha=alpha)
         needed = math.ceil(_unanimous(alpha) * found.n / units) if value else None
     else:
+        smallest = minimum_detectable_t(found.se, found.df, alpha=alpha)
+        over_seeds = found.test == "seed_bootstrap_t"
         spread = found.se * math.sqrt(found.n)
-        smallest = minimum_detectable_mean(spread, found.n, alpha=alpha)
-        needed = items_needed_mean(value, spread, alpha=alpha) if value else None
+        needed = items_needed_mean(value, spread, alpha=alpha) if value and not over_seeds else None
     return {"minimum_detectable_effect": smallest, "items_needed": needed}
 
 

@@ -1,0 +1,107 @@
+"""Recipes over seeds, and the noise floor: what tells a recipe's doing from a checkpoint's and from chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tunelab.report.cells import line
+from tunelab.report.evidence import Evidence
+from tunelab.report.tables import Table
+from tunelab.report.wording import MARKS, interval, listing, number, p_value, signed, signed_range
+
+Row = Mapping[str, Any]
+RECIPES = ("recipe", "evaluation", "seeds", "mean", "95 %", "SD between seeds", "seeds from", "to", "n", "baseline",
+           "Δ", "95 % of Δ", "p", "p (Holm)", "could see ≥", "seeds to see Δ", "verdict")  # fmt: skip
+NOISE = ("variant", "evaluations", "task", "metric", "flip rate", "95 %", "n", "change of the score", "note")
+
+
+def decided(recipes: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return the recipes that have a verdict, as comparisons are written: ``cell`` is ``recipe/evaluation``."""
+    return [
+        {
+            **row,
+            "cell": f"{row['recipe']}/{row['evaluation']}",
+            "baseline": f"{row['baseline']}/{row['evaluation']}",
+            "low": row["difference_low"],
+            "high": row["difference_high"],
+            "n": row["difference_n"],
+            "items_needed": None,
+        }
+        for row in recipes
+        if "verdict" in row
+    ]
+
+
+def seed_counts(recipes: Sequence[Row]) -> str:
+    """Say how many seeds recipes have: "3", or "3 to 5"."""
+    counts = sorted({len(row["seeds"]) for row in recipes})
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def recipes_table(evidence: Evidence) -> Table:
+    """Every recipe with three seeds or more: mean, spread of the seeds, and difference from its baseline."""
+    rows = [_recipe(row) for row in evidence.comparison["recipes"]]
+    return Table("Recipes over seeds, on the same items", RECIPES, rows)
+
+
+def _recipe(row: Row) -> list[Any]:
+    name = [row["recipe"], row["evaluation"]]
+    if "value" not in row:
+        return [*name, f"of {row['declared']}", *[None] * 13, f"{MARKS['refused']}: {row['refused']}"]
+    seeds = len(row["seeds"])
+    missing = f" of {row['declared']}" if seeds < row["declared"] else ""
+    spread = [number(row[key]) for key in ("between_seed_sd", "lowest_seed", "highest_seed")]
+    mean = [f"{seeds}{missing}", number(row["value"]), interval(row), *spread, row["n"], row.get("baseline")]
+    if "refused" in row:
+        return [*name, *mean, *[None] * 6, f"{MARKS['refused']}: {row['refused']}"]
+    if "verdict" not in row:
+        return [*name, *mean, *[None] * 7]
+    [compared] = decided([row])
+    found = [signed(row["difference"]), signed_range(compared), p_value(row["p_value"]), p_value(row["p_adjusted"])]
+    needed = [row["minimum_detectable_effect"], row["seeds_needed"]]
+    return [*name, *mean, *found, *needed, MARKS[row["verdict"]]]
+
+
+def noise_table(evidence: Evidence) -> Table:
+    """Every variant that was evaluated twice: how many items changed their score."""
+    rows: list[list[Any]] = []
+    for row in evidence.comparison["noise"]:
+        place = [row["variant"], listing(row["evaluations"]), row["task"], row["metric"]]
+        found = [number(row["flip_rate"]), interval(row), row["n"], signed(row["change"])] if "n" in row else [None] * 4
+        rows.append([*place, *found, row.get("refused") or row.get("note")])
+    return Table("Noise floor: the same variant, drawn twice", NOISE, rows)
+
+
+def floor_of(noise: Sequence[Row]) -> str:
+    """Say the noise floor in a clause; empty where nothing was drawn twice."""
+    rates = [row for row in noise if "flip_rate" in row]
+    if not rates:
+        return ""
+    worst = max(rates, key=lambda row: row["flip_rate"])
+    return (
+        f"drawn twice, {worst['variant']} changes its score on {worst['flip_rate']:.1%} of the items "
+        f"[{worst['low']:.1%}, {worst['high']:.1%}], and its mean by {signed(worst['change'])}"
+    )
+
+
+def flat(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return rows as CSV takes them: the same columns in each, lists as text."""
+    columns = dict.fromkeys(key for row in rows for key in row)
+    return [{key: _text(row.get(key)) for key in columns} for row in rows]
+
+
+def _text(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, list) else value  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+
+
+def over_seeds_markdown(evidence: Evidence) -> str:
+    """Return the two tables in Markdown; empty without any."""
+    tables = [table for table in (recipes_table(evidence), noise_table(evidence)) if table.rows]
+    return "".join(_markdown(table) for table in tables)
+
+
+def _markdown(table: Table) -> str:
+    head = ["", f"## {table.caption}", "", line(table.columns), line(["---"] * len(table.columns))]
+    rows = [line(["" if value is None else str(value) for value in row]) for row in table.rows]
+    return "\n".join([*head, *rows]) + "\n"
