@@ -83,7 +83,9 @@ def _put_cell(evidence: Evidence, packed: Packed, samples: Samples, name: str, n
     for id_, draws in rows.items():
         _note_facts(samples, artifact, id_, draws[0], limit)
     beside = _beside(evidence, name, limit)
-    answers = [[_answer(row, limit) | beside.get((i, row["sample"]), {}) for row in rows.get(i, [])] for i in samples.ids]
+    answers = [
+        [_answer(row, limit) | beside.get((i, row["sample"]), {}) for row in rows.get(i, [])] for i in samples.ids
+    ]
     _put_chunks(packed, f"answers-{number}", samples, answers)
     prompts = [limit.cut(rows[i][0]["prompt"]) if i in rows else None for i in samples.ids]
     headline = next(iter(artifact.record.facts["metrics"]))
@@ -167,4 +169,3 @@ def _coded(samples: Samples) -> dict[str, Row]:
         place = {value: i for i, value in enumerate(values)}
         found[name] = {"values": values, "of": [place[of[i]] if i in of else -1 for i in samples.ids]}
     return found
-

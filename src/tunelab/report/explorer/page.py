@@ -34,8 +34,8 @@ def samples_page(evidence: Evidence) -> str:
     known_tasks, known_cells = collect(evidence, packed)
     cells = [{**cell, **_described(evidence, cell["cell"])} for cell in known_cells]
     packed.put("index", {
-        "chunk": CHUNK, "tasks": known_tasks, "cells": cells, "pairs": _pairs(evidence), "start": _start(evidence, cells),
-        "outcomes": list(OUTCOMES), "marked": RANGES, "joiners": JOINERS,
+        "chunk": CHUNK, "tasks": known_tasks, "cells": cells, "outcomes": OUTCOMES, "pairs": _pairs(evidence),
+        "start": _start(evidence, cells), "marked": RANGES, "joiners": JOINERS,
     })  # fmt: skip
     return (
         environment()

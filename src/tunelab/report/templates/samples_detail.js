@@ -41,7 +41,7 @@ function factsOf(sample, known) {
 function answerRange(draw) {
   if (!draw || typeof draw.output !== 'string' || typeof draw.answer !== 'string' || !draw.answer) return [];
   const at = draw.output.lastIndexOf(draw.answer);
-  return at < 0 ? [] : [[at, at + draw.answer.length, 'answer']];
+  return at < 0 ? [] : [[at, at + draw.answer.length, 'taken']];
 }
 
 function headOf(side, letter, draw) {
@@ -62,8 +62,8 @@ function sideOf(side, letter, number, only) {
   const where = answerRange(draw);
   made.append(part('output', pre(draw.output || '', 'output', side.cell.whole, [...(only || []), ...where])));
   const note = draw.answer !== undefined && !where.length && !isCut(draw.output) ? ' (not in these words in the output)' : '';
-  if (draw.answer !== undefined) made.append(part(`extracted answer${note}`, pre(draw.answer, 'taken', side.cell.whole)));
-  if (draw.explanation !== undefined) made.append(part('the scorer says', pre(draw.explanation, 'why', side.cell.whole)));
+  if (draw.answer !== undefined) made.append(part(`extracted answer${note}`, pre(draw.answer, 'short', side.cell.whole)));
+  if (draw.explanation !== undefined) made.append(part('the scorer says', pre(draw.explanation, 'short', side.cell.whole)));
   for (const verdict of draw.verdicts || []) made.append(verdictOf(verdict, side));
   return made;
 }
@@ -95,7 +95,7 @@ function outputsOf(texts, number) {
   const only = both ? differences(draws[0].output || '', draws[1].output || '') : [null, null];
   const sides = texts.sides.map((side, i) => sideOf(side, texts.sides.length > 1 ? 'AB'[i] : '', number, only && only[i]));
   const note = diffNote(draws, only);
-  return make('div', '', make('div', texts.sides.length > 1 ? 'sides' : 'sides one', ...sides), ...(note ? [make('p', 'note', note)] : []));
+  return make('div', '', ...(note ? [make('p', 'note', note)] : []), make('div', texts.sides.length > 1 ? 'sides' : 'sides one', ...sides));
 }
 
 function diffNote(draws, only) {

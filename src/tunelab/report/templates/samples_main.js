@@ -141,7 +141,7 @@ function moved(key) {
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || !compared) return;
-  const typing = event.target.closest('input, select, textarea, button');
+  const typing = event.target instanceof Element && event.target.closest('input, select, button');
   const inList = event.target === list;
   if (event.key === '/' && !typing) {
     control('text').focus();
