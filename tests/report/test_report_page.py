@@ -68,7 +68,7 @@ def page(artifact):
 def test_a_report_leaves_every_file(crossed):
     figures = ("accuracy_bar", "accuracy_grouped", "eval_template_scatter", "interaction", "training_curves")
     expected = {f"{name}.{kind}" for name in figures for kind in ("png", "svg")}
-    assert set(crossed.record.files) == expected | {"index.html", "comparison.csv", "comparison.md"}
+    assert set(crossed.record.files) == expected | {"index.html", "samples.html", "comparison.csv", "comparison.md"}
 
 
 def test_every_opened_element_is_closed(crossed):

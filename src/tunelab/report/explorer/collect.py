@@ -41,7 +41,7 @@ class Samples:
     name: str
     ids: list[str]
     texts: int
-    groups: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    groups: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     facts: dict[str, Row] = field(default_factory=dict[str, Row])
     prompts: dict[str, int] = field(default_factory=dict[str, int])
     """Digest of the prompts of some cell to the number under which they are packed."""

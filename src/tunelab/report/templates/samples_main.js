@@ -224,7 +224,7 @@ function clear() {
   refresh();
 }
 
-async function start() {
+async function open() {
   if (typeof DecompressionStream === 'undefined') {
     const notice = document.getElementById('notice');
     notice.textContent = 'This page needs a newer browser: Chromium 80, Firefox 113, Safari 16.4 or later.';
@@ -238,7 +238,6 @@ async function start() {
   readAddress();
   listen();
   await refresh();
-  document.documentElement.dataset.ready = 'yes';
 }
 
-start();
+open().then(() => (document.documentElement.dataset.ready = 'yes'));

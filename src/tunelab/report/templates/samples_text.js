@@ -43,7 +43,7 @@ function refill(element, ...children) {
 const pieces = (text) => (text === undefined || text === null ? [] : typeof text === 'string' ? [text] : [text.head, text.tail]);
 const isCut = (text) => typeof text === 'object' && text !== null;
 const beginning = (text, most) => (pieces(text)[0] || '').slice(0, most);
-const inLine = (text) => text.replace(/\s+/g, ' ').trim();
+const inLine = (text) => text.replace(/[ \t\n]+/g, ' ').replace(/^ | $/g, ''); // \s would hide U+FEFF
 
 function cutNote(text, whole) {
   const left = text.length - [...text.head].length - [...text.tail].length;
