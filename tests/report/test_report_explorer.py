@@ -232,6 +232,21 @@ def test_draws_and_verdicts_of_judges_are_shown(visit, tmp_path):
     assert problems == []
 
 
+def test_a_stranger_finds_answer_uncertainty_and_two_disagreeing_samples_in_three_clicks(visit, crossed, browser):
+    page = browser.new_page()
+    problems = collect_problems(page)
+    page.goto((crossed.directory / "index.html").as_uri())
+    assert "[+" in page.text_content("td:has(.better) .range >> nth=1")
+    page.click("td:has(.better) a")
+    for id_ in ("q020", "q021"):
+        page.click(f".row:has-text('{id_}')")
+        page.wait_for_selector(f"#detail h2:text-is('{id_}')")
+        assert page.locator("#detail h3 .correct, #detail h3 .wrong").all_text_contents() == ["✓ correct", "✗ wrong"]
+    assert "A − B +0.333 [+" in page.text_content("#scores")
+    assert problems == []
+    page.close()
+
+
 def test_a_narrow_screen_has_one_column(visit, tmp_path):
     page, _ = visit(f"{page_of(tmp_path, PAIR)}#a=sft%2Fraw&b=base%2Fraw&id=b", viewport={"width": 400, "height": 800})
     page.wait_for_selector("#detail pre.output")
