@@ -123,3 +123,12 @@ def test_a_full_disk_is_recognised_in_the_errors_of_libraries_too():
 def test_rows_of_different_columns_make_one_table_with_empty_fields():
     text = to_csv([{"a": 1, "b": ["x", "y"]}, {"a": None, "c": "z, w"}])
     assert text.splitlines() == ["a,b,c", '1,"x, y",', ',,"z, w"']
+
+
+def test_a_lone_surrogate_is_written_and_read_back(tmp_path):
+    rows = [{"output": "x\ud800y é"}]
+    write_lines(tmp_path / "a.jsonl", rows)
+    append_lines(tmp_path / "a.jsonl", rows)
+    assert read_lines(tmp_path / "a.jsonl") == rows * 2
+    write_json(tmp_path / "a.json", rows)
+    assert read_json(tmp_path / "a.json") == rows

@@ -42,7 +42,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` atomically as indented JSON; NaN and infinity raise ValueError."""
-    write_atomic(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_bytes(path, _escaped(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"))
+
+
+def _escaped(text: str) -> bytes:
+    """Encode JSON. A surrogate that stands alone, as a server may send one, is no UTF-8: its JSON escape is written."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def read_json(path: Path) -> Any:
@@ -52,7 +57,7 @@ def read_json(path: Path) -> Any:
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write ``rows`` atomically as JSON Lines."""
-    write_atomic(path, "".join(line(row) for row in rows))
+    write_bytes(path, _escaped("".join(line(row) for row in rows)))
 
 
 def line(row: Mapping[str, Any]) -> str:
@@ -62,8 +67,8 @@ def line(row: Mapping[str, Any]) -> str:
 
 def append_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Append ``rows`` in one write, so that a kill tears at most the last of them."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write("".join(line(row) for row in rows))
+    with path.open("ab") as file:
+        file.write(_escaped("".join(line(row) for row in rows)))
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

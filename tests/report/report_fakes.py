@@ -103,19 +103,24 @@ def generate(context: StepContext) -> None:
 def score(context: StepContext) -> None:
     right = context.settings["right"]
     output = context.settings["output"]
+    texts = dict(context.settings["texts"])
+    asked = texts.pop("id", "q")
     rows = []
     for i in range(N):
         values = {"numeric": float(i < right), "strict": float(i < right // 2)}
         found = judged(i < right, None if i == N - 1 else "4", values)
-        rows.append({"id": f"q{i:03d}", "sample": 0, "outcome": found.outcome.value, "values": dict(found.values)})
+        rows.append(
+            {"id": f"{asked}{i:03d}", "sample": 0, "outcome": found.outcome.value, "values": dict(found.values)}
+        )
     text = {"prompt": "2 + 2?", "output": output, "answer": "4", "targets": ["4"], "explanation": ""}
+    text |= {"finish": "stop", "output_tokens": 4} | texts
     write_lines(context.directory / "scores.jsonl", rows)
     groups = context.settings["groups"]
-    by_name = {name: {f"q{i:03d}": of[i % len(of)] for i in range(N)} for name, of in groups.items()}
+    by_name = {name: {f"{asked}{i:03d}": of[i % len(of)] for i in range(N)} for name, of in groups.items()}
     told = [{"metadata": {name: of[row["id"]] for name, of in by_name.items()}} for row in rows]
     write_json(context.directory / "results.json", [row | text | more for row, more in zip(rows, told, strict=True)])
     summary = {"task": "arithmetic", **summarise(read_scores(rows), METRICS, groups=by_name), "unanswered": 0}
-    if groups:
+    if groups and not texts:
         summary["sensitive"] = True
     context.facts.update(summary)
     write_json(context.directory / "summary.json", summary)
@@ -157,18 +162,22 @@ def report_step(
     left_out=None,
     groups=None,
     contrasts=(),
+    texts=None,
     **changes,
 ) -> Step:
     """A study's plan: ``right`` maps each cell to its number of right answers; cells in ``fails`` say ``why``.
 
-    ``groups`` maps what items are grouped by to the groups, which take turns.
+    ``groups`` maps what items are grouped by to the groups, which take turns. ``texts`` takes the place of the texts
+    of every result: prompt, answer, explanation; its ``id`` begins the ids.
     """
     cells = [cell(name, at_least or {}) for name in right]
     variants = dict.fromkeys(c["variant"] for c in cells if c["seed"] is not None)
     rows = Step("prepare", 1, "rows", f"{__name__}:nothing", {})
     trained = {v: _train(v, rows) for v in variants}
     generated = {c["cell"]: _generate(c, rows, trained, why if c["cell"] in fails else "") for c in cells}
-    scores = {name: _score(name, n, output, rows, generated[name], groups or {}) for name, n in right.items()}
+    scores = {
+        name: _score(name, n, (output, groups or {}, texts or {}), rows, generated[name]) for name, n in right.items()
+    }
     settings = {"cells": cells, "alpha": 0.05, "tree": {}, "contrasts": contrasts}
     entry = "tunelab.study.steps.compare:run"
     compare = Step("compare", 1, "c", entry, settings, scores, {"folder": "."}, tolerant=True)
@@ -229,6 +238,7 @@ def _generate(described: dict, rows: Step, trained: dict[str, Step], fails: str)
     return Step("generate", 1, "g", f"{__name__}:generate", settings, inputs, {"fails": fails})
 
 
-def _score(name: str, right: int, output: str, rows: Step, outputs: Step, groups: dict[str, list[str]]) -> Step:
-    settings = {"scorer": {"name": "arithmetic"}, "cell": name, "right": right, "output": output, "groups": groups}
+def _score(name: str, right: int, said: tuple[str, dict, dict], rows: Step, outputs: Step) -> Step:
+    told = dict(zip(("output", "groups", "texts"), said, strict=True))
+    settings = {"scorer": {"name": "arithmetic"}, "cell": name, "right": right, **told}
     return Step("score", 1, "s", f"{__name__}:score", settings, {"rows": rows, "outputs": outputs})

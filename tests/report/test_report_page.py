@@ -68,7 +68,7 @@ def page(artifact):
 def test_a_report_leaves_every_file(crossed):
     figures = ("accuracy_bar", "accuracy_grouped", "eval_template_scatter", "interaction", "training_curves")
     expected = {f"{name}.{kind}" for name in figures for kind in ("png", "svg")}
-    assert set(crossed.record.files) == expected | {"index.html", "comparison.csv", "comparison.md"}
+    assert set(crossed.record.files) == expected | {"index.html", "samples.html", "comparison.csv", "comparison.md"}
 
 
 def test_every_opened_element_is_closed(crossed):
@@ -81,7 +81,7 @@ def test_the_page_has_a_strict_policy_and_refers_to_nothing_outside(crossed):
     assert len(policies) == 1
     assert policies[0].startswith("default-src 'none'; ")
     assert "script-src" not in policies[0]
-    assert all(re.match(r"data:|#", a[key]) for _, a in tags for key in ("src", "href") if key in a)
+    assert all(re.match(r"data:|#|samples\.html#", a[key]) for _, a in tags for key in ("src", "href") if key in a)
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in tags}
     assert not re.search(r"url\(|@import", page(crossed))
 
@@ -90,7 +90,7 @@ def test_figures_have_words_and_links_have_targets(crossed):
     tags = Tags(page(crossed)).found
     assert [len(a["alt"]) > 40 for tag, a in tags if tag == "img"] == [True] * 5
     targets = {a["id"] for _, a in tags if "id" in a}
-    assert {a["href"][1:] for tag, a in tags if tag == "a"} <= targets
+    assert {a["href"][1:] for tag, a in tags if tag == "a" and a["href"].startswith("#")} <= targets
 
 
 def test_the_page_shows_verdicts_mismatches_and_what_could_have_been_seen(crossed):

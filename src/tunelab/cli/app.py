@@ -13,6 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from tunelab.cli.say import warn
 from tunelab.errors import TunelabError
 
 VERBS = {
@@ -87,13 +88,13 @@ def main() -> None:
     try:
         app()
     except TunelabError as error:
-        print(f"tunelab: {error}", file=sys.stderr)
+        warn(f"tunelab: {error}")
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:
-        print(f"tunelab: {_describe(error)}", file=sys.stderr)
+        warn(f"tunelab: {_describe(error)}")
         sys.exit(1)
 
 

@@ -20,6 +20,7 @@ from tunelab.formats.format import Format
 from tunelab.study.keys import check_keys, describe_validation
 from tunelab.study.places import seen_from
 from tunelab.study.preview import Subject, find_subject, preview_rows
+from tunelab.visible import visible
 
 app = typer.Typer(
     add_completion=False,
@@ -111,4 +112,5 @@ def read_format(text: str) -> Format:
 
 
 def _styled(text: str, learnt: bool) -> tuple[str, str]:
-    return (f"⟦{text}⟧", "green") if learnt else (text, "")
+    shown = visible(text)
+    return (f"⟦{shown}⟧", "green") if learnt else (shown, "")

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from tunelab.cli.options import RESULTS, STORE, Overrides, Quiet, ResultsDir, Smoke, StoreDir, StudyName
 from tunelab.cli.progress import reporter
+from tunelab.cli.say import say
 from tunelab.cli.tables import console
 from tunelab.engine.runner import Runner
 from tunelab.files import read_json
@@ -45,7 +46,7 @@ def prepare(
     for name, folder in mixtures.items():
         console().print(_mixture(name, read_json(folder / INFO)))
     for path in (*(folder / TOKENS for folder in folders.values()), *(folder / INFO for folder in mixtures.values())):
-        print(path)
+        say(path)
     if not outcome.ok:
         sys.exit(1)
 

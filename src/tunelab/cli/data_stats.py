@@ -18,6 +18,7 @@ from rich.table import Table as Grid
 
 from tunelab.cli.data_source import Files, Source, choose_data
 from tunelab.cli.options import RESULTS, Json, folder_only
+from tunelab.cli.say import say
 from tunelab.cli.tables import console
 from tunelab.report.tables import Table
 from tunelab.report.wording import show
@@ -81,7 +82,7 @@ def stats(
         print(json.dumps(result, indent=1, ensure_ascii=False))
     else:
         _print(console(), result)
-        print(directory / PAGE)
+        say(directory / PAGE)
     if result["refused"]:
         sys.exit(1)
 

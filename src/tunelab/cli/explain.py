@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tunelab.cli.options import STORE, Json, Smoke, StoreDir
+from tunelab.cli.say import say
 from tunelab.engine.store import Store
 from tunelab.study.explain import Difference, Explained, explain_pair, explain_step, known_steps
 from tunelab.study.open import open_study
@@ -33,9 +34,9 @@ def command(
 
 
 def _print(found: Explained) -> None:
-    print(found.headline)
+    say(found.headline)
     for difference in found.differences:
-        print(_line(difference))
+        say(_line(difference))
 
 
 def _line(difference: Difference) -> str:

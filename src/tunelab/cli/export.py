@@ -9,6 +9,7 @@ import typer
 
 from tunelab.cli.options import STORE, Overrides, Smoke, StoreDir, StudyName
 from tunelab.cli.progress import QuietReporter
+from tunelab.cli.say import say
 from tunelab.engine.runner import Runner
 from tunelab.study.bundle import refuse_unfinished, write_bundle
 from tunelab.study.open import only_finished, open_study
@@ -32,4 +33,4 @@ def command(
         refuse_unfinished(opened)
     outcome = Runner(opened.store, QuietReporter()).run(opened.targets())
     files = write_bundle(opened, outcome, out)
-    print(f"Bundle: {out} ({files} files, {out.stat().st_size:,} bytes)")
+    say(f"Bundle: {out} ({files} files, {out.stat().st_size:,} bytes)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -12,9 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from tunelab.cli.say import warn
 from tunelab.engine.plan import Plan
 from tunelab.engine.runner import Reporter, State
 from tunelab.engine.step import Step
+from tunelab.visible import visible
 
 MARKS = {State.DONE: "✓", State.CACHED: "=", State.FAILED: "✗", State.BLOCKED: "–"}
 
@@ -31,7 +32,7 @@ class QuietReporter:
     def ended(self, step: Step, state: State, message: str) -> None:
         """Name a step that failed and why."""
         if state is State.FAILED:
-            print(f"tunelab: {step.name} failed: {message}", file=sys.stderr)
+            warn(f"tunelab: {step.name} failed: {message}")
 
 
 class JsonReporter:
@@ -89,7 +90,9 @@ class LiveReporter(LineReporter):
     def started(self, step: Step) -> None:
         """Show the step's bar."""
         super().started(step)
-        self._bars.reset(self._step, description=escape(step.name), total=None, completed=0, visible=True, speed="")
+        self._bars.reset(
+            self._step, description=escape(visible(step.name)), total=None, completed=0, visible=True, speed=""
+        )
 
     def progressed(self, step: Step, done: int, total: int, unit: str) -> None:
         """Move the step's bar."""

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tunelab.cli.options import RESULTS, STORE, ResultsDir, Smoke, StoreDir, StudyName
+from tunelab.cli.say import say, warn
 from tunelab.cli.tables import console
 from tunelab.publish.hub import connect, send
 from tunelab.publish.uploads import Upload, plan_data, plan_models, refuse_smoke
@@ -58,7 +59,7 @@ def command(
     try:
         push(uploads, public)
     except KeyboardInterrupt:
-        print("tunelab: interrupted; push again: what has arrived is not sent twice", file=sys.stderr)
+        warn("tunelab: interrupted; push again: what has arrived is not sent twice")
         sys.exit(INTERRUPTED)
 
 
@@ -68,7 +69,7 @@ def push(uploads: Sequence[Upload], public: bool) -> None:
     for upload in uploads:
         sent = send(api, upload, public)
         state = "pushed" if sent.changed else "up to date"
-        print(f"{state}: {sent.url} ({'private' if sent.private else 'public'} {upload.kind})", flush=True)
+        say(f"{state}: {sent.url} ({'private' if sent.private else 'public'} {upload.kind})")
 
 
 def write_cards(uploads: Sequence[Upload], folder: Path) -> None:
@@ -78,7 +79,7 @@ def write_cards(uploads: Sequence[Upload], folder: Path) -> None:
         suffix = "" if upload.kind == "model" else "-data"
         path = folder / f"{file_name(upload.variant)}{suffix}.md"
         path.write_text(upload.card, encoding="utf-8")
-        print(f"card: {path}")
+        say(f"card: {path}")
 
 
 def list_uploads(uploads: Sequence[Upload]) -> None:
@@ -91,4 +92,4 @@ def list_uploads(uploads: Sequence[Upload]) -> None:
             table.add_row(escape(upload.repo), upload.kind, escape(name), f"{size:,}")
     console().print(table)
     total = sum(size for upload in uploads for size in upload.sizes().values())
-    print(f"{len(uploads)} repositories, {total:,} bytes; nothing was sent")
+    say(f"{len(uploads)} repositories, {total:,} bytes; nothing was sent")

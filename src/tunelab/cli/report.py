@@ -6,6 +6,7 @@ import sys
 
 from tunelab.cli.options import RESULTS, STORE, Overrides, ResultsDir, Skip, Smoke, StoreDir, StudyName
 from tunelab.cli.progress import QuietReporter
+from tunelab.cli.say import say
 from tunelab.engine.runner import Runner
 from tunelab.study.layout import link_results
 from tunelab.study.open import only_finished, open_study
@@ -23,6 +24,6 @@ def command(
     opened = only_finished(open_study(study, overrides or [], store, smoke, skip or []))
     outcome = Runner(opened.store, QuietReporter()).run(opened.targets(), opened.taken)
     folder = link_results(opened, outcome, results)
-    print(f"Report: {folder / 'report' / 'index.html'}")
+    say(f"Report: {folder / 'report' / 'index.html'}")
     if not outcome.ok:
         sys.exit(1)

@@ -22,6 +22,7 @@ from tunelab.cli.options import (
     StudyName,
 )
 from tunelab.cli.run import run_opened
+from tunelab.cli.say import warn
 from tunelab.study.open import open_study
 from tunelab.study.reproduce import reproduction
 
@@ -46,12 +47,12 @@ def command(
     """Example: tunelab reproduce quickstart --adapters results/quickstart/models"""
     found = reproduction(study, overrides or [], adapters)
     if found.left_out:
-        print(f"tunelab: no weights are known of, so left out: {', '.join(found.left_out)}", file=sys.stderr)
+        warn(f"tunelab: no weights are known of, so left out: {', '.join(found.left_out)}")
     opened = open_study(study, found.overrides, store, smoke, skip or [])
     for name, step in opened.compiled.train.items():
         checkpoint = step.circumstance.get("checkpoint")
         source = (
             f"adopted from {checkpoint['name']}" if checkpoint else "trained: a smoke run takes nothing from the hub"
         )
-        print(f"tunelab: {name} is {source}", file=sys.stderr)
+        warn(f"tunelab: {name} is {source}")
     sys.exit(run_opened(opened, gate=gate, quiet=quiet, as_json=as_json, results=results))

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tunelab.cli.say import say
 from tunelab.cli.tables import console, print_comparison, wrong_denominators
 from tunelab.files import read_json
 from tunelab.study.rescore import rescore
@@ -31,15 +32,13 @@ def command(
     print_comparison(console(), comparison, found.study)
     for cell, count in found.differing.items():
         if count:
-            print(f"{cell}: {count} of {found.answers[cell]} verdicts differ from the recorded ones")
+            say(f"{cell}: {count} of {found.answers[cell]} verdicts differ from the recorded ones")
     for cell in found.other_scorers:
-        print(f"{cell}: the installed scorer is not the one that was recorded")
+        say(f"{cell}: the installed scorer is not the one that was recorded")
     if not found.same_comparison:
-        print("comparison.json differs from the recorded one")
+        say("comparison.json differs from the recorded one")
     if found.same:
         total = sum(found.answers.values())
-        print(
-            f"{total} answers scored again: all {len(found.answers)} sets of verdicts and the comparison are the same"
-        )
-    print(f"Written: {out}")
+        say(f"{total} answers scored again: all {len(found.answers)} sets of verdicts and the comparison are the same")
+    say(f"Written: {out}")
     sys.exit(0 if found.same and not wrong_denominators(comparison) else 1)

@@ -29,6 +29,7 @@ from tunelab.cli.options import (
     StudyName,
 )
 from tunelab.cli.progress import reporter
+from tunelab.cli.say import say, warn
 from tunelab.cli.tables import console, print_comparison, wrong_denominators
 from tunelab.engine.forced import forced, set_aside
 from tunelab.engine.record import describe_owed
@@ -98,10 +99,10 @@ def run_opened(
 ) -> int:
     """Do what is not done yet, link the results, tell how it ended and return the exit code."""
     for variant, what in opened.compiled.settled.notices.items():
-        print(f"tunelab: {variant}: {what}", file=sys.stderr)
+        warn(f"tunelab: {variant}: {what}")
     opened.refuse_blocked()
     for reason in opened.silent_judges():
-        print(f"tunelab: no verdicts: {reason}", file=sys.stderr)
+        warn(f"tunelab: no verdicts: {reason}")
     again = forced(opened.plan(), force, opened.store)
     set_aside(again, opened.store)
     outcome = _run(opened, quiet, as_json)
@@ -109,14 +110,14 @@ def run_opened(
     comparison = _comparison(opened, outcome)
     wrong = [*wrong_denominators(comparison), *track_results(opened.compiled.study, folder)]
     for line in [*wrong, *_unlisted(opened, outcome)]:
-        print(f"tunelab: {line}", file=sys.stderr)
+        warn(f"tunelab: {line}")
     code = _exit_code(outcome, comparison, gate) if not wrong else FAILED
     if as_json:
         _print_end_event(outcome, folder, code, len(again))
     else:
         _print_end(opened, outcome, comparison, folder)
         if again:
-            print(f"Forced: {len(again)} steps; what they had made is in {opened.store.root / REPLACED}")
+            say(f"Forced: {len(again)} steps; what they had made is in {opened.store.root / REPLACED}")
     return code
 
 
@@ -124,7 +125,7 @@ def _tell_left_out(whole: Opened, kept: Opened) -> None:
     """Name the variants that are not evaluated because nobody has trained them yet."""
     left_out = [name for name in whole.compiled.train if name not in kept.compiled.train]
     if left_out:
-        print(f"tunelab: not trained yet, so not evaluated: {', '.join(left_out)}", file=sys.stderr)
+        warn(f"tunelab: not trained yet, so not evaluated: {', '.join(left_out)}")
 
 
 def _exit_code(outcome: Outcome, comparison: dict[str, Any], gate: bool) -> int:
@@ -142,7 +143,7 @@ def _run(opened: Opened, quiet: bool, as_json: bool) -> Outcome:
     except KeyboardInterrupt:
         if as_json:
             _print_end_event(None, None, INTERRUPTED)
-        print("tunelab: interrupted; run the same command again to go on: finished steps are kept", file=sys.stderr)
+        warn("tunelab: interrupted; run the same command again to go on: finished steps are kept")
         sys.exit(INTERRUPTED)
 
 
@@ -190,4 +191,4 @@ def _print_end(opened: Opened, outcome: Outcome, comparison: dict[str, Any], fol
         )
     report = folder / REPORT
     if report.exists():
-        print(f"Report: {report}")
+        say(f"Report: {report}")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tunelab.cli.options import Json
+from tunelab.cli.say import say
 from tunelab.cli.tables import number, span
 from tunelab.study.score_file import score_file
 
@@ -29,10 +30,10 @@ def command(
     if as_json:
         print(json.dumps(summary))
         return
-    print(f"{summary['task']}: {summary['n']} items")
+    say(f"{summary['task']}: {summary['n']} items")
     for name, metric in summary["metrics"].items():
         about = f"  [{metric['definition']}]" if "definition" in metric else ""
-        print(f"  {name}: {number(metric['value'])} ({span(metric)}), n = {metric['n']}{about}")
-    print("  " + ", ".join(f"{n} {name}" for name, n in summary["outcomes"].items() if n))
+        say(f"  {name}: {number(metric['value'])} ({span(metric)}), n = {metric['n']}{about}")
+    say("  " + ", ".join(f"{n} {name}" for name, n in summary["outcomes"].items() if n))
     if summary["unanswered"]:
-        print(f"  {summary['unanswered']} samples of the split have no output here and are in no value")
+        say(f"  {summary['unanswered']} samples of the split have no output here and are in no value")

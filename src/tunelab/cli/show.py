@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tunelab.cli.options import RESULTS, Json, ResultsDir
+from tunelab.cli.say import say
 from tunelab.cli.tables import console, print_comparison
 from tunelab.errors import StudyError, nearest
 from tunelab.files import read_json
@@ -31,7 +32,7 @@ def command(
         print(json.dumps(comparison, indent=1))
         return
     print_comparison(console(), comparison, study)
-    print(f"Report: {results / study / 'report' / 'index.html'}")
+    say(f"Report: {results / study / 'report' / 'index.html'}")
 
 
 def _print_list(known: dict[str, Path], as_json: bool) -> None:
@@ -42,6 +43,6 @@ def _print_list(known: dict[str, Path], as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=1))
     for row in rows if not as_json else []:
-        print(f"{row['study']}: {row['cells']} cells, {row['holes']} holes")
+        say(f"{row['study']}: {row['cells']} cells, {row['holes']} holes")
     if not rows and not as_json:
-        print("No results yet. Try: tunelab run quickstart")
+        say("No results yet. Try: tunelab run quickstart")

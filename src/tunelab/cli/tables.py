@@ -10,9 +10,11 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from tunelab.cli.over_seeds import print_over_seeds
 from tunelab.report.wording import judged
+from tunelab.visible import visible
 
 MARKS = {
     "better": "[green]▲ better[/]",
@@ -25,9 +27,17 @@ LOG_WIDTH = 140
 WIDE = 110
 
 
+class Screen(Console):
+    """A console on which no text acts: every string that is printed, in a table or alone, is made visible."""
+
+    def render_str(self, text: str, **style: Any) -> Text:
+        """Render a string with its markup."""
+        return super().render_str(visible(text), **style)
+
+
 def console() -> Console:
     """Return a console as wide as the terminal, or wide enough for the tables in a log."""
-    return Console(width=None if sys.stdout is not None and sys.stdout.isatty() else LOG_WIDTH, highlight=False)
+    return Screen(width=None if sys.stdout is not None and sys.stdout.isatty() else LOG_WIDTH, highlight=False)
 
 
 def print_comparison(out: Console, comparison: Mapping[str, Any], question: str) -> None:

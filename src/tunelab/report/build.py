@@ -8,6 +8,8 @@ from tunelab.report.answer import first_screen
 from tunelab.report.cells import csv_rows, to_markdown
 from tunelab.report.drawing import save
 from tunelab.report.evidence import Evidence, read_evidence
+from tunelab.report.explorer.page import PAGE as SAMPLES
+from tunelab.report.explorer.page import samples_page
 from tunelab.report.figures import draw
 from tunelab.report.group_differences import differences
 from tunelab.report.groups import groups_csv
@@ -18,7 +20,7 @@ from tunelab.report.several import averages_csv, averages_markdown
 
 
 def run(context: StepContext) -> None:
-    """Write tables, figures as .png and .svg, and ``index.html``.
+    """Write tables, figures as .png and .svg, ``index.html``, and ``samples.html`` with every sample.
 
     There is an ``averages.csv`` where tasks form a tree, ``contrasts.csv`` where a study declares contrasts, where a
     task's items are in groups ``groups.csv`` and ``group_differences.csv`` (changes, contrasts and what stands side by
@@ -46,6 +48,7 @@ def run(context: StepContext) -> None:
     for picture in pictures:
         save(picture, context.directory)
     write_atomic(context.directory / "index.html", render(evidence, answer, pictures, context.directory))
+    write_atomic(context.directory / SAMPLES, samples_page(evidence))
     context.facts["answer"] = answer
     context.facts["holes"] = list(evidence.holes)
 

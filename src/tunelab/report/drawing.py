@@ -16,6 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from tunelab.visible import visible
+
 # Okabe & Ito 2008, without yellow, which is faint on white.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 HATCHES = ("", "///", "...", "xx", "\\\\\\", "--", "++")
@@ -64,7 +66,8 @@ def _plain(axes: Axes) -> Axes:
 
 def label(text: str) -> str:
     """Return text as matplotlib should show it: shortened, no mathematics, never hidden from a legend."""
-    cut = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    shown = visible(text)
+    cut = shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…"
     return (f" {cut}" if cut.startswith("_") else cut).replace("$", r"\$")
 
 

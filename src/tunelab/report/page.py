@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from tunelab.report import (
     checkpoints,
@@ -33,6 +34,7 @@ from tunelab.report.served import unlisted
 from tunelab.report.splits import splits
 from tunelab.report.wording import show, signed, signed_range
 from tunelab.study.smoke import CHANGES
+from tunelab.visible import visible
 
 
 def render(evidence: Evidence, answer: str, pictures: Sequence[Picture], directory: Path) -> str:
@@ -53,9 +55,15 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_readable,
     )
     made.filters |= {"show": show, "signed": signed, "signed_range": signed_range, "content_policy": content_policy}
     return made
+
+
+def _readable(value: Any) -> Any:
+    """Mark what a reader would not see in a text; markup is our own."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _sections(evidence: Evidence) -> dict[str, Any]:
