@@ -36,16 +36,16 @@ def compare(
     with all that the two differ in.
     """
     comparisons = [
-        _difference(s, scored[s.cell["baseline"]], alpha) for s in scored.values() if s.cell["baseline"] in scored
+        difference(s, scored[s.cell["baseline"]], alpha) for s in scored.values() if s.cell["baseline"] in scored
     ]
     tasks = {cell["cell"]: cell["task"] for cell in (*holes, *(s.cell for s in scored.values()))}
     declared = [
-        {**_difference(scored[one], scored[other], alpha), "differ_in": differ_in}
+        {**difference(scored[one], scored[other], alpha), "differ_in": differ_in}
         if one in scored and other in scored
         else {"cell": one, "baseline": other, "task": tasks[one], "refused": _no_result((one, other), scored)}
         for one, other, differ_in in contrasts
     ]
-    _adjust([*comparisons, *declared], alpha)
+    adjust([*comparisons, *declared], alpha)
     sound = {name: s for name, s in scored.items() if not s.error}
     without = [*holes, *(s.cell for s in scored.values() if s.error)]
     return {
@@ -77,7 +77,7 @@ def _by_group(rows: Sequence[Row], scored: Mapping[str, Scored], alpha: float) -
     return [line for one, other in sound for line in changes_by_group(one, other, alpha)]
 
 
-def _difference(one: Scored, baseline: Scored, alpha: float) -> Row:
+def difference(one: Scored, baseline: Scored, alpha: float) -> Row:
     """Return the first cell minus the other on the items that both scored, or why the two are not compared."""
     row: Row = {
         "cell": one.cell["cell"],
@@ -86,7 +86,7 @@ def _difference(one: Scored, baseline: Scored, alpha: float) -> Row:
         "metric": one.headline,
         "matched": one.cell["matched"],
     }
-    if reason := _incomparable(one, baseline):
+    if reason := incomparable(one, baseline):
         return {**row, "refused": reason}
     aligned = align([one, baseline])
     if not aligned.items:
@@ -111,7 +111,8 @@ def _difference(one: Scored, baseline: Scored, alpha: float) -> Row:
     }
 
 
-def _incomparable(one: Scored, other: Scored) -> str:
+def incomparable(one: Scored, other: Scored) -> str:
+    """Say why two cells are not compared; an empty text where they are."""
     for side in (one, other):
         if side.error:
             return f"{side.cell['cell']}: {side.error}"
@@ -122,13 +123,21 @@ def _incomparable(one: Scored, other: Scored) -> str:
         return f"the two answer in different ways: by {ways[0]}, by {ways[1]}"
     if one.scorer != other.scorer:
         return "the two were scored by different scorers"
-    missing = set(one.scores) ^ set(other.scores)
-    if missing:
-        return f"the two were asked different samples ({len(missing)} of them are in one only)"
+    alone = [sorted(set(a.scores) - set(b.scores)) for a, b in ((one, other), (other, one))]
+    if missing := alone[0] + alone[1]:
+        which = " and ".join(
+            f"{counted(names)} in {s.cell['cell']}" for s, names in zip((one, other), alone, strict=True)
+        )
+        return f"the two were asked different samples ({len(missing)} of them are in one only: {which})"
     return ""
 
 
-def _adjust(comparisons: Sequence[Row], alpha: float) -> None:
+def counted(names: Sequence[str]) -> str:
+    """Write how many names there are, and which: the first three."""
+    return f"{len(names)} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})" if names else "none"
+
+
+def adjust(comparisons: Sequence[Row], alpha: float) -> None:
     """Add adjusted p-values and verdicts, one Holm family a task."""
     families: defaultdict[str, list[Row]] = defaultdict(list)
     for row in comparisons:
