@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tunelab.errors import counted
 from tunelab.stats import Interval, Paired, holm, paired_difference, threshold, verdict
 from tunelab.study.averages import Averaged, averages
 from tunelab.study.crossing import factor_effects, interactions
@@ -47,13 +48,14 @@ def compare(
     ]
     adjust([*comparisons, *declared], alpha)
     sound = {name: s for name, s in scored.items() if not s.error}
+    ours = {name: s for name, s in sound.items() if "imported" not in s.cell}  # of others, no setting is known
     without = [*holes, *(s.cell for s in scored.values() if s.error)]
     return {
         "alpha": alpha,
         "cells": [{**s.cell, "headline": s.headline, **s.summary, **groups_with_shrunken(s)} for s in scored.values()],
         "comparisons": comparisons,
-        "effects": factor_effects(sound.values(), alpha),
-        "interactions": interactions(sound.values()),
+        "effects": factor_effects(ours.values(), alpha),
+        "interactions": interactions(ours.values()),
         "contrasts": declared,
         "group_changes": _by_group(comparisons, scored, alpha),
         "group_contrasts": _by_group(declared, scored, alpha),
@@ -130,11 +132,6 @@ def incomparable(one: Scored, other: Scored) -> str:
         )
         return f"the two were asked different samples ({len(missing)} of them are in one only: {which})"
     return ""
-
-
-def counted(names: Sequence[str]) -> str:
-    """Write how many names there are, and which: the first three."""
-    return f"{len(names)} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})" if names else "none"
 
 
 def adjust(comparisons: Sequence[Row], alpha: float) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 
 from tunelab.data.sample import Sample
 from tunelab.engine.record import Artifact
-from tunelab.study.comparison import adjust, counted, difference
+from tunelab.errors import counted
+from tunelab.study.comparison import adjust, difference
 from tunelab.study.explain import Difference, Known, differences, flat_fields, known_steps
 from tunelab.study.located import Located, made_by
 from tunelab.study.scored import Scored
