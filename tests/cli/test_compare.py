@@ -7,6 +7,8 @@ import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 
 from tunelab.files import read_json, read_lines, write_json, write_lines
+from tunelab.study.located import locate
+from tunelab.study.side_by_side import side_by_side
 
 SFT, BASE = "quickstart-smoke/sft_chat/chat", "quickstart-smoke/base/chat"
 
@@ -48,6 +50,37 @@ def test_cells_of_two_studies_and_stores_are_compared(studies, tunelab):
     assert 'outputs.settings.format.template: "chat" → "raw"' in done.stdout
     assert "outputs.inputs.trained: " in done.stdout
     assert "mcnemar exact" in done.stdout
+
+
+def shown(folder, name, examples, k):
+    """Make a cell's record say that its prompts began with the first k of these worked examples."""
+    scores = (folder / "eval" / name / "scores.jsonl").resolve().parent
+    store, outputs = scores.parent.parent, (folder / "eval" / name / "outputs.jsonl").resolve().parent
+    record, shots = read_json(outputs / "record.json"), store / "prepare" / "made-up-abcdef01"
+    shots.mkdir()
+    rows = [{"id": f"train-{e}", "fields": {"question": e}, "targets": [e], "metadata": {}} for e in examples]
+    write_lines(shots / "rows.jsonl", rows)
+    made = {"fingerprint": "abcdef01" * 8, "kind": "prepare", "files": {"rows.jsonl": {"sha256": "", "bytes": 0}}}
+    write_json(shots / "record.json", {**record, **made})
+    record["inputs"]["shots"] = made["fingerprint"]
+    record["settings"]["format"]["few_shots"] = {"k": k}
+    write_json(outputs / "record.json", record)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "refused"),
+    [
+        (("ab", 2), ("ac", 2), "their prompts show different worked examples, 1 of 2"),
+        (("ab", 2), ("abcd", 4), None),
+        (("ab", 1), ("ac", 1), None),
+    ],
+)
+def test_other_worked_examples_are_refused_and_another_number_of_them_is_not(studies, first, second, refused):
+    ours, theirs = studies / "results" / "quickstart-smoke", studies / "twin" / "results" / "twin"
+    shown(ours, "base_eval_chat", *first)
+    shown(theirs, "base_eval_chat", *second)
+    sides = locate(BASE, studies / "results"), locate("twin/base/chat", studies / "twin" / "results")
+    assert side_by_side(*sides, 0.05).get("refused") == refused
 
 
 def edit(path, change):
@@ -113,3 +146,30 @@ def test_results_whose_store_is_gone_say_so(studies, tunelab):
     shutil.rmtree(studies / ".tunelab" / "score")
     done = tunelab("compare", SFT, BASE)
     assert (done.returncode, "has no record behind" in done.stderr) == (2, True)
+
+
+def samples(folder, name, change=lambda rows: rows):
+    """Write what a cell put out as plain rows."""
+    rows = read_json(folder / "results" / "quickstart-smoke" / "eval" / name / "results.json")
+    kept = [{key: row[key] for key in ("id", "output", "prompt")} for row in rows]
+    write_lines(folder / "theirs.jsonl", change(kept))
+    return "theirs.jsonl"
+
+
+def test_a_file_of_outputs_is_scored_on_the_rows_of_the_other_cell(studies, tunelab):
+    file = samples(studies, "base_eval_chat")
+    found = json.loads(tunelab("compare", SFT, file, "--json").stdout)
+    cells = json.loads(tunelab("compare", SFT, BASE, "--json").stdout)
+    assert (found["baseline"], found["difference"], found["n"]) == (file, cells["difference"], cells["n"])
+    [told] = found["differ_in"]
+    assert told["second"] == "theirs.jsonl (plain; prompts as recorded; no format contract was checked)"
+
+
+def test_a_file_that_lacks_rows_is_refused(studies, tunelab):
+    done = tunelab("compare", samples(studies, "base_eval_chat", lambda rows: rows[2:]), SFT)
+    assert (done.returncode, "2 (test-" in done.stderr, "have no output" in done.stderr) == (2, True, True)
+
+
+def test_a_cell_is_the_same_as_itself(studies, tunelab):
+    done = tunelab("compare", SFT, SFT)
+    assert "nothing in their settings differs" in done.stdout

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -13,13 +15,15 @@ from rich.markup import escape
 
 from tunelab.cli.options import RESULTS, Json, ResultsDir
 from tunelab.cli.tables import MARKS, console, number, span
+from tunelab.errors import StudyError
 from tunelab.report.wording import p_value, signed, signed_range
-from tunelab.study.located import locate
+from tunelab.study.file_cell import cell_of_file
+from tunelab.study.located import Located, locate
 from tunelab.study.side_by_side import side_by_side
 
 SHOWN = 20
 """Differences of settings that are printed; --json has all."""
-CELL = "STUDY/VARIANT/EVALUATION, or the folder of a cell under results."
+CELL = "STUDY/VARIANT/EVALUATION, the folder of a cell under results, or a file of outputs."
 
 
 def command(
@@ -30,12 +34,25 @@ def command(
     results: ResultsDir = RESULTS,
 ) -> None:
     """Example: tunelab compare quickstart/sft_chat/chat quickstart/base/chat"""
-    found = side_by_side(locate(one, results), locate(other, results), alpha)
+    with TemporaryDirectory() as scratch:
+        found = side_by_side(*_sides(one, other, results, Path(scratch)), alpha)
     if as_json:
         print(json.dumps(found, indent=1))
     else:
         _print(console(), found)
     sys.exit(1 if "refused" in found else 0)
+
+
+def _sides(one: str, other: str, results: Path, scratch: Path) -> tuple[Located, Located]:
+    """Find both cells; a file is scored on the rows of the other one."""
+    files = [Path(name).is_file() for name in (one, other)]
+    if all(files):
+        raise StudyError(f"cell: got two files, {one} and {other}, expected a cell of a study to compare one with")
+    if files[0]:
+        like = locate(other, results)
+        return cell_of_file(Path(one), like, scratch), like
+    like = locate(one, results)
+    return like, cell_of_file(Path(other), like, scratch) if files[1] else locate(other, results)
 
 
 def _print(out: Console, found: Mapping[str, Any]) -> None:
@@ -47,6 +64,8 @@ def _print(out: Console, found: Mapping[str, Any]) -> None:
         out.print(f"\n[red]not compared:[/] {escape(found['refused'])}")
     else:
         _print_difference(out, found)
+    if not found["differ_in"]:
+        out.print("\nThey were made by the same steps: nothing in their settings differs.")
     _print_fields(out, "They differ in:", found["differ_in"])
     _print_fields(out, "Made with other:", found["run_differs_in"])
 

@@ -95,12 +95,16 @@ class Finished:
         values = [row["values"][metric] for row in self.results.get(item, []) if metric in row["values"]]
         return float(np.mean(values)) if values else None
 
+    def is_corpus(self, metric: str) -> bool:
+        """Whether a metric is no mean over items."""
+        return any(m.name == metric and m.total is not None for m in self.task.metrics)
+
     def standard_error(self, metric: str) -> float | None:
         """Sample standard deviation of the items' values over the root of n; None for a corpus metric.
 
         Both formats mean this one, which takes items for independent: where they share clusters it is too small.
         """
-        if any(m.name == metric and m.total is not None for m in self.task.metrics):
+        if self.is_corpus(metric):
             return None
         values = [v for s in self.samples if (v := self.value(s.id, metric)) is not None]
         return float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else None

@@ -125,14 +125,15 @@ def _results(cell: Finished) -> Row:
 def _score(cell: Finished, metric: str) -> Row:
     found, error = cell.summary["metrics"][metric], cell.standard_error(metric)
     about = {name: found[name] for name in ("low", "high", "method", "definition") if name in found}
-    value = {"name": "mean", "value": found["value"], "metadata": about}
+    name = metric if cell.is_corpus(metric) else "mean"
+    value = {"name": name, "value": found["value"], "metadata": about}
     stderr = {"stderr": {"name": "stderr", "value": error}} if error is not None else {}
     return {
         "name": metric,
         "scorer": metric,
         "scored_samples": found["n"],
         "unscored_samples": cell.summary["n"] - found["n"],
-        "metrics": {} if found["value"] is None else {"mean": value, **stderr},
+        "metrics": {} if found["value"] is None else {name: value, **stderr},
     }
 
 

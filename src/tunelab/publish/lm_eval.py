@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ def aggregated(variant: str, cells: Sequence[Finished], samples: Mapping[str, Se
         "higher_is_better": {name: dict.fromkeys(cell.metrics(), True) for name, cell in named.items()},
         "n-samples": {name: _counts(cell) for name, cell in named.items()},
         "config": _run(cells[0]),
-        "date": datetime.fromisoformat(date).replace(tzinfo=datetime.fromisoformat(date).tzinfo or UTC).timestamp(),
+        "date": datetime.fromisoformat(date).timestamp(),
         **_libraries(cells[0]),
         "task_hashes": {name: hashed for name, rows in samples.items() if (hashed := _task_hash(rows))},
         "model_source": _source(cells[0]),
@@ -87,9 +87,7 @@ def _config(name: str, cell: Finished) -> Row:
         **({"num_fewshot": cell.shots} if cell.shots is not None else {}),
         **({"generation_kwargs": generation_arguments(cell), "repeats": _draws(cell)} if _decoding(cell) else {}),
         "metric_list": [
-            {"metric": metric, "aggregation": "mean", "higher_is_better": True}
-            if cell.standard_error(metric) is not None
-            else {"metric": metric, "higher_is_better": True}
+            {"metric": metric, **({} if cell.is_corpus(metric) else {"aggregation": "mean"}), "higher_is_better": True}
             for metric in cell.metrics()
         ],
         "metadata": {"version": cell.task.version, "scorer_version": cell.task.scorer_version},

@@ -6,7 +6,8 @@ stands against each of ours, output by output.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tunelab.engine.record import Artifact
@@ -15,13 +16,13 @@ from tunelab.report.evidence import Evidence
 from tunelab.report.tables import Table
 from tunelab.report.wording import interval, number, short
 from tunelab.stats import agreement
-from tunelab.study.steps.answers import OUTPUTS, place
+from tunelab.study.steps.answers import OUTPUTS
 from tunelab.study.steps.import_outputs import THEIRS
 from tunelab.study.steps.score import SCORES
 
 NAMED = 3
 EQUAL = 1e-9
-Values = dict[tuple[str, int], float]
+Values = dict[str, float]
 
 
 def sources(evidence: Evidence) -> Table:
@@ -45,8 +46,8 @@ def _gap(found: Mapping[str, Any]) -> str | int:
 
 
 def other_scorers(evidence: Evidence) -> Table:
-    """A row for each pair of a file's metric and one of ours."""
-    columns = ("cell", "their metric", "our metric", "outputs", "theirs", "ours", "say the same", "95 %",
+    """A row for each metric of a file and ours of its name, or each of ours where none is called so."""
+    columns = ("cell", "their metric", "our metric", "items", "theirs", "ours", "say the same", "95 %",
                "Cohen's kappa", "only theirs higher", "only ours higher", "like")  # fmt: skip
     scores = evidence.of("score")
     rows = [
@@ -55,18 +56,28 @@ def other_scorers(evidence: Evidence) -> Table:
         if name in scores
         for row in _pairs(artifact, scores[name])
     ]
-    return Table("Two scorers on the same outputs", columns, rows)
+    return Table("Two scorers on the same items", columns, rows)
 
 
 def _pairs(imported: Artifact, score: Artifact) -> Iterator[list[Any]]:
     outputs, scores = read_lines(imported.path(OUTPUTS)), read_lines(score.path(SCORES))
     names = dict.fromkeys(metric for row in scores for metric in row["values"])
     for theirs in imported.record.facts["imported"]["metrics"]:
-        given = {place(row): row[THEIRS][theirs] for row in outputs if theirs in row.get(THEIRS, {})}
-        for ours in names:
-            made = {place(row): row["values"][ours] for row in scores if ours in row["values"]}
+        given = _means((row["id"], row.get(THEIRS, {}).get(theirs)) for row in outputs)
+        same = theirs.partition(",")[0]
+        for ours in [same] if same in names else names:
+            made = _means((row["id"], row["values"].get(ours)) for row in scores)
             if given.keys() & made.keys():
                 yield [theirs, ours, *_compared(given, made)]
+
+
+def _means(values: Iterable[tuple[str, float | None]]) -> Values:
+    """Return each item's mean over its draws, which one value of the other program may be of."""
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for item, value in values:
+        if value is not None:
+            found[item].append(value)
+    return {item: sum(several) / len(several) for item, several in found.items()}
 
 
 def _compared(given: Values, made: Values) -> list[Any]:
@@ -76,7 +87,7 @@ def _compared(given: Values, made: Values) -> list[Any]:
     found = agreement([*map(_rounded, one)], [*map(_rounded, other)])
     span = interval({"low": found.share.low, "high": found.share.high})
     kappa = number(found.kappa) if found.kappa is not None else found.reason
-    named = ", ".join(key[0] for key in sorted(higher[0] + higher[1])[:NAMED])
+    named = ", ".join(sorted(higher[0] + higher[1])[:NAMED])
     means = [number(sum(side) / len(side)) for side in (one, other)]
     return [len(both), *means, number(found.share.value), span, kappa, len(higher[0]), len(higher[1]), named or "none"]
 

@@ -32,11 +32,13 @@ class Located:
     row: Row
     score: Artifact
     store: Store
+    file: Artifact | None = None
+    """What was imported, where the cell is a file of outputs."""
 
     @property
     def name(self) -> str:
-        """``study/variant/evaluation``."""
-        return f"{self.study}/{self.row['cell']}"
+        """``study/variant/evaluation``, or the file."""
+        return self.row["cell"] if self.file else f"{self.study}/{self.row['cell']}"
 
     def behind(self, name: str) -> Artifact | None:
         """Return an input of the score step, like its rows or outputs; None where the store has it no more."""

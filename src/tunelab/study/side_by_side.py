@@ -86,10 +86,22 @@ def _examples(side: Located) -> list[Sample]:
 
 def _settings(one: Located, other: Located) -> list[Difference]:
     """Every setting that can change a result and is not the same, down to the rows; a step stands by its name."""
+    if one.file or other.file:
+        return [Difference("outputs", _whose(one), _whose(other))]
     known = {**known_steps(one.store, None), **known_steps(other.store, None)}
     first, second = (known[side.score.record.fingerprint] for side in (one, other))
     found = [d for d in differences(known, first, second) if not d.field.startswith(AGAIN) and d.first != d.second]
     return [Difference(d.field, _named(d.first, known), _named(d.second, known)) for d in found]
+
+
+def _whose(side: Located) -> str:
+    """What left a side's outputs: a step, or a file of which little is known."""
+    if side.file is None:
+        outputs = side.behind("outputs")
+        return f"{outputs.record.kind}/{outputs.directory.name}" if outputs else "a step that the store has no more"
+    found: Mapping[str, Any] = side.file.record.facts["imported"]
+    prompts = "prompts as recorded" if found["prompts"] else "prompts not known"
+    return f"{found['file']} ({found['layout']}; {prompts}; no format contract was checked)"
 
 
 def _named(value: Any, known: Mapping[str, Known]) -> Any:
