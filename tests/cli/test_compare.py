@@ -6,7 +6,7 @@ import shutil
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 
-from tunelab.files import read_json, read_lines, write_json, write_lines
+from tunelab.files import read_json, read_lines, sha256_file, write_json, write_lines
 from tunelab.study.located import locate
 from tunelab.study.side_by_side import side_by_side
 
@@ -162,7 +162,10 @@ def test_a_file_of_outputs_is_scored_on_the_rows_of_the_other_cell(studies, tune
     cells = json.loads(tunelab("compare", SFT, BASE, "--json").stdout)
     assert (found["baseline"], found["difference"], found["n"]) == (file, cells["difference"], cells["n"])
     [told] = found["differ_in"]
-    assert told["second"] == "theirs.jsonl (plain; prompts as recorded; no format contract was checked)"
+    digest = sha256_file(studies / file)[:12]
+    assert told["second"] == (
+        f"theirs.jsonl (sha256 {digest}…; plain; prompts as recorded; no format contract was checked)"
+    )
 
 
 def test_a_file_that_lacks_rows_is_refused(studies, tunelab):

@@ -19,6 +19,7 @@ TEXT = {
     "doc_hash": "0",
     "exact_match": 0.0,
     "bleu": [1, 2],
+    "perplexity": float("nan"),
 }
 CHOICES = {
     "doc_id": 0,

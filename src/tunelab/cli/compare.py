@@ -34,6 +34,8 @@ def command(
     results: ResultsDir = RESULTS,
 ) -> None:
     """Example: tunelab compare quickstart/sft_chat/chat quickstart/base/chat"""
+    if not 0 < alpha < 1:
+        raise StudyError(f"--alpha: got {alpha}, expected a level between 0 and 1, like 0.05")
     with TemporaryDirectory() as scratch:
         found = side_by_side(*_sides(one, other, results, Path(scratch)), alpha)
     if as_json:

@@ -9,6 +9,7 @@ the likeliest continuation is what was chosen. Plain rows have ``id`` and ``outp
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,8 +108,8 @@ def _likeliest(responses: Sequence[Sequence[Any]], requests: Sequence[Sequence[A
 
 
 def _numbers(values: Row, name: str) -> dict[str, float]:
-    """Keep what is one number an item; the parts of corpus metrics are none."""
-    numbers = {k: float(v) for k, v in values.items() if isinstance(v, int | float)}
+    """Keep what is one number an item; the parts of corpus metrics are none, and a NaN says nothing."""
+    numbers = {k: float(v) for k, v in values.items() if isinstance(v, int | float) and math.isfinite(v)}
     return {f"{metric},{name}" if name else metric: value for metric, value in numbers.items()}
 
 

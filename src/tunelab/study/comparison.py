@@ -48,14 +48,13 @@ def compare(
     ]
     adjust([*comparisons, *declared], alpha)
     sound = {name: s for name, s in scored.items() if not s.error}
-    ours = {name: s for name, s in sound.items() if "imported" not in s.cell}  # of others, no setting is known
     without = [*holes, *(s.cell for s in scored.values() if s.error)]
     return {
         "alpha": alpha,
         "cells": [{**s.cell, "headline": s.headline, **s.summary, **groups_with_shrunken(s)} for s in scored.values()],
         "comparisons": comparisons,
-        "effects": factor_effects(ours.values(), alpha),
-        "interactions": interactions(ours.values()),
+        "effects": factor_effects(sound.values(), alpha),
+        "interactions": interactions(sound.values()),
         "contrasts": declared,
         "group_changes": _by_group(comparisons, scored, alpha),
         "group_contrasts": _by_group(declared, scored, alpha),

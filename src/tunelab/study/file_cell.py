@@ -15,6 +15,7 @@ from tunelab.engine.context import StepContext
 from tunelab.engine.folder import file_entry, result_files
 from tunelab.engine.record import Artifact, Record
 from tunelab.errors import StudyError
+from tunelab.files import known_sha256
 from tunelab.study.import_plan import KIND
 from tunelab.study.located import Located
 from tunelab.study.steps import import_outputs, score
@@ -38,7 +39,9 @@ def cell_of_file(path: Path, like: Located, scratch: Path) -> Located:
     about = {"task": like.row["task"], "folder": str(folder)}
     outputs = _run(
         import_outputs.run,
-        replace(made, kind=KIND, settings={"by": by, "partial": "refuse"}, inputs={}),
+        replace(
+            made, kind=KIND, settings={"file": {"sha256": known_sha256(path)}, "by": by, "partial": "refuse"}, inputs={}
+        ),
         {**about, "file": str(path)},
         {"rows": rows},
         scratch / "outputs",

@@ -17,6 +17,7 @@ from tunelab.engine.record import Artifact
 from tunelab.errors import counted
 from tunelab.study.comparison import adjust, difference
 from tunelab.study.explain import Difference, Known, differences, flat_fields, known_steps
+from tunelab.study.import_plan import KIND as IMPORT
 from tunelab.study.located import Located, made_by
 from tunelab.study.scored import Scored
 from tunelab.study.steps.compare import read_scored
@@ -25,6 +26,7 @@ from tunelab.tasks.find import find_task
 
 FINGERPRINT = 64
 """Hex digits of one."""
+OUTPUTS = "outputs"
 AGAIN = "outputs.rows."
 """The rows that were answered are those that are scored: they are told once."""
 
@@ -77,7 +79,7 @@ def _other_examples(one: Located, other: Located) -> str:
 
 
 def _examples(side: Located) -> list[Sample]:
-    outputs = side.behind("outputs")
+    outputs = side.behind(OUTPUTS)
     shots = made_by(side.store, outputs.record.inputs.get("shots")) if outputs else None
     if outputs is None or shots is None:
         return []
@@ -86,22 +88,32 @@ def _examples(side: Located) -> list[Sample]:
 
 def _settings(one: Located, other: Located) -> list[Difference]:
     """Every setting that can change a result and is not the same, down to the rows; a step stands by its name."""
+    told = Difference(OUTPUTS, _whose(one), _whose(other))
+    whose = [told] if (_imported(one) or _imported(other)) and told.first != told.second else []
     if one.file or other.file:
-        return [Difference("outputs", _whose(one), _whose(other))]
+        return whose
     known = {**known_steps(one.store, None), **known_steps(other.store, None)}
     first, second = (known[side.score.record.fingerprint] for side in (one, other))
     found = [d for d in differences(known, first, second) if not d.field.startswith(AGAIN) and d.first != d.second]
-    return [Difference(d.field, _named(d.first, known), _named(d.second, known)) for d in found]
+    rest = [d for d in found if not whose or not d.field.startswith(f"{OUTPUTS}.")]
+    return [*whose, *(Difference(d.field, _named(d.first, known), _named(d.second, known)) for d in rest)]
+
+
+def _imported(side: Located) -> Artifact | None:
+    """What was imported as a side's outputs, in a study or for this comparison; None where a model was asked."""
+    outputs = side.file or side.behind(OUTPUTS)
+    return outputs if outputs and outputs.record.kind == IMPORT else None
 
 
 def _whose(side: Located) -> str:
     """What left a side's outputs: a step, or a file of which little is known."""
-    if side.file is None:
-        outputs = side.behind("outputs")
+    imported, outputs = _imported(side), side.behind(OUTPUTS)
+    if imported is None:
         return f"{outputs.record.kind}/{outputs.directory.name}" if outputs else "a step that the store has no more"
-    found: Mapping[str, Any] = side.file.record.facts["imported"]
+    found: Mapping[str, Any] = imported.record.facts["imported"]
     prompts = "prompts as recorded" if found["prompts"] else "prompts not known"
-    return f"{found['file']} ({found['layout']}; {prompts}; no format contract was checked)"
+    digest = imported.record.settings["file"]["sha256"][:12]
+    return f"{found['file']} (sha256 {digest}…; {found['layout']}; {prompts}; no format contract was checked)"
 
 
 def _named(value: Any, known: Mapping[str, Known]) -> Any:
@@ -110,7 +122,7 @@ def _named(value: Any, known: Mapping[str, Known]) -> Any:
 
 def _circumstances(one: Located, other: Located) -> list[Difference]:
     """What the outputs of both were made with that counts as no setting: libraries and the machine."""
-    first, second = (_made_with(side.behind("outputs")) for side in (one, other))
+    first, second = (_made_with(side.behind(OUTPUTS)) for side in (one, other))
     both = sorted(first.keys() & second.keys())
     return [Difference(name, first[name], second[name]) for name in both if first[name] != second[name]]
 
