@@ -203,7 +203,9 @@ def test_another_filter_is_no_second_answer_but_another_output_is(tmp_path):
     found = match(rows_of(tmp_path, same), SAMPLES)
     assert not found.doubled
     assert found.answers["test-0", 0][1].metrics == {"exact_match,strict": 0.0, "exact_match,flexible": 1.0}
-    twice = match(rows_of(tmp_path, [*same, logged(0, "What is 0 + 1?", "#### 2")]), SAMPLES)
+    twice = match(
+        rows_of(tmp_path, [*same, logged(0, "What is 0 + 1?", "#### 2", filter="third", exact_match=1.0)]), SAMPLES
+    )
     assert twice.doubled == ["test-0 in row 1 and row 3"]
     with pytest.raises(DataError, match=r"1 \(test-0 in row 1 and row 3\) have more than one output"):
         refuse_gaps(twice, 6, "allow", "f")
