@@ -19,7 +19,7 @@ without a traceback. Errors that are not in this tree are bugs, and keep their t
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class TunelabError(Exception):
@@ -77,3 +77,8 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; known: {', '.join(names)}" if names else ""
+
+
+def counted(names: Sequence[str]) -> str:
+    """Return how many names there are, with the first three: ``5 (a, b, c, …)``."""
+    return f"{len(names)} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})" if names else "none"

@@ -4,7 +4,9 @@ import json
 from dataclasses import replace
 
 import pytest
+import yaml
 from huggingface_hub import DatasetCard, ModelCard
+from huggingface_hub.repocard_data import model_index_to_eval_results
 from huggingface_hub.utils import validate_repo_id
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,6 +60,28 @@ def test_the_metadata_holds_every_score_of_the_comparison(published, comparison)
     assert data.model_name == "small-full"
     assert data.library_name == "transformers"
     assert {"tunelab", "sft", "full"} <= set(data.tags)
+
+
+def test_the_model_index_is_one_that_the_hub_reads_back(published):
+    [found] = published("full")
+    hub = Origin("gsm8k", "test", "openai/gsm8k", "740312a", "openai/gsm8k at 740312a", "main")
+    found = replace(found, scored=[replace(scored, origin=hub) for scored in found.scored])
+    card = ModelCard(model_card(found, REPO))
+    index = yaml.safe_load(card.content.split("---")[1])["model-index"]
+    name, results = model_index_to_eval_results(index)
+    assert name == "small-full"
+    assert results == card.data.eval_results
+    [entry] = index[0]["results"]  # one data set: evaluations of it are metrics with names of their own
+    assert entry["task"] == {"type": "text-generation", "name": "Text Generation"}
+    assert entry["dataset"] == {
+        "name": "gsm8k",
+        "type": "openai/gsm8k",
+        "config": "main",
+        "split": "test",
+        "revision": "740312a",
+    }
+    assert [set(metric) for metric in entry["metrics"]] == [{"type", "value", "name"}] * len(results)
+    assert len({metric["name"] for metric in entry["metrics"]}) == len(results)
 
 
 def test_the_metadata_names_no_base_and_no_data_set_that_is_not_on_the_hub(published):

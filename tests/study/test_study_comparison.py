@@ -87,7 +87,11 @@ def test_unscored_items_are_left_out_of_the_pair_and_counted(pair):
 @pytest.mark.parametrize(
     ("other", "reason"),
     [
-        ({"ids": ["q0", "q1", "x", "y"]}, "the two were asked different samples (4 of them are in one only)"),
+        (
+            {"ids": ["q0", "q1", "x", "y"]},
+            "the two were asked different samples "
+            "(4 of them are in one only: 2 (x, y) in sft/chat and 2 (q2, q3) in base/chat)",
+        ),
         ({"scorer": "v2"}, "the two were scored by different scorers"),
         ({"values": [None] * 4}, "no item was scored on both sides"),
     ],

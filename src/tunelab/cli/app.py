@@ -23,6 +23,7 @@ VERBS = {
     "power": "Say how many items or seeds would show a difference, or how small a one so many show.",
     "report": "Rebuild a study's report from what is finished.",
     "show": "Show the results of a study, or list the studies that have some.",
+    "compare": "Compare any two cells, also of two studies: difference, interval, verdict, what they differ in.",
     "explain": "Show field by field why two steps differ, or why a step would run again.",
     "score": "Score anybody's outputs with a task's scorer.",
     "data": "Show the rows of a task as a model sees them, count what they are like, or prepare a study's.",

@@ -21,6 +21,12 @@ from tunelab.report.wording import DASH, MARKS, interval, number, p_value, show,
 from tunelab.study.configurations import needed_files
 
 CONFIGURATION = "study.json"
+NAMES = {
+    "text-classification": "Text Classification",
+    "text-generation": "Text Generation",
+    "text2text-generation": "Text-to-Text Generation",
+}
+"""What the hub calls its tasks."""
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
@@ -85,8 +91,10 @@ def eval_results(found: Published) -> list[EvalResult]:
     return [
         EvalResult(
             task_type=_kind(found),
+            task_name=NAMES[_kind(found)],
             dataset_type=scored.origin.hub or scored.origin.task,
             dataset_name=scored.origin.task,
+            dataset_config=scored.origin.config,
             dataset_split=scored.origin.split,
             dataset_revision=scored.origin.revision,
             metric_type=name,

@@ -27,6 +27,7 @@ from tunelab.report.costs import costs
 from tunelab.report.crossed import is_matched_effect
 from tunelab.report.drawing import Picture
 from tunelab.report.evidence import Evidence
+from tunelab.report.imported import other_scorers, sources
 from tunelab.report.policy import content_policy
 from tunelab.report.rollouts import health_of, health_table, silences
 from tunelab.report.rollouts_by_task import refused_gold, task_table
@@ -100,6 +101,8 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "effects": tables.effects(evidence),
         "thresholds": tables.thresholds(evidence),
         "adopted": adopted(evidence),
+        "imported": sources(evidence),
+        "other_scorers": other_scorers(evidence),
         "notices": {**evidence.notices, **unlisted(evidence.records())},
         "denominators": tables.denominators(evidence),
         "wrong": [cell for cell in evidence.scored if "error" in cell],

@@ -79,9 +79,11 @@ def data(evidence: Evidence) -> Table:
         used, too_long = receipt.get("rows"), receipt.get("too_long")
         asked = used + too_long if used is not None and too_long is not None else None
         rows.append([name, "training", *_prepared(artifact), asked, used])
-    generated = evidence.of("generate")
+    generated, imported = evidence.of("generate"), evidence.of("import")
     for cell in evidence.scored:
         made = _prepared(generated[cell["cell"]]) if cell["cell"] in generated else [None, None]
+        if cell["cell"] in imported:
+            made = [short(imported[cell["cell"]].record.inputs["rows"]), "not known"]
         rows.append([cell["cell"], "evaluation", *made, cell["n"] + cell.get("unanswered", 0), cell["scored"]])
     return Table("Rows that were used", columns, rows)
 

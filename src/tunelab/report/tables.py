@@ -15,6 +15,9 @@ from tunelab.report.counted import tokens
 from tunelab.report.evidence import Cell, Evidence, verdict_of
 from tunelab.report.wording import MARKS, interval, number, p_value, short, signed, signed_range
 
+FROM_FILE = "outputs from a file"
+"""What stands beside the score of a cell that no model of the study answered."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -58,13 +61,20 @@ def _tile(cell: Cell, evidence: Evidence) -> Tile:
     score, span = number(found["value"]), interval(found)
     row = evidence.against.get(cell["cell"])
     if row is None:
-        note = "" if verdict == "baseline" else "the baseline has no score to compare with"
+        note = (
+            FROM_FILE
+            if "imported" in cell
+            else ""
+            if verdict == "baseline"
+            else "the baseline has no score to compare with"
+        )
         return Tile(cell, verdict, mark, score, span, "", note)
     if "refused" in row:
         return Tile(cell, verdict, mark, score, span, "", row["refused"])
     difference = f"{signed(row['difference'])} {signed_range(row)}"
-    smallest = f"could see ≥ {number(row['minimum_detectable_effect'])}" if verdict == "undecided" else ""
-    return Tile(cell, verdict, mark, score, span, difference, smallest)
+    smallest = [f"could see ≥ {number(row['minimum_detectable_effect'])}"] if verdict == "undecided" else []
+    notes = "; ".join([*smallest, *([FROM_FILE] if "imported" in cell else [])])
+    return Tile(cell, verdict, mark, score, span, difference, notes)
 
 
 def _why_missing(cell: Cell) -> str:

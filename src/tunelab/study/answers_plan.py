@@ -15,6 +15,7 @@ from tunelab.engine.step import Step
 from tunelab.study.cells import Cell, Variant
 from tunelab.study.closing_plan import slug
 from tunelab.study.endpoint_model import EndpointModel
+from tunelab.study.import_plan import import_step
 from tunelab.study.machine import Machine, Untouched
 from tunelab.study.rows_plan import RowsPlan
 from tunelab.study.spec import Study
@@ -37,6 +38,8 @@ class AnswersPlan:
     def outputs(self, cell: Cell, rows: Step, trained: Step | None, after: tuple[Step, ...]) -> Step:
         """A cell's variant answers ``rows``; ``trained`` is the step that makes it, None for an untouched model."""
         variant, evaluation = cell.variant, cell.evaluation
+        if variant.imported is not None and variant.model not in self.study.stand_ins:
+            return import_step(cell, rows, self.folder)
         if variant.served is not None and variant.model not in self.study.stand_ins:
             return self.asked_for(cell, variant.served, rows, after)
         model, blocked = self.machine.model(variant.model)

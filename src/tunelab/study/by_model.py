@@ -25,7 +25,7 @@ MIXED = "mixed"
 Row = dict[str, Any]
 Plain = Mapping[str, Any]
 Variant = tuple[str, str, bool]
-"""Model, name, and whether it was trained."""
+"""Model, name, and whether it is more than the untouched model: trained, or imported outputs."""
 
 
 def write_by_model(comparison: Plain, root: Path) -> None:
@@ -44,7 +44,8 @@ def by_model(comparison: Plain) -> dict[str, Row]:
     cells: dict[Variant, list[Plain]] = {}
     for cell in (*comparison["cells"], *comparison["missing"]):
         factors = cell["factors"]
-        cells.setdefault((factors["model"], cell["variant"], factors["method"] is not None), []).append(cell)
+        made = factors["method"] is not None or "imported" in cell
+        cells.setdefault((factors["model"], cell["variant"], made), []).append(cell)
     return {
         file: {
             "model": variant[0],

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 from tunelab.errors import StudyError
 from tunelab.formats.format import Format
 from tunelab.study.endpoint_model import AnyModel, EndpointModel
-from tunelab.study.entries import Evaluate, Train
+from tunelab.study.entries import Evaluate, Imported, Train
 from tunelab.study.spec import Study
 from tunelab.tasks.mixed import JOINT
 from tunelab.training.recipe import OF_METHOD
@@ -46,6 +46,8 @@ class Variant:
     """(i, n): its training's weights at i of n evenly spaced points, in place of those at the end."""
     served: EndpointModel | None = None
     """The server that the model is behind; None where it is loaded here."""
+    imported: Mapping[str, Imported] | None = None
+    """The files that its outputs are in, by evaluation; None where it is asked here."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def _point_cells(study: Study) -> list[Cell]:
     found: list[Cell] = []
     for variant in variants:
         for name, settings in study.evaluate.items():
-            if not _is_of(study, settings, variant, variants):
+            if not _is_of(study, name, variant, variants):
                 continue
             evaluation = Evaluation(name, settings, study.formats[settings.format], settings.task or study.task or "")
             matched = _matched(variant, evaluation)
@@ -116,16 +118,20 @@ def _point_cells(study: Study) -> list[Cell]:
                     "write mismatch: allow to compare formats, or mismatch: skip to leave such cells out"
                 )
             baseline = _baseline(study, variant, variants)
-            asked = baseline and _is_of(study, settings, baseline, variants)
+            asked = baseline and _is_of(study, name, baseline, variants)
             found.append(Cell(variant, evaluation, baseline if asked else None, matched))
     return found
 
 
-def _is_of(study: Study, settings: Evaluate, variant: Variant, variants: Sequence[Variant]) -> bool:
+def _is_of(study: Study, name: str, variant: Variant, variants: Sequence[Variant]) -> bool:
     """Say whether an evaluation is of a variant: one that ``of`` names, or what the trained ones are compared with.
 
-    An untouched model that is named alone is asked alone: another may not even have its template.
+    An untouched model that is named alone is asked alone: another may not even have its template. Outputs from files
+    are of the evaluations that have one.
     """
+    settings = study.evaluate[name]
+    if variant.imported is not None:
+        return name in variant.imported
     if settings.of is None:
         return True
     if variant.train is not None or variant.name in settings.of:
@@ -154,6 +160,7 @@ def _variants(study: Study) -> list[Variant]:
             fmt = study.formats[train.format]
             task = JOINT.join(train.tasks) or study.task or ""
             found.append(Variant(label, train.model or _name(study.model), train, fmt, task, seed))
+    found += [Variant(n, n, None, None, study.task or "", 0, imported=files) for n, files in study.outputs.items()]
     names = [variant.name for variant in found]
     if repeated := [name for name in names if names.count(name) > 1]:
         raise StudyError(f"{study.study}: two variants have the name {repeated[0]!r}; rename a train entry or a model")
@@ -179,10 +186,11 @@ def _name(model: AnyModel) -> str:
 def _baseline(study: Study, variant: Variant, variants: Sequence[Variant]) -> Variant | None:
     """Return what a variant is compared with: the named variant of the same seed, or its own model's base.
 
-    A further untouched model is compared with the study's.
+    A further untouched model is compared with the study's, and so are outputs from files.
     """
     if study.baseline == BASE and variant.train is None:
-        return next(v for v in variants if v.name == BASE) if variant.name in study.models else None
+        further = variant.name in study.models or variant.imported is not None
+        return next(v for v in variants if v.name == BASE) if further else None
     if study.baseline == BASE:
         same = (v for v in variants if v.train is None and v.model == variant.model and v.served is None)
         return next(same, None)
@@ -241,6 +249,7 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
         "by": cell.by,
         "at_least": cell.evaluation.settings.at_least,
         **_price(cell.variant),
+        **_imported(cell),
         **({"from_checkpoint": train.from_checkpoint} if train and train.from_checkpoint else {}),
         "seed": cell.variant.seed if train else None,
         "size": _size(train) if train else None,
@@ -259,6 +268,12 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
             "eval_format": cell.evaluation.settings.format,
         },
     }
+
+
+def _imported(cell: Cell) -> dict[str, Any]:
+    """Return the file that a cell's outputs are from, where they are from one."""
+    files = cell.variant.imported
+    return {"imported": files[plain_name(cell.evaluation.name)].file} if files else {}
 
 
 def _price(variant: Variant) -> dict[str, Any]:

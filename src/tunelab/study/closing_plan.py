@@ -57,6 +57,7 @@ def _described(study: Study, cell: Cell, folder: Path) -> dict[str, Any]:
     described = describe_cell(cell)
     if cell.variant.model in study.stand_ins:
         described.pop("price", None)  # nobody was paid
+        described.pop("imported", None)
     return {
         **described,
         "headline": headline(cell, folder),
@@ -89,7 +90,7 @@ def report_step(
             **{f"check/{i}": step for i, step in enumerate(checks)},  # first: a leak must not wait for a large model
             "compare": compare,
             **{f"score/{name}": step for name, step in scores.items()},
-            **{f"generate/{name}": step.inputs["outputs"] for name, step in scores.items()},
+            **_outputs(scores),
             **_verdicts(scores),
             **{f"{ADOPT if step.kind == ADOPT else 'train'}/{name}": step for name, step in train.items()},
             **_prepared(scores, train),
@@ -107,6 +108,12 @@ def _declared(study: Study) -> dict[str, Any]:
 
 def _model(model: AnyModel) -> str | dict[str, Any]:
     return model if isinstance(model, str) else model.declared()
+
+
+def _outputs(scores: Steps) -> dict[str, Step]:
+    """The steps that left the outputs: those that asked a model, and those that read a file."""
+    found = {name: step.inputs["outputs"] for name, step in scores.items()}
+    return {f"{step.kind}/{name}": step for name, step in found.items()}
 
 
 def _verdicts(scores: Steps) -> dict[str, Step]:

@@ -39,18 +39,18 @@ def compare(
     with all that the two differ in.
     """
     comparisons = [
-        _difference(s, scored[s.cell["baseline"]], alpha) for s in scored.values() if s.cell["baseline"] in scored
+        difference(s, scored[s.cell["baseline"]], alpha) for s in scored.values() if s.cell["baseline"] in scored
     ]
     tasks = {cell["cell"]: cell["task"] for cell in (*holes, *(s.cell for s in scored.values()))}
     declared = [
-        {**_difference(scored[one], scored[other], alpha), "differ_in": differ_in}
+        {**difference(scored[one], scored[other], alpha), "differ_in": differ_in}
         if one in scored and other in scored
         else {"cell": one, "baseline": other, "task": tasks[one], "refused": _no_result((one, other), scored)}
         for one, other, differ_in in contrasts
     ]
-    _adjust([*comparisons, *declared], alpha)
+    adjust([*comparisons, *declared], alpha)
     over_seeds = recipes(scored, holes, alpha)
-    _adjust(over_seeds, alpha)
+    adjust(over_seeds, alpha)
     sound = {name: s for name, s in scored.items() if not s.error}
     without = [*holes, *(s.cell for s in scored.values() if s.error)]
     return {
@@ -84,7 +84,7 @@ def _by_group(rows: Sequence[Row], scored: Mapping[str, Scored], alpha: float) -
     return [line for one, other in sound for line in changes_by_group(one, other, alpha)]
 
 
-def _difference(one: Scored, baseline: Scored, alpha: float) -> Row:
+def difference(one: Scored, baseline: Scored, alpha: float) -> Row:
     """Return the first cell minus the other on the items that both scored, or why the two are not compared."""
     row: Row = {
         "cell": one.cell["cell"],
@@ -119,7 +119,7 @@ def _difference(one: Scored, baseline: Scored, alpha: float) -> Row:
     }
 
 
-def _adjust(comparisons: Sequence[Row], alpha: float) -> None:
+def adjust(comparisons: Sequence[Row], alpha: float) -> None:
     """Add adjusted p-values and verdicts, one Holm family a task."""
     families: defaultdict[str, list[Row]] = defaultdict(list)
     for row in comparisons:

@@ -104,7 +104,7 @@ def _tasks(kept: Sequence[Cell]) -> set[str]:
 def _unevaluated(points: Sequence[tuple[str, Study]], kept: Sequence[Cell]) -> dict[str, str]:
     """Name the variants that no evaluation is of: they are neither trained nor asked."""
     found = {plain_name(cell.variant.name) for cell in kept}
-    declared = dict.fromkeys(name for _, study in points for name in (*study.models, *study.train))
+    declared = dict.fromkeys(name for _, study in points for name in (*study.models, *study.train, *study.outputs))
     return {name: "no evaluation is of it" for name in declared if name not in found}
 
 

@@ -77,6 +77,7 @@ def _about(cell: Cell) -> dict[str, Any]:
         "model": variant.model,
         "server": variant.served and variant.served.declared(),
         "checkpoint": variant.checkpoint,
+        "outputs": variant.imported and variant.imported[plain_name(evaluation.name)],
         "evaluate.format": evaluation.format,
         **_flat("evaluate", evaluation.settings.model_dump(exclude=SAYS_NOTHING)),
     }

@@ -136,6 +136,15 @@ class Train(Recipe):
         return (self.task,) if isinstance(self.task, str) else self.task or ()
 
 
+class Imported(Strict):
+    """A file of outputs, under ``outputs.VARIANT.EVALUATION``."""
+
+    file: str = Field(description="lm-evaluation-harness's samples_*.jsonl, or rows with id and output.")
+    partial: Literal["refuse", "allow"] = Field(
+        default="refuse", description="allow: rows that the file does not answer are unscored, never zero."
+    )
+
+
 class Evaluate(Strict):
     """One way to evaluate every variant."""
 

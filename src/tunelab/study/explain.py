@@ -115,7 +115,7 @@ def find(known: Mapping[str, Known], name: str) -> Known:
 
 def differences(known: Mapping[str, Known], first: Known, second: Known) -> list[Difference]:
     """Return the fields in which two steps differ, following inputs to their own fields."""
-    a, b = _flat(first.identity), _flat(second.identity)
+    a, b = flat_fields(first.identity), flat_fields(second.identity)
     found: list[Difference] = []
     for field in sorted(set(a) | set(b)):
         one, two = a.get(field), b.get(field)
@@ -136,11 +136,12 @@ def _below(known: Mapping[str, Known], field: str, one: Any, two: Any) -> list[D
     return [Difference(f"{prefix}.{d.field}", d.first, d.second) for d in differences(known, known[one], known[two])]
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_fields(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as one mapping with dotted names."""
     flat: dict[str, Any] = {}
     for key, entry in value.items():
         if isinstance(entry, dict) and entry:
-            flat |= _flat(cast(dict[str, Any], entry), f"{prefix}{key}.")
+            flat |= flat_fields(cast(dict[str, Any], entry), f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = entry
     return flat

@@ -71,7 +71,7 @@ def _item(sample: Sample) -> str:
     return f"split {sample.id}"
 
 
-def _by_id(samples: Sequence[Sample]) -> dict[str, Sample]:
+def by_id(samples: Sequence[Sample]) -> dict[str, Sample]:
     """Map ids to samples: ours, and those that the data set gives where they are not ours and name one sample only."""
     given = [str(sample.metadata["id"]) for sample in samples if "id" in sample.metadata]
     times = Counter(given)
@@ -81,7 +81,7 @@ def _by_id(samples: Sequence[Sample]) -> dict[str, Sample]:
 
 def _resolved(rows: Sequence[Row], path: Path, known: Sequence[Sample]) -> Iterator[tuple[str, str, Sample, Row]]:
     """Yield where each row is, the item it is a draw of, its sample, and the row."""
-    by_id = _by_id(known)
+    known_by_id = by_id(known)
     own: dict[str, Sample] = {}
     for number, row in enumerate(rows, 1):
         where = f"{path}, row {number}"
@@ -96,7 +96,7 @@ def _resolved(rows: Sequence[Row], path: Path, known: Sequence[Sample]) -> Itera
                     f"{sample.id!r}, {list(first.targets)!r}"
                 )
         else:
-            sample = _of_split(row, where, known, by_id)
+            sample = _of_split(row, where, known, known_by_id)
             item = _item(sample)
         yield where, item, sample, row
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tunelab.errors import counted
 from tunelab.scoring.aggregate import cluster_codes, item_parts, item_values
 from tunelab.scoring.score import Metric, Score, Total
 from tunelab.stats import Estimate, Paired, paired_corpus_difference, paired_difference
@@ -98,9 +99,12 @@ def incomparable(one: Scored, other: Scored) -> str:
         return f"the two answer in different ways: by {ways[0]}, by {ways[1]}"
     if one.scorer != other.scorer:
         return "the two were scored by different scorers"
-    missing = set(one.scores) ^ set(other.scores)
-    if missing:
-        return f"the two were asked different samples ({len(missing)} of them are in one only)"
+    alone = [sorted(set(a.scores) - set(b.scores)) for a, b in ((one, other), (other, one))]
+    if missing := alone[0] + alone[1]:
+        which = " and ".join(
+            f"{counted(names)} in {s.cell['cell']}" for s, names in zip((one, other), alone, strict=True)
+        )
+        return f"the two were asked different samples ({len(missing)} of them are in one only: {which})"
     return ""
 
 

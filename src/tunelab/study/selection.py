@@ -93,7 +93,7 @@ def _without(raw: Raw, section: str, gone: Sequence[str]) -> Raw:
     left = raw | {section: {name: entry for name, entry in raw[section].items() if name not in gone}}
     if section == "train":
         return left | {"unselected": [*(raw.get("unselected") or ()), *gone]}
-    asked = {"baselines": _baselines, "contrasts": _contrasts}
+    asked = {"baselines": _baselines, "contrasts": _contrasts, "outputs": _baselines}
     return left | {key: without(raw[key], gone) for key, without in asked.items() if key in raw}
 
 

@@ -45,7 +45,7 @@ CHANGES = (
     "behind URLs; the bundled model in place of every judge's, behind patterns of refusing, which give the "
     "headline; instead of graders, and of judges that reward, the rule that an accepted answer occurs; the "
     "bundled tokenizer in place of every other that says which rows are too long to be parted into splits, whose "
-    "shares are equal"
+    "shares are equal; the bundled model in place of outputs from files"
 )
 
 
@@ -80,7 +80,7 @@ def _stand_ins(study: Study, server: str | None) -> dict[str, str]:
     found = {**dict.fromkeys(untouched, TINY), **trained}
     loaded = {model: kind for model, kind in found.items() if isinstance(model, str) and model not in BUNDLED}
     served = [model.name for model in untouched if isinstance(model, EndpointModel) and server is None]
-    return loaded | dict.fromkeys(served, TINY)
+    return loaded | dict.fromkeys([*served, *study.outputs], TINY)
 
 
 def _kind(entry: Train) -> str:

@@ -18,7 +18,7 @@ from tunelab.formats.format import Format
 from tunelab.models.spec import BUNDLED
 from tunelab.scoring.judges.judge import Judge
 from tunelab.study.endpoint_model import AnyModel, EndpointModel
-from tunelab.study.entries import Evaluate, Strict, Train
+from tunelab.study.entries import Evaluate, Imported, Strict, Train
 from tunelab.study.selection import settled
 from tunelab.study.tree import check_tree, leaf_weights, leaves
 from tunelab.training.sizes import DRAWN_TOGETHER
@@ -116,6 +116,11 @@ class Study(Strict):
         default_factory=dict,
         description="Further untouched models to evaluate, by variant name: {large: {endpoint: URL, name: NAME}}.",
     )
+    outputs: dict[str, dict[str, Imported]] = Field(
+        default_factory=dict,
+        description="Outputs of other programs as variants, a file an evaluation: {their_model: {gsm8k: "
+        "samples_gsm8k.jsonl}}, or {file: ..., partial: allow}.",
+    )
     task: str | None = Field(default=None, description="Name of a task, or FILE.py:Class, where entries name none.")
     tasks: dict[str, Any] = Field(
         default_factory=dict, description="Tasks in named groups, for averages: {similar: [sst2, mnli], ...}."
@@ -182,6 +187,19 @@ class Study(Strict):
     def _selections_are_settled(cls, raw: Any) -> Any:
         return _adopted(settled(raw))
 
+    @field_validator("outputs", mode="before")
+    @classmethod
+    def _files_may_stand_alone(cls, outputs: Any) -> Any:
+        """Read ``EVALUATION: FILE`` as ``EVALUATION: {file: FILE}``."""
+        if not isinstance(outputs, dict):
+            return outputs
+        return {
+            variant: {e: {"file": f} if isinstance(f, str) else f for e, f in cast(dict[str, Any], files).items()}
+            if isinstance(files, dict)
+            else files
+            for variant, files in cast(dict[str, Any], outputs).items()
+        }
+
     @field_validator("contrasts", mode="before")
     @classmethod
     def _contrasts_are_pairs(cls, pairs: Any) -> Any:
@@ -222,13 +240,24 @@ class Study(Strict):
             for name, entry in entries.items():
                 if entry.task is None and self.task is None:
                     raise ValueError(f"task: missing, and {section}.{name} names none; add one of the two")
-        known = {"base", *self.models, *self.train}
+        known = {"base", *self.models, *self.outputs, *self.train}
         if self.baseline not in known:
             raise ValueError(f"baseline: got {self.baseline!r}, expected one of {', '.join(sorted(known))}")
         if "base" in self.train:
             raise ValueError("train.base: the name 'base' is taken by the untouched model; rename the entry")
         if taken := [name for name in self.models if name in ("base", *self.train)]:
             raise ValueError(f"models.{taken[0]}: the name is taken by another variant; rename the model")
+        return self
+
+    @model_validator(mode="after")
+    def _outputs_are_of_evaluations(self) -> Study:
+        if taken := [name for name in self.outputs if name in ("base", *self.models, *self.train)]:
+            raise ValueError(f"outputs.{taken[0]}: the name is taken by another variant; rename it")
+        for name, files in self.outputs.items():
+            if unknown := [evaluation for evaluation in files if evaluation not in self.evaluate]:
+                raise ValueError(
+                    f"outputs.{name}: got {unknown[0]!r}, expected an evaluation{nearest(unknown[0], self.evaluate)}"
+                )
         return self
 
     @field_validator("model_names")
@@ -252,7 +281,7 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _variants_exist(self) -> Study:
-        known = ["base", *self.models, *self.train, *self.unselected]
+        known = ["base", *self.models, *self.outputs, *self.train, *self.unselected]
         named = [(f"evaluate.{name}.of", entry.of) for name, entry in self.evaluate.items() if entry.of is not None]
         for place, variants in [*named, ("baselines", tuple(self.baselines))]:
             for variant in variants:

@@ -8,12 +8,13 @@ from typing import Any
 
 from tunelab.canonical import canonical
 from tunelab.engine.context import StepContext
+from tunelab.engine.record import Artifact
 from tunelab.files import read_json, read_lines, write_json
-from tunelab.scoring.score import Outcome
+from tunelab.scoring.score import Metric, Outcome
 from tunelab.study.averages import Averaged
 from tunelab.study.comparison import compare
 from tunelab.study.denominators import with_denominator
-from tunelab.study.scored import Answer, Scored
+from tunelab.study.scored import Answer, Cell, Scored
 from tunelab.study.steps.score import SCORES, group_of, read_scores
 from tunelab.tasks.find import find_task
 
@@ -28,19 +29,8 @@ def run(context: StepContext) -> None:
     for cell in context.settings["cells"]:
         artifact = context.inputs.get(cell["cell"])
         if artifact is not None:
-            rows = read_lines(artifact.path(SCORES))
-            summary = read_json(artifact.path("summary.json"))
-            results = read_json(artifact.path("results.json")) if {"groups", "majority"} & set(summary) else []
-            scored[cell["cell"]] = Scored(
-                cell=cell,
-                scores=read_scores(rows),
-                summary=with_denominator(cell["rows"], summary),
-                scorer=canonical({name: artifact.record.settings.get(name) for name in ("scorer", "by", "judges")}),
-                clusters={row["id"]: row["cluster"] for row in rows if "cluster" in row},
-                metric=find_task(task_names.get(cell["task"], cell["task"]), folder).metrics[0],
-                groups=_groups(summary, results),
-                answers=_answers(results) if "majority" in summary else (),
-            )
+            name = task_names.get(cell["task"], cell["task"])
+            scored[cell["cell"]] = read_scored(cell, artifact, find_task(name, folder).metrics[0])
     holes = [cell for cell in context.settings["cells"] if cell["cell"] not in scored]
     settings = context.settings
     averaged = Averaged(settings["tree"], settings.get("task_weights", {}))
@@ -48,6 +38,23 @@ def run(context: StepContext) -> None:
     result["holes"] = [cell["cell"] for cell in holes]
     result["missing"] = [{**cell, "error": _reason(context.holes.get(cell["cell"]))} for cell in holes]
     write_json(context.directory / COMPARISON, result)
+
+
+def read_scored(cell: Cell, artifact: Artifact, metric: Metric) -> Scored:
+    """Read a cell's scores from its score step; ``metric`` is the task's first."""
+    rows = read_lines(artifact.path(SCORES))
+    summary = read_json(artifact.path("summary.json"))
+    results = read_json(artifact.path("results.json")) if {"groups", "majority"} & set(summary) else []
+    return Scored(
+        cell=cell,
+        scores=read_scores(rows),
+        summary=with_denominator(cell["rows"], summary),
+        scorer=canonical({name: artifact.record.settings.get(name) for name in ("scorer", "by", "judges")}),
+        clusters={row["id"]: row["cluster"] for row in rows if "cluster" in row},
+        metric=metric,
+        groups=_groups(summary, results),
+        answers=_answers(results) if "majority" in summary else (),
+    )
 
 
 def _groups(summary: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
