@@ -19,6 +19,7 @@ VERBS = {
     "run": "Run a study: everything that is not done yet, then the report.",
     "reproduce": "Evaluate a study's published or own adapters: no training, then the report.",
     "plan": "Show what a run would do and need of memory, and how small a difference it could see.",
+    "view": "Watch the studies of a store in a browser, while they run and after.",
     "report": "Rebuild a study's report from what is finished.",
     "show": "Show the results of a study, or list the studies that have some.",
     "explain": "Show field by field why two steps differ, or why a step would run again.",
