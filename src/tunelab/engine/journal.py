@@ -1,16 +1,18 @@
-"""What a run plans and how far it is, on the store, for those who watch it: ``tunelab view`` reads nothing else of it.
+"""What a run plans and how far it is, written on the store for those who watch it, like ``tunelab view``.
 
-``<store>/runs/<study>-<8 hex>/run.json`` has the study, who runs it, every planned step with what it needs, and the state
-of each that is settled; ``progress.json`` beside it how far the running one is, at most once a second. Both are replaced
-as a whole and without waiting for the disk: results never depend on them. A step's folder, and so its record, never has
-anything of this. When a run begins, notes of the same study whose runs are over go, so there are as many as studies.
+``<store>/runs/<study>-<8 hex>/run.json`` has the study, who runs it, every planned step with what it needs, and the
+state of each that is settled; ``progress.json`` beside it how far the running one is, at most once a second. Both are
+replaced as a whole and without waiting for the disk: results never depend on them. A step's folder, and so its record,
+has nothing of this. A run that begins removes the notes of its study's runs that are over, so their number is that of
+studies.
 
-A journal must not make a run fail. What cannot be written (a full disk) is not, is tried again with the next change, and
-is in ``trouble``, which the command line prints at the end.
+A journal must not make a run fail. What cannot be written (a full disk) is left out, comes with the next change if that
+can be written, and is named in ``trouble``, which the command line prints at the end.
 """
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 import uuid
@@ -53,7 +55,7 @@ class Journal:
         self._folder = store / RUNS / f"{_slug(subject.study)}-{uuid.uuid4().hex[:8]}"
         self._shown = shown
         self._progress: dict[str, Any] = {}
-        self._written = 0.0
+        self._noted = -math.inf
         self._states: dict[str, dict[str, str]] = {}
         steps = topological(targets)
         self._names = {step.origin: step.name for step in steps}
@@ -82,19 +84,21 @@ class Journal:
         """Note which step runs now."""
         self._save()
         self._progress = {"step": self._names.get(step.origin, step.name), "as": step.name, "started": time.time()}
-        self._save_progress()
+        self._replace(PROGRESS, self._progress)
+        self._noted = -math.inf
         self._shown.started(step)
 
     def progressed(self, step: Step, done: int, total: int, unit: str) -> None:
         """Note how far the step is, unless that was done within the last second."""
-        if time.monotonic() - self._written >= PROGRESS_SECONDS:
+        if time.monotonic() - self._noted >= PROGRESS_SECONDS:
+            self._noted = time.monotonic()
             first = self._progress.get("first") or [time.time(), done]
             self._progress |= {"done": done, "total": total, "unit": unit, "time": time.time(), "first": first}
-            self._save_progress()
+            self._replace(PROGRESS, self._progress)
         self._shown.progressed(step, done, total, unit)
 
     def ended(self, step: Step, state: State, message: str) -> None:
-        """Note how a step ended. Finished ones that were found are written with the next change: they come in bursts."""
+        """Note how a step ended. Steps that were found finished come in bursts: they wait for the next change."""
         planned = self._names.get(step.origin, step.name)
         self._states[planned] = {"state": state.value, "message": message, "as": step.name}
         if state is not State.CACHED:
@@ -112,10 +116,6 @@ class Journal:
 
     def _save(self) -> None:
         self._replace(RUN, self._note)
-
-    def _save_progress(self) -> None:
-        self._written = time.monotonic()
-        self._replace(PROGRESS, self._progress)
 
     def _replace(self, name: str, content: dict[str, Any]) -> None:
         try:
@@ -145,7 +145,7 @@ def journal(store: Path, subject: Subject, targets: Sequence[Step], shown: Repor
 
 
 def is_alive(note: dict[str, Any], folder: Path) -> bool:
-    """Say whether the run of a note goes on. One on another machine is told by what it has touched in the last minute."""
+    """Say whether the run of a note goes on. One on another machine does if it wrote anything in the last minute."""
     if note["ended"] is not None:
         return False
     alive = lease.lives(note["owner"])

@@ -88,7 +88,7 @@ def lives(named: Mapping[str, Any]) -> bool | None:
 def looks_held(path: Path) -> bool:
     """Say what ``is_held`` says without writing beside the lease: ages go by this machine's own clock.
 
-    For readers. Where machines disagree about the time it may be wrong for a minute or more, so nothing is claimed on it.
+    For readers. Where machines disagree about the time it may be wrong, so nothing is claimed on it.
     """
     try:
         age = time.time() - path.stat().st_mtime

@@ -1,4 +1,4 @@
-"""The viewer's addresses. Each answer is read off the store when it is asked for; nothing is kept but what files said."""
+"""The viewer's addresses. Each answer is read off the store when it is asked for."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ REPORT_POLICY = (
     "sandbox allow-scripts allow-downloads allow-popups; default-src 'none'; img-src data: 'self'; "
     "style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""For pages of a report, which bring a stricter policy of their own. The sandbox makes each an origin by itself, so that
-even one that somebody else wrote into the store cannot read the viewer's pages, and no request leaves it."""
+"""For pages of a report, which bring a stricter policy of their own. The sandbox makes each an origin by itself, so
+that even one that somebody else wrote into the store cannot read the viewer's pages or send anything anywhere."""
 STATIC = {"base.css": ("tunelab.report", "templates/style.css")} | {
     name: ("tunelab.viewer", f"static/{name}") for name in ("view.css", "view.js", "icon.svg")
 }
@@ -58,7 +58,7 @@ class _Viewer:
             Route("/report/{name}/{path:path}", self._report),
             Route("/static/{name}", self._static),
         ]
-        return Starlette(routes=routes, exception_handlers={HTTPException: _refuse, Exception: _fail})  # pyright: ignore[reportArgumentType]
+        return Starlette(routes=routes, exception_handlers=HANDLERS)
 
     def _studies(self, request: Request) -> Response:
         runs, problems = read_runs(self._files)
@@ -122,10 +122,7 @@ class _Viewer:
 
     def _detail(self, request: Request) -> StepDetail:
         kind, slug = request.path_params["kind"], request.path_params["slug"]
-        try:
-            detail = read_detail(self._files, f"{kind}/{slug}")
-        except Outside:
-            raise HTTPException(404) from None
+        detail = read_detail(self._files, f"{kind}/{slug}")
         if detail is None:
             raise HTTPException(404)
         return detail
@@ -137,10 +134,7 @@ class _Viewer:
         path = request.path_params["path"] or "index.html"
         if found is None or found.record is None or path not in found.record.files:
             raise HTTPException(404)
-        try:
-            content = self._files.inside(self._files.step(found.name) / path).read_bytes()
-        except (Outside, OSError):
-            raise HTTPException(404) from None
+        content = self._files.inside(self._files.step(found.name) / path).read_bytes()
         media = mimetypes.guess_type(path)[0] or "application/octet-stream"
         return Response(content, media_type=media, headers={"content-security-policy": REPORT_POLICY})
 
@@ -161,19 +155,31 @@ def _page(request: Request, template: str, **values: Any) -> HTMLResponse:
     return HTMLResponse(render(template, base=request.scope["root_path"], **values))
 
 
-def _refuse(request: Request, error: HTTPException) -> Response:
-    """Say in one line that something is not there."""
-    what = "Nothing here by that name" if error.status_code == 404 else str(error.detail)
-    return _page_with_status(request, what, error.status_code)
+def _absent(request: Request, error: Exception) -> Response:
+    return _refused(request, "Nothing here by that name", 404)
 
 
-def _fail(request: Request, error: Exception) -> Response:
-    """Say what is wrong with the store; anything else is a bug, whose traceback goes to the terminal."""
-    what = (
-        str(error) if isinstance(error, StoreError) else f"The viewer failed: {type(error).__name__}; see its terminal"
-    )
-    return _page_with_status(request, what, 500)
+def _outside(request: Request, error: Exception) -> Response:
+    return _refused(request, f"A link that leads out of the store is not followed: {error}", 404)
 
 
-def _page_with_status(request: Request, what: str, status: int) -> Response:
+def _damaged(request: Request, error: Exception) -> Response:
+    return _refused(request, str(error), 500)
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    """A bug, whose traceback goes to the terminal."""
+    return _refused(request, f"The viewer failed: {type(error).__name__}; its terminal says more", 500)
+
+
+def _refused(request: Request, what: str, status: int) -> Response:
     return HTMLResponse(render("refused.html.j2", base=request.scope["root_path"], what=what), status)
+
+
+HANDLERS = {
+    HTTPException: _absent,
+    FileNotFoundError: _absent,
+    Outside: _outside,
+    StoreError: _damaged,
+    Exception: _failed,
+}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tunelab.engine.folder import ATTEMPTS, STEP
@@ -12,6 +12,9 @@ from tunelab.files import read_lines
 from tunelab.viewer.files import StoreFiles
 from tunelab.viewer.runs import PlannedStep, Run, read_runs
 from tunelab.viewer.states import Seen, StepState, look
+
+NOBODY = Run("", "", "", "1970-01-01T00:00:00+00:00", None, None, False, (), {})
+"""Stands for the run of a step that no study asks for any more."""
 
 
 @dataclass(frozen=True)
@@ -33,34 +36,38 @@ class StepDetail:
 def read_detail(files: StoreFiles, name: str) -> StepDetail | None:
     """Read a step by the name of its folder, or by the name that a run planned. None if there is no such step."""
     runs, _ = read_runs(files)
-    asking = [run for run in runs.values() if any(step.name == name for step in run.steps)]
-    identity = files.json(files.step(name) / STEP)
+    asking = {run.study: planned for run in runs.values() if (planned := _planned(run, name))}
+    seen = _seen(files, name, asking, runs)
+    identity = files.json(files.step(seen.name) / STEP)
     if identity is None and not asking:
         return None
     named: Mapping[str, str | None] = (identity or {}).get("inputs", {})
     holes, begun = holes_of(named), files.steps()
     return StepDetail(
-        seen=_seen(files, name, asking, runs),
+        seen=seen,
         alive=any(run.alive for run in runs.values()),
-        studies=[run.study for run in asking],
+        studies=list(asking),
         identity=identity,
         inputs={key: begun.get(f[:8]) for key, f in named.items() if f and key not in holes},
         holes=holes,
-        attempts=_attempts(files, name),
-        failure=files.failure(name),
+        attempts=_attempts(files, seen.name),
+        failure=files.failure(seen.name),
     )
 
 
-def _seen(files: StoreFiles, name: str, asking: Sequence[Run], runs: Mapping[str, Run]) -> Seen:
+def _planned(run: Run, name: str) -> PlannedStep | None:
+    """Return the step of a run that is, or has become, the one by a name."""
+    names = {step: run.states.get(step.name, {}).get("as", step.name) for step in run.steps}
+    return next((step for step, became in names.items() if name in (step.name, became)), None)
+
+
+def _seen(files: StoreFiles, name: str, asking: Mapping[str, PlannedStep], runs: Mapping[str, Run]) -> Seen:
     """Look at a step through the run that asks for it, or by its folder alone."""
-    run = asking[0] if asking else Run("", "", "", "1970-01-01T00:00:00+00:00", None, None, False, (), {})
-    step = PlannedStep(name, name.partition("/")[0], ())
-    planned = next((s for s in run.steps if s.name == name), step)
-    alone = Run(**{**vars(run), "steps": (planned,)})
-    [seen] = look(alone, files, runs.values())
-    failed = files.failure(name)
-    if seen.state in (StepState.INTERRUPTED, StepState.NOT_RUN) and failed:
-        return Seen(step, name, StepState.FAILED, failed["error"])
+    study, step = next(iter(asking.items()), ("", PlannedStep(name, name.partition("/")[0], ())))
+    [seen] = look(replace(runs.get(study, NOBODY), steps=(step,)), files, runs.values())
+    failure = files.failure(seen.name)
+    if failure and seen.state in (StepState.INTERRUPTED, StepState.NOT_RUN):
+        return replace(seen, state=StepState.FAILED, message=failure["error"])
     return seen
 
 

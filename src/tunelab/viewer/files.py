@@ -50,7 +50,7 @@ class StoreFiles:
         return self._records.read(self.step(name))
 
     def records(self, kind: str) -> Iterator[tuple[str, Record]]:
-        """Yield name and record of every finished step of a kind; damaged ones are left out, their own page says why."""
+        """Yield name and record of every finished step of a kind; of damaged ones their own page says what is wrong."""
         for path in sorted(self.root.glob(f"{kind}/*/record.json")):
             name = f"{kind}/{path.parent.name}"
             try:

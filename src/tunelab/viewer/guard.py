@@ -1,8 +1,8 @@
 """Who may ask the viewer, and what a browser may do with an answer.
 
-Everything below ``/<token>/`` and nothing else: the token is made anew by every start and compared in constant time. The
-``Host`` header must name this very server, so that no page of another name that resolves to this machine (DNS rebinding)
-can read it. GET and HEAD are all there is. A refusal says nothing. Whatever goes out may run only the viewer's own script,
+Everything is below ``/<token>/``: the token is made anew by every start and compared in constant time. The ``Host``
+header must name this very server, so that a page whose own name is made to lead to this machine (DNS rebinding) cannot
+read it. GET and HEAD are all there is. A refusal says nothing. Whatever goes out may run only the viewer's own script,
 is never kept, and tells nobody where it came from.
 """
 
@@ -57,7 +57,7 @@ class Guard:
         if refused is not None:
             await refused(scope, receive, guarded)
             return
-        await self._app(scope | {"root_path": f"/{self._token.decode()}"}, receive, guarded)
+        await self._app({**scope, "root_path": f"/{self._token.decode()}"}, receive, guarded)
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         hosts = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"host"]

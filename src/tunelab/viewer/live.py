@@ -1,9 +1,9 @@
-"""What changes on a page while a study runs, as one flat map: a key for each such place, what stands there as its value.
+"""What changes on a page while a study runs, as one flat map: a key for each such place, and what stands there.
 
-A page is written with these values, and its script asks for the map once a second and puts them in again; so the two cannot
-disagree. Polling was chosen over a stream of events: it survives sleeping laptops, tunnels and a viewer that is started
-again, it needs no state on either side, and an answer takes some milliseconds. What a page has places for depends on the
-plan alone, which is ``shape``: when a new run has another, the page loads itself anew.
+A page is written with these values, and its script asks for the map once a second and puts them in again, so the two
+cannot disagree. Polling was chosen over a stream of events: it survives sleeping laptops and broken tunnels, needs no
+state on either side, and an answer takes some milliseconds. What a page has places for depends on the plan alone, which
+is ``shape``: when a new run has another, the page loads itself anew.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ from tunelab.viewer.runs import Run
 from tunelab.viewer.states import FINISHED, Seen, StepState, counts
 from tunelab.viewer.wording import MARKS, done_share, moment, note, short
 
-SOON, LATER = 1, 5
+SOON, LATER = 1, 3
 """Seconds until a page asks again: while a study runs, and when it does not."""
+
+TRACK = 200
+"""The length of the line that a score is shown on."""
 
 WORDS = {"running": "▶ running", "interrupted": "! interrupted", "finished": "✓ finished", "failed": "✗ failed"}
 
@@ -146,18 +149,22 @@ def _result_pieces(seen: Seen) -> Pieces:
     key, facts = seen.step.name, seen.record.facts if seen.record else {}
     metric, found = next(iter(facts.get("metrics", {}).items()), ("", {}))
     value, low, high = (found.get(part) for part in ("value", "low", "high"))
-    told = {"low": low, "high": high}
-    is_share = None not in (value, low, high) and low >= 0 and high <= 1
     outcomes: Mapping[str, int] = facts.get("outcomes", {})
     return {
         f"metric {key}": {"text": metric},
         f"value {key}": {"text": DASH if value is None else f"{value:.3f}"},
-        f"interval {key}": {"text": interval(told)},
+        f"interval {key}": {"text": interval({"low": low, "high": high})},
         f"n {key}": {"text": f"{facts['n']:,}" if "n" in facts else DASH},
         f"outcomes {key}": {"text": ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in outcomes.items() if n)},
-        f"track {key}": {"hidden": not is_share},
-        f"range {key}": {
-            "set": {"x": f"{low * 200:.1f}", "width": f"{max(1.0, (high - low) * 200):.1f}"} if is_share else {}
-        },
-        f"mark {key}": {"set": {"x": f"{value * 200 - 1:.1f}"} if is_share else {}},
+    } | _track(key, value, low, high)
+
+
+def _track(key: str, value: float | None, low: float | None, high: float | None) -> Pieces:
+    """Draw a score and its interval on a line from 0 to 1; scores of another range have none."""
+    if value is None or low is None or high is None or low < 0 or high > 1:
+        return {f"track {key}": {"hidden": True}, f"range {key}": {}, f"mark {key}": {}}
+    return {
+        f"track {key}": {"hidden": False},
+        f"range {key}": {"set": {"x": f"{low * TRACK:.1f}", "width": f"{max(1.0, (high - low) * TRACK):.1f}"}},
+        f"mark {key}": {"set": {"x": f"{value * TRACK - 1:.1f}"}},
     }

@@ -28,9 +28,10 @@ def _made() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"duration": duration, "moment": moment, "size": size, "quoted": _quoted, "pretty": _pretty}
-    made.filters["cut"] = _cut
-    made.globals |= {"attributes": pass_context(_attributes), "text": pass_context(_text), "BOX": BOX}
+    filters: dict[str, Any] = made.filters
+    filters.update(duration=duration, moment=moment, size=size, quoted=_quoted, pretty=_pretty, cut=_cut)
+    known: dict[str, Any] = {"attributes": pass_context(_attributes), "text": pass_context(_text), "BOX": BOX}
+    made.globals.update(known)
     return made
 
 

@@ -20,7 +20,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 def serve(store: Path, host: str, port: int, allow_remote: bool, tell: Callable[[str, bool], None]) -> None:
     """Serve a store until interrupted; ``tell`` gets the one address, and whether other machines can reach it.
 
-    Raises UserError for an address that is not one of this machine's, or that others reach and ``allow_remote`` is not set.
+    Raises UserError for an address that cannot be listened on, or that others reach without ``allow_remote``.
     """
     address = _address(host)
     remote = not address.is_loopback
@@ -37,9 +37,21 @@ def serve(store: Path, host: str, port: int, allow_remote: bool, tell: Callable[
     config = uvicorn.Config(
         guarded_app(store, token, hosts), log_level="warning", access_log=False, server_header=False, lifespan="off"
     )
-    tell(f"http://{shown}:{port}/{token}/", remote)
     with bound, suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[bound])
+        _Server(config, lambda: tell(f"http://{shown}:{port}/{token}/", remote)).run(sockets=[bound])
+
+
+class _Server(uvicorn.Server):
+    """Says when it is ready to be asked, and to be interrupted."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then say so."""
+        await super().startup(sockets)
+        self._ready()
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
