@@ -120,7 +120,8 @@ def test_an_interrupt_and_a_bug_are_told_apart_and_go_on_up(store):
 
 def test_a_run_takes_the_place_of_its_study_s_runs_that_are_over_and_of_no_other(store):
     for study in ("one", "one", "two", "one-more"):
-        run(store, step(write, study), study)
+        with journal(store.root, Subject(study, "", store.root), [step(write, "x")], SILENT):
+            pass
     notes = [json.loads(p.read_text())["study"] for p in store.root.glob(f"{RUNS}/*/run.json")]
     assert sorted(notes) == ["one", "one-more", "two"]
 

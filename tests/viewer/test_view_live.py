@@ -37,6 +37,7 @@ def test_a_study_is_followed_while_it_runs(page, serve, command_line, tmp_path):
         page.get_by_role("link", name="quickstart").click(timeout=SLOW)
         expect(page.get_by_role("heading", level=1)).to_have_text("quickstart")
         expect(page.locator(".headline")).to_contain_text("▶ running since")
+        expect(page.locator(".counts div:visible dt").last).to_have_text("queued")
         expect(state(page, "report/")).to_have_text("· queued")
         expect(state(page, "prepare/arithmetic-train")).to_have_text("✓ done", timeout=SLOW)
         now = page.locator(".now").filter(has_text="train/sft_chat")
@@ -48,6 +49,7 @@ def test_a_study_is_followed_while_it_runs(page, serve, command_line, tmp_path):
         expect(state(page, "train/sft_chat")).to_have_text("✓ done", timeout=SLOW)
         expect(page.locator(".headline")).to_contain_text("✓ finished", timeout=SLOW)
         assert ended.result(timeout=60).returncode == 0
+    expect(page.locator(".counts")).to_have_text(re.compile(r"^\s*done\s*10\s*$"), use_inner_text=True)
     expect(page.locator("#results + .scroll tbody b").first).to_have_text(re.compile(r"^[01]\.\d{3}$"))
     expect(page.locator(".answer")).to_contain_text("sft_chat")
     page.get_by_role("link", name="Open the report").click()

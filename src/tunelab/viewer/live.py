@@ -84,7 +84,7 @@ def step_pieces(seen: Seen) -> Pieces:
     share = done_share(seen.progress) if seen.state is StepState.RUNNING else 0.0
     return {
         f"box {key}": {"state": state},
-        f"short {key}": {"text": f"{seen.step.kind} · {short(seen)}"},
+        f"short {key}": {"text": short(seen)},
         f"fill {key}": {"set": {"width": f"{share * (BOX[0] - 4):.0f}"}},
         f"state {key}": {"text": MARKS[seen.state], "state": state},
         f"note {key}": {"text": note(seen), "state": state},
@@ -102,10 +102,9 @@ def _head(run: Run, seen: Sequence[Seen]) -> Iterator[tuple[str, Piece]]:
     yield "finished", {"text": f"{finished} of {len(seen)} steps finished"}
     yield "whole", {"set": {"value": str(finished), "max": str(max(1, len(seen)))}}
     for kind in StepState:
-        yield f"count {kind.value}", {"text": str(number[kind]), "hidden": not number[kind]}
-        yield f"dd {kind.value}", {"text": str(number[kind])}
+        yield f"kind {kind.value}", {"hidden": not number[kind]}
+        yield f"count {kind.value}", {"text": str(number[kind])}
     yield "failures", {"hidden": not number[StepState.FAILED]}
-    yield "idle", {"hidden": bool(number[StepState.RUNNING])}
     answer = report_of(seen)
     yield "report", {"hidden": answer is None}
     yield "answer", {"text": str(answer.facts.get("answer", "")) if answer else "", "hidden": answer is None}

@@ -76,10 +76,10 @@ def running(progress: Mapping[str, Any] | None) -> str:
 
 
 def short(seen: Seen) -> str:
-    """Say the same within the width of a box of the plan."""
+    """Say the same within the width of a box of the plan, with the step's kind where there is room."""
     if seen.state is StepState.RUNNING:
         left = seconds_left(seen.progress) if seen.progress else None
         rest = f", {duration(left)} left" if left is not None else ""
         return f"▶ {done_share(seen.progress):.0%}{rest}"
-    mark = MARKS[seen.state]
-    return f"{mark} {duration(seen.record.seconds)}" if seen.state is StepState.DONE and seen.record else mark
+    took = f" {duration(seen.record.seconds)}" if seen.state is StepState.DONE and seen.record else ""
+    return f"{seen.step.kind}  {MARKS[seen.state]}{took}"
