@@ -1,7 +1,7 @@
 """Takes the pictures in docs/images from a real run: make screenshots
 
-Runs the quickstart in a folder of its own, follows it with ``tunelab view`` in Chromium, and writes ``view.png`` while a
-policy is trained, then ``report.png`` and, where a report has that page, ``samples.png``.
+Runs the quickstart in a folder of its own, follows it with ``tunelab view`` in Chromium, and writes ``view.png`` while
+a policy is trained, then ``report.png`` and, where a report has that page, ``samples.png``.
 """
 
 import os

@@ -37,7 +37,7 @@ def test_a_study_is_followed_while_it_runs(page, serve, command_line, tmp_path):
         page.get_by_role("link", name="quickstart").click(timeout=SLOW)
         expect(page.get_by_role("heading", level=1)).to_have_text("quickstart")
         expect(page.locator(".headline")).to_contain_text("▶ running since")
-        expect(page.locator(".counts div:visible dt").last).to_have_text("queued")
+        expect(page.locator(".counts div:visible dt").filter(has_text="queued")).to_be_visible()
         expect(state(page, "report/")).to_have_text("· queued")
         expect(state(page, "prepare/arithmetic-train")).to_have_text("✓ done", timeout=SLOW)
         now = page.locator(".now").filter(has_text="train/sft_chat")

@@ -106,9 +106,11 @@ class Journal:
         self._shown.ended(step, state, message)
 
     def end(self, how: str) -> None:
-        """Note that the run is at its end, and drop what was about the running step."""
+        """Note that the run is at its end. Where it was cut short, the note of the step that it was at stays."""
         self._note |= {"ended": _now(), "end": how}
         self._save()
+        if how != OVER:
+            return
         try:
             (self._folder / PROGRESS).unlink(missing_ok=True)
         except OSError as error:

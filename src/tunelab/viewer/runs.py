@@ -36,6 +36,7 @@ class Run:
     steps: tuple[PlannedStep, ...]
     states: Mapping[str, Mapping[str, str]]
     progress: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """How far the step is that it is at, or was at when it was cut short."""
 
 
 def read_runs(files: StoreFiles) -> tuple[dict[str, Run], list[str]]:
@@ -58,8 +59,7 @@ def _noted(files: StoreFiles, problems: list[str]) -> Iterator[Run]:
             if note is None:
                 continue
             alive = is_alive(note, folder)
-            progress = (files.json(folder / PROGRESS) or {}) if alive else {}
-            yield _run(note, alive, progress)
+            yield _run(note, alive, files.json(folder / PROGRESS) or {})
         except (StoreError, Outside, KeyError, TypeError, AttributeError) as error:
             problems.append(f"{folder.name}/{RUN}: not what a run writes there ({type(error).__name__}: {error})")
 
@@ -78,7 +78,8 @@ def _older(files: StoreFiles) -> Iterator[Run]:
     for study, (name, record) in by_study.items():
         steps = tuple(_behind(files, name, record, names))
         question = str(record.settings["study"]["question"])
-        yield Run(study, question, "", record.started, record.finished, "over", False, steps, {})
+        done = {step.name: {"state": "done", "as": step.name} for step in steps}
+        yield Run(study, question, "", record.started, record.finished, "over", False, steps, done)
 
 
 def _behind(files: StoreFiles, name: str, report: Record, names: Mapping[str, str]) -> list[PlannedStep]:

@@ -1,8 +1,8 @@
 """What became of each planned step: what its run has noted, and what its folder says now.
 
 Other processes work on the same store, so a folder counts before a note: a lease that is held is a running step,
-whoever holds it. A step without either is queued while its run goes on. Where the run is over, one that it had begun is
-interrupted, the others were not run.
+whoever holds it. A step without either is queued while its run goes on. Where the run was cut short, the one that it was
+at is interrupted, the others were not run.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Seen:
 
 def look(run: Run, files: StoreFiles, runs: Iterable[Run]) -> list[Seen]:
     """Return every step of a run as it is now; ``runs`` are all of the store, since each may run any step."""
-    progress = {str(other.progress["as"]): other.progress for other in runs if other.progress}
+    progress = {str(other.progress["as"]): other.progress for other in runs if other.alive and other.progress}
     seen: dict[str, Seen] = {}
     for step in run.steps:
         noted = run.states.get(step.name, {})
@@ -90,14 +90,8 @@ def _look(
         return Seen(step, name, StepState.DONE if made else StepState.CACHED, owed, record)
     if run.alive:
         return Seen(step, name, StepState.QUEUED)
-    return _left(run, step, name, files)
-
-
-def _left(run: Run, step: PlannedStep, name: str, files: StoreFiles) -> Seen:
-    """What a run that is over, or was killed, has left unfinished."""
-    attempts = files.step(name) / "attempts.jsonl"
-    begun = attempts.is_file() and attempts.stat().st_mtime >= _seconds(run.started) - 1
-    return Seen(step, name, StepState.INTERRUPTED if begun else StepState.NOT_RUN)
+    was_at = run.progress.get("step") == step.name
+    return Seen(step, name, StepState.INTERRUPTED if was_at else StepState.NOT_RUN)
 
 
 def counts(seen: Iterable[Seen]) -> dict[StepState, int]:
