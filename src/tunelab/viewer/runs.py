@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +47,7 @@ def read_runs(files: StoreFiles) -> tuple[dict[str, Run], list[str]]:
     problems: list[str] = []
     runs = sorted(_noted(files, problems), key=lambda run: (run.alive, run.started))
     noted = {run.study: run for run in runs}
-    found = {**{run.study: run for run in _older(files) if run.study not in noted}, **noted}
+    found = {**{run.study: run for run in _older(files, noted)}, **noted}
     newest = sorted(found.values(), key=lambda run: (run.alive, run.started), reverse=True)
     return {run.study: run for run in newest}, problems
 
@@ -70,10 +70,11 @@ def _run(note: Mapping[str, Any], alive: bool, progress: Mapping[str, Any]) -> R
     return Run(**texts, alive=alive, steps=steps, states=note["states"], progress=progress)
 
 
-def _older(files: StoreFiles) -> Iterator[Run]:
-    """Studies that left a report, as their records have them: all of it is finished."""
+def _older(files: StoreFiles, noted: Collection[str]) -> Iterator[Run]:
+    """Other studies that left a report, as their records have them: all of it is finished."""
     reports = sorted(files.records("report"), key=lambda found: found[1].finished)
-    by_study = {str(record.settings["study"]["study"]): (name, record) for name, record in reports}
+    named = {str(record.settings["study"]["study"]): (name, record) for name, record in reports}
+    by_study = {study: found for study, found in named.items() if study not in noted}
     names = files.steps() if by_study else {}
     for study, (name, record) in by_study.items():
         steps = tuple(_behind(files, name, record, names))
@@ -89,7 +90,12 @@ def _behind(files: StoreFiles, name: str, report: Record, names: Mapping[str, st
     def visit(name: str, record: Record) -> None:
         needs = [names[f[:8]] for f in record.inputs.values() if f and f[:8] in names]
         for needed in dict.fromkeys(needs):
-            if needed not in ordered and (found := files.record(needed)):
+            try:
+                found = files.record(needed) if needed not in ordered else None
+            except (StoreError, Outside):
+                ordered[needed] = PlannedStep(needed, needed.partition("/")[0], ())
+                continue
+            if found:
                 visit(needed, found)
         ordered[name] = PlannedStep(name, record.kind, tuple(dict.fromkeys(n for n in needs if n in ordered)))
 

@@ -1,8 +1,8 @@
 """What became of each planned step: what its run has noted, and what its folder says now.
 
 Other processes work on the same store, so a folder counts before a note: a lease that is held is a running step,
-whoever holds it. A step without either is queued while its run goes on. Where the run was cut short, the one that it was
-at is interrupted, the others were not run.
+whoever holds it. A step without either is queued while its run goes on. Where the run was cut short, the one that it
+was at is interrupted, the others were not run.
 """
 
 from __future__ import annotations
