@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 QUIET := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 
-.PHONY: quickstart install format lint types test docs bench bench-learning bench-code bench-explorer clean
+.PHONY: quickstart install format lint types test docs screenshots bench bench-learning bench-code bench-explorer clean
 
 quickstart: .venv/installed
 	$(BIN)/tunelab run quickstart
@@ -32,6 +32,9 @@ test: .venv/installed
 
 docs: .venv/installed
 	$(BIN)/python scripts/build_command_help.py
+
+screenshots: .venv/installed
+	$(BIN)/python scripts/take_screenshots.py
 
 bench: bench-code bench-learning bench-explorer
 

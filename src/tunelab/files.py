@@ -55,6 +55,18 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def replace_json(path: Path, value: Any) -> None:
+    """Replace ``path`` for those who read it now, old or new and never half; a power cut may lose it, as nothing waits
+    for the disk.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_text(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write ``rows`` atomically as JSON Lines."""
     write_bytes(path, _escaped("".join(line(row) for row in rows)))

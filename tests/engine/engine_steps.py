@@ -124,6 +124,13 @@ def grow(context):
     write_lines(context.directory / "summary.jsonl", [{"rows": len(resume_lines(path))}])
 
 
+def report_progress(context):
+    """Report as often as the circumstance says."""
+    for done in range(context.circumstance["times"]):
+        context.progress(done, context.circumstance["times"], "rows")
+    write(context)
+
+
 def ask(context):
     """Append an answer to each of six questions that has none, but for those that the circumstance's file lists."""
     log(context)

@@ -21,6 +21,7 @@ VERBS = {
     "reproduce": "Evaluate a study's published or own adapters: no training, then the report.",
     "plan": "Show what a run would do and need of memory, and how small a difference it could see.",
     "power": "Say how many items or seeds would show a difference, or how small a one so many show.",
+    "view": "Watch the studies of a store in a browser, while they run and after.",
     "report": "Rebuild a study's report from what is finished.",
     "show": "Show the results of a study, or list the studies that have some.",
     "compare": "Compare any two cells, also of two studies: difference, interval, verdict, what they differ in.",

@@ -33,12 +33,13 @@ from tunelab.cli.say import say, warn
 from tunelab.cli.tables import console, print_comparison, wrong_denominators
 from tunelab.engine.forced import forced, set_aside
 from tunelab.engine.record import describe_owed
-from tunelab.engine.runner import Outcome, Runner, State, artifact_of
+from tunelab.engine.runner import Outcome, State, artifact_of
 from tunelab.engine.store import REPLACED
 from tunelab.errors import StudyError
 from tunelab.files import read_json
 from tunelab.report.served import unlisted
 from tunelab.study.layout import link_results
+from tunelab.study.noted import run_noted
 from tunelab.study.open import Opened, only_trained, open_study
 from tunelab.study.smoke_server import NOT_STARTED, serving
 from tunelab.study.track import track_results
@@ -105,7 +106,7 @@ def run_opened(
         warn(f"tunelab: no verdicts: {reason}")
     again = forced(opened.plan(), force, opened.store)
     set_aside(again, opened.store)
-    outcome = _run(opened, quiet, as_json)
+    outcome = _run(opened, quiet, as_json, results)
     folder = link_results(opened, outcome, results)
     comparison = _comparison(opened, outcome)
     wrong = [*wrong_denominators(comparison), *track_results(opened.compiled.study, folder)]
@@ -135,11 +136,11 @@ def _exit_code(outcome: Outcome, comparison: dict[str, Any], gate: bool) -> int:
     return GATE if gate and missed else 0
 
 
-def _run(opened: Opened, quiet: bool, as_json: bool) -> Outcome:
+def _run(opened: Opened, quiet: bool, as_json: bool, results: Path) -> Outcome:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with reporter(console(), opened.plan(), quiet, as_json) as report:
-            return Runner(opened.store, report).run(opened.targets())
+            return run_noted(opened, report, results)
     except KeyboardInterrupt:
         if as_json:
             _print_end_event(None, None, INTERRUPTED)

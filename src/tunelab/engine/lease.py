@@ -15,7 +15,9 @@ import json
 import os
 import socket
 import threading
+import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +64,7 @@ def claim(path: Path) -> Lease | None:
     if is_held(path):
         return None
     token = uuid.uuid4().hex
-    write_json(path, {"token": token, "place": _place(), "pid": os.getpid(), "born": _born(os.getpid())})
+    write_json(path, {"token": token, **owner()})
     return Lease(path, token)
 
 
@@ -71,11 +73,34 @@ def is_held(path: Path) -> bool:
     return path.exists() and not _abandoned(path)
 
 
+def owner() -> dict[str, Any]:
+    """Return what names this process among all that share a store."""
+    return {"place": _place(), "pid": os.getpid(), "born": _born(os.getpid())}
+
+
+def lives(named: Mapping[str, Any]) -> bool | None:
+    """Say whether the process that ``owner`` named is alive; None where it cannot be seen from here."""
+    if named.get("place") != _place():
+        return None
+    return _born(named.get("pid", -1)) == named.get("born")
+
+
+def looks_held(path: Path) -> bool:
+    """Say what ``is_held`` says without writing beside the lease: ages go by this machine's own clock.
+
+    For readers. Where machines disagree about the time it may be wrong, so nothing is claimed on it.
+    """
+    try:
+        age = time.time() - path.stat().st_mtime
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    alive = lives(_read(path))
+    return age <= STALE_SECONDS if alive is None else alive
+
+
 def _abandoned(path: Path) -> bool:
-    owner = _read(path)
-    if owner.get("place") == _place():
-        return _born(owner.get("pid", -1)) != owner.get("born")
-    return _age(path) > STALE_SECONDS
+    alive = lives(_read(path))
+    return _age(path) > STALE_SECONDS if alive is None else not alive
 
 
 def _age(path: Path) -> float:

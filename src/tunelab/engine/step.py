@@ -53,6 +53,8 @@ class Step:
     optional: frozenset[str] = frozenset()
     """Names of inputs that this step does without: one that has no result is a hole."""
     blocked: str | None = None
+    planned: str | None = None
+    """The fingerprint that the plan knew this step by, where holes have given it another since; see ``origin``."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -63,6 +65,11 @@ class Step:
     def name(self) -> str:
         """``kind/slug-<8 hex>``: the folder in the store and the name in messages."""
         return f"{self.kind}/{self.slug}-{self.fingerprint[:8]}"
+
+    @property
+    def origin(self) -> str:
+        """The fingerprint of this step before any of its inputs became a hole."""
+        return self.planned or self.fingerprint
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -104,7 +111,7 @@ class Step:
         if available == dict(self.inputs):
             return self
         lost = {name: reasons.get(s.fingerprint, "") for name, s in inputs if s.fingerprint not in became}
-        return replace(self, inputs=available, holes={**self.holes, **lost})
+        return replace(self, inputs=available, holes={**self.holes, **lost}, planned=self.origin)
 
     def function(self) -> Callable[[StepContext], None]:
         """Import and return the function that runs this step."""

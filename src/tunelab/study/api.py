@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tunelab.engine.runner import Reporter, Runner, State, artifact_of
+from tunelab.engine.runner import Reporter, State, artifact_of
 from tunelab.engine.step import Step
 from tunelab.errors import StepError, TrackerError
 from tunelab.files import read_json
 from tunelab.study.layout import link_results
+from tunelab.study.noted import run_noted
 from tunelab.study.open import open_points
 from tunelab.study.spec import Study
 from tunelab.study.steps.compare import COMPARISON
@@ -44,7 +45,7 @@ def run(
     """
     opened = open_points([("", study)], Path.cwd(), store, smoke)
     opened.refuse_blocked()
-    outcome = Runner(opened.store, reporter or SilentReporter()).run(opened.targets())
+    outcome = run_noted(opened, reporter or SilentReporter(), results)
     folder = link_results(opened, outcome, results)
     if failed := track_results(opened.compiled.study, folder):
         raise TrackerError("; ".join(failed))
