@@ -68,7 +68,8 @@ def page(artifact):
 def test_a_report_leaves_every_file(crossed):
     figures = ("accuracy_bar", "accuracy_grouped", "eval_template_scatter", "interaction", "training_curves")
     expected = {f"{name}.{kind}" for name in figures for kind in ("png", "svg")}
-    assert set(crossed.record.files) == expected | {"index.html", "comparison.csv", "comparison.md"}
+    beside = {name for name in crossed.record.files if not name.startswith("tables/")}
+    assert beside == expected | {"index.html", "comparison.csv", "comparison.md"}
 
 
 def test_every_opened_element_is_closed(crossed):
@@ -81,7 +82,9 @@ def test_the_page_has_a_strict_policy_and_refers_to_nothing_outside(crossed):
     assert len(policies) == 1
     assert policies[0].startswith("default-src 'none'; ")
     assert "script-src" not in policies[0]
-    assert all(re.match(r"data:|#", a[key]) for _, a in tags for key in ("src", "href") if key in a)
+    assert all(
+        re.match(r"data:|#|tables/|samples.html#", a[key]) for _, a in tags for key in ("src", "href") if key in a
+    )
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in tags}
     assert not re.search(r"url\(|@import", page(crossed))
 
@@ -90,7 +93,9 @@ def test_figures_have_words_and_links_have_targets(crossed):
     tags = Tags(page(crossed)).found
     assert [len(a["alt"]) > 40 for tag, a in tags if tag == "img"] == [True] * 5
     targets = {a["id"] for _, a in tags if "id" in a}
-    assert {a["href"][1:] for tag, a in tags if tag == "a"} <= targets
+    links = {a["href"] for tag, a in tags if tag == "a"}
+    assert {link[1:] for link in links if link.startswith("#")} <= targets
+    assert {link for link in links if link.startswith("tables/")} <= set(crossed.record.files)
 
 
 def test_the_page_shows_verdicts_mismatches_and_what_could_have_been_seen(crossed):
@@ -170,7 +175,9 @@ def test_hostile_outputs_and_names_stay_text(tmp_path, hostile):
 def test_equal_results_give_equal_bytes(crossed, tmp_path):
     again = build(tmp_path, report_step(CROSSED, at_least={"numeric": 0.3}))
     same = [n for n, entry in crossed.record.files.items() if entry == again.record.files[n]]
-    assert set(crossed.record.files) - set(same) == {"index.html"}
+    of_this_run = ("costs", "fingerprints", "training", "versions")
+    timed = {f"tables/{name}.{suffix}" for name in of_this_run for suffix in ("csv", "md", "tex")}
+    assert set(crossed.record.files) - set(same) <= {"index.html", "tables/tables.json"} | timed
 
 
 RECEIPT = {"source": "sampled", "prompts": 96, "pairs": 40, "all_right": 6, "all_wrong": 50, "unscored": 0}

@@ -11,7 +11,7 @@ from typing import Any
 from tunelab.engine.record import Record
 from tunelab.report.counted import Amount, tokens
 from tunelab.report.evidence import Evidence
-from tunelab.report.tables import Table
+from tunelab.report.tabular import Table
 
 MILLION = 1_000_000
 

@@ -10,7 +10,17 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tunelab.report import checkpoints, confusion, group_differences, groups, judging, provenance, several, tables
+from tunelab.report import (
+    cells,
+    checkpoints,
+    confusion,
+    group_differences,
+    groups,
+    judging,
+    provenance,
+    several,
+    tables,
+)
 from tunelab.report.adopted import adopted
 from tunelab.report.costs import costs
 from tunelab.report.crossed import is_matched_effect
@@ -21,18 +31,15 @@ from tunelab.report.rollouts import health_of, health_table, silences
 from tunelab.report.rollouts_by_task import refused_gold, task_table
 from tunelab.report.served import unlisted
 from tunelab.report.splits import splits
+from tunelab.report.tabular import named
 from tunelab.report.wording import show, signed, signed_range
 from tunelab.study.smoke import CHANGES
 
 
-def render(evidence: Evidence, answer: str, pictures: Sequence[Picture], directory: Path) -> str:
-    """Return the page; ``directory`` holds the figures that were saved."""
+def render(sections: Mapping[str, Any], answer: str, pictures: Sequence[Picture], directory: Path) -> str:
+    """Return the page of ``sections_of``; ``directory`` holds the figures that were saved."""
     figures = [(picture, embedded(picture, directory)) for picture in pictures]
-    return (
-        environment()
-        .get_template("index.html.j2")
-        .render(answer=answer, figures=figures, study=evidence.study, **_sections(evidence))
-    )
+    return environment().get_template("index.html.j2").render(answer=answer, figures=figures, **sections)
 
 
 def environment() -> Environment:
@@ -48,10 +55,16 @@ def environment() -> Environment:
     return made
 
 
+def sections_of(evidence: Evidence) -> dict[str, Any]:
+    """Return all that the page shows by the names that its template has for it; tables have them too."""
+    return {name: named(value, name) for name, value in _sections(evidence).items()}
+
+
 def _sections(evidence: Evidence) -> dict[str, Any]:
     evaluations, rows = tables.matrix(evidence)
     effects: list[Mapping[str, Any]] = evidence.comparison["effects"]
     return {
+        "study": evidence.study,
         "evaluations": evaluations,
         "matrix": rows,
         "tasks": {cell["evaluation"]: cell["task"] for cell in evidence.cells},
@@ -66,6 +79,7 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
             dict.fromkeys(cell["baseline"].rpartition("/")[0] for cell in evidence.cells if cell["baseline"])
         ),
         "matched": [effect for effect in effects if is_matched_effect(effect)],
+        "results": cells.results(evidence),
         "comparisons": tables.comparisons(evidence),
         "contrasts": tables.contrasts(evidence),
         "differing": tables.differing(evidence),

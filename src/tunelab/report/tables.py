@@ -7,22 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from tunelab.report.cells import OUTCOMES, metric_names
 from tunelab.report.counted import tokens
 from tunelab.report.evidence import Cell, Evidence, verdict_of
+from tunelab.report.tabular import Table
 from tunelab.report.wording import MARKS, interval, number, p_value, short, signed, signed_range
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows under columns; the first field of a row is its header."""
-
-    caption: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Any]] = field(default_factory=list[Sequence[Any]])
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from tunelab.study.endpoint_model import AnyModel
 from tunelab.study.spec import Study
 from tunelab.study.thresholds import headline, minimums
 
-VERSIONS = {"compare": 7, "report": 11}
+VERSIONS = {"compare": 7, "report": 12}
 
 Steps = Mapping[str, Step]
 
