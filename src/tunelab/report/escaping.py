@@ -34,7 +34,7 @@ def markdown(text: str) -> str:
 
 
 def latex(text: str) -> str:
-    """Write text for LaTeX's text mode, on one line: negative numbers have a minus, dashes and quotes make no ligature."""
+    """Write text for LaTeX's text mode, on one line: a minus before numbers, no ligatures of dashes and quotes."""
     one_line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     one_line = MINUS.sub("−", one_line)
     return "".join(LATEX.get(c, c) for c in LIGATURE.sub(r"\g<0>\0", one_line)).replace("\0", "{}")

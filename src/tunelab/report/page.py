@@ -26,6 +26,7 @@ from tunelab.report.costs import costs
 from tunelab.report.crossed import is_matched_effect
 from tunelab.report.drawing import Picture
 from tunelab.report.evidence import Evidence
+from tunelab.report.glance import glance
 from tunelab.report.policy import content_policy
 from tunelab.report.rollouts import health_of, health_table, silences
 from tunelab.report.rollouts_by_task import refused_gold, task_table
@@ -65,6 +66,7 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
     effects: list[Mapping[str, Any]] = evidence.comparison["effects"]
     return {
         "study": evidence.study,
+        "glance": glance(evidence),
         "evaluations": evaluations,
         "matrix": rows,
         "tasks": {cell["evaluation"]: cell["task"] for cell in evidence.cells},

@@ -12,6 +12,7 @@ from typing import Any
 
 from tunelab.report.cells import OUTCOMES, metric_names
 from tunelab.report.counted import tokens
+from tunelab.report.disagreements import Link, disagreements
 from tunelab.report.evidence import Cell, Evidence, verdict_of
 from tunelab.report.tabular import Table
 from tunelab.report.wording import MARKS, interval, number, p_value, short, signed, signed_range
@@ -28,6 +29,7 @@ class Tile:
     interval: str
     difference: str
     note: str
+    links: Sequence[Link] = ()
 
 
 def matrix(evidence: Evidence) -> tuple[list[str], list[tuple[str, list[Tile | None]]]]:
@@ -56,7 +58,7 @@ def _tile(cell: Cell, evidence: Evidence) -> Tile:
         return Tile(cell, verdict, mark, score, span, "", row["refused"])
     difference = f"{signed(row['difference'])} {signed_range(row)}"
     smallest = f"could see ≥ {number(row['minimum_detectable_effect'])}" if verdict == "undecided" else ""
-    return Tile(cell, verdict, mark, score, span, difference, smallest)
+    return Tile(cell, verdict, mark, score, span, difference, smallest, disagreements(row))
 
 
 def _why_missing(cell: Cell) -> str:

@@ -139,6 +139,11 @@ def write_tables(tables: Sequence[Table], directory: Path) -> None:
     write_json(folder / ALL, content)
 
 
+def has_tables(directory: Path) -> bool:
+    """Say whether ``write_tables`` has written there."""
+    return (directory / FOLDER / ALL).is_file()
+
+
 def read_tables(directory: Path) -> dict[str, Table]:
-    """Read what ``write_tables`` wrote, by name. Raises FileNotFoundError where nothing was."""
+    """Read what ``write_tables`` wrote, by name."""
     return {name: Table(**found, name=name) for name, found in read_json(directory / FOLDER / ALL).items()}
