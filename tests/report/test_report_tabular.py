@@ -25,7 +25,8 @@ from tunelab.report.tabular import (
 
 HOSTILE = ["a|b", "<b>x</b>", "[x](javascript:y)", "![x](y)", "`c`", "**b** _i_ ~~s~~", "$x^2$ & 50% #1 {a}\\n~",
            "=1+1", "--smoke", "[0.1, 0.2]", "*", "http://x.y/z www.x.y", "a\\|b", "&amp;", 'say "no"',
-           "it''s", "line\nline", "\\end{tabular}", "\x00\x1b[31mred", "[a][b]", "- item", "<!-- c -->", "1. one", "@a"]  # fmt: skip
+           "it''s", "line\nline", "\\end{tabular}", "\x00\x1b[31mred", "[a][b]", "- item", "<!-- c -->", "1. one",
+           "@a"]  # fmt: skip
 WRITES = {
     r"\textbackslash{}": "\\", r"\{": "{", r"\}": "}", r"\&": "&", r"\%": "%", r"\$": "$", r"\#": "#", r"\_": "_",
     r"\textasciicircum{}": "^", r"\textasciitilde{}": "~", r"\textless{}": "<", r"\textgreater{}": ">",

@@ -1,4 +1,7 @@
-"""The page: one file that needs no network and runs no script. Every text from outside is escaped by jinja2."""
+"""The page: one file that needs no network. Every text from outside is escaped by jinja2.
+
+Its one script compares settings and opens what is folded before printing; without it all the same stands there.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +100,8 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "thresholds": tables.thresholds(evidence),
         "adopted": adopted(evidence),
         "notices": {**evidence.notices, **unlisted(evidence.records())},
-        "denominators": tables.denominators(evidence),
+        "denominators": (denominators := tables.denominators(evidence)),
+        "even_denominators": tables.even_denominators(denominators),
         "wrong": [cell for cell in evidence.scored if "error" in cell],
         "training": tables.training(evidence),
         "health": health_table(healths := health_of(evidence.of("train"))),
@@ -112,6 +116,7 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "averages": several.averages(evidence),
         "mixtures": several.mixtures(evidence),
         "settings": tables.settings(evidence),
+        "all_settings": tables.all_settings(evidence),
         "leaks": provenance.leaks(evidence),
         "examples": provenance.examples(evidence),
         "data": provenance.data(evidence),

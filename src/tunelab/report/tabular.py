@@ -95,15 +95,24 @@ SUFFIXES = {"csv": "csv", "md": "md", "tex": "latex"}
 
 
 def named(value: Any, name: str) -> Any:
-    """Return a table, or a list or an object that holds some, with their names; a list's second is ``<name>_2``."""
+    """Return a table, or a list or an object that holds some, with their names; a list's second is ``<name>_2``.
+
+    Columns in which nothing stands are left out.
+    """
     if isinstance(value, Table):
-        return replace(value, name=name)
+        return replace(_without_empty(value), name=name)
     if isinstance(value, list):
         held: list[Any] = value
         return [named(it, f"{name}_{i}" if i > 1 else name) for i, it in enumerate(held, 1)]
     if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{key: named(it, _part(name, key)) for key, it in _parts(value).items()})
     return value
+
+
+def _without_empty(table: Table) -> Table:
+    """Leave out the columns in which nothing stands."""
+    kept = [i for i in range(len(table.columns)) if not table.rows or any(row[i] is not None for row in table.rows)]
+    return replace(table, columns=[table.columns[i] for i in kept], rows=[[row[i] for i in kept] for row in table.rows])
 
 
 def _part(name: str, part: str) -> str:
