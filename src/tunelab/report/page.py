@@ -25,7 +25,7 @@ from tunelab.report import (
     tables,
 )
 from tunelab.report.adopted import adopted
-from tunelab.report.costs import costs
+from tunelab.report.costs import costs, energy_note
 from tunelab.report.crossed import is_matched_effect
 from tunelab.report.drawing import Picture
 from tunelab.report.evidence import Evidence
@@ -125,6 +125,7 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "pairs": provenance.pairs(evidence),
         "judging": judging.sheet(evidence),
         "costs": costs(evidence),
+        "energy_note": energy_note(evidence),
         "versions": provenance.versions(evidence),
         "fingerprints": provenance.fingerprints(evidence),
         "command": provenance.command(evidence),
