@@ -89,6 +89,17 @@ def test_show_prints_the_table_and_its_data(tunelab, finished):
     assert len(comparison["comparisons"]) == 8
 
 
+def test_show_prints_a_table_of_the_report_for_other_programs(tunelab, finished):
+    results = finished / "results"
+    for suffix, kind in (("csv", "csv"), ("md", "md"), ("tex", "latex")):
+        printed = tunelab("show", "quickstart-smoke", "--format", kind, "--results", str(results)).stdout
+        assert printed == (results / "quickstart-smoke" / "report" / "tables" / f"results.{suffix}").read_text()
+    rows = json.loads(tunelab("show", "quickstart-smoke", "--format", "json", "--results", str(results)).stdout)
+    assert len(rows) == 10
+    wrong = tunelab("show", "quickstart-smoke", "--format", "csv", "--table", "effect", "--results", str(results))
+    assert "did you mean 'effects'?" in wrong.stderr
+
+
 def test_explain_names_the_setting_that_was_changed(tunelab, finished):
     store = str(finished / ".tunelab")
     arguments = ("--study", "quickstart", "--smoke", "--set", "recipe.lr=0.5", "--store", store)

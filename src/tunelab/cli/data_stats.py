@@ -20,7 +20,7 @@ from tunelab.cli.data_source import Files, Source, choose_data
 from tunelab.cli.options import RESULTS, Json, folder_only
 from tunelab.cli.say import say
 from tunelab.cli.tables import console
-from tunelab.report.tables import Table
+from tunelab.report.tabular import Table
 from tunelab.report.wording import show
 from tunelab.study.places import seen_from
 from tunelab.study.preview import find_subject

@@ -11,28 +11,52 @@ import typer
 from tunelab.cli.options import RESULTS, Json, ResultsDir
 from tunelab.cli.say import say
 from tunelab.cli.tables import console, print_comparison
-from tunelab.errors import StudyError, nearest
+from tunelab.errors import StudyError, UserError, nearest
 from tunelab.files import read_json
+from tunelab.report.tabular import WRITERS, Table, has_tables, read_tables
 
 
 def command(
     study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Name of the study's folder.")] = None,
     as_json: Json = False,
+    written: Annotated[
+        str | None, typer.Option("--format", metavar="FORMAT", help=f"Print one table as {', '.join(WRITERS)}.")
+    ] = None,
+    table: Annotated[
+        str, typer.Option("--table", metavar="NAME", help="Which table of the report; with --format.")
+    ] = "results",
     results: ResultsDir = RESULTS,
 ) -> None:
-    """Example: tunelab show quickstart"""
+    """Example: tunelab show quickstart --format latex --table effects"""
+    if written is not None and written not in WRITERS:
+        raise UserError(f"--format: got {written!r}, expected a table's format{nearest(written, WRITERS)}")
+    if written is not None and (as_json or study is None):
+        raise UserError("--format: expected the name of a study, and not --json too; one table is printed at a time")
     known = {path.parent.name: path for path in sorted(results.glob("*/comparison.json"))}
     if study is None:
         _print_list(known, as_json)
         return
     if study not in known:
         raise StudyError(f"show: {study!r} has no results in {results}{nearest(study, known)}; run it first")
+    if written is not None:
+        print(WRITERS[written](_table(results / study / "report", table)), end="")
+        return
     comparison = read_json(known[study])
     if as_json:
         print(json.dumps(comparison, indent=1))
         return
     print_comparison(console(), comparison, study)
     say(f"Report: {results / study / 'report' / 'index.html'}")
+
+
+def _table(report: Path, name: str) -> Table:
+    """Return a table of a report by its name. Raises StudyError where there is none."""
+    if not has_tables(report):
+        raise StudyError(f"show: {report} has no tables; make the report with tunelab report or tunelab run")
+    tables = read_tables(report)
+    if name not in tables:
+        raise StudyError(f"--table: got {name!r}, expected a table of the report{nearest(name, tables)}")
+    return tables[name]
 
 
 def _print_list(known: dict[str, Path], as_json: bool) -> None:

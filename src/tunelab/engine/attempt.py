@@ -11,10 +11,12 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tunelab.engine.energy import Meter
 from tunelab.engine.folder import ATTEMPTS
 from tunelab.files import append_lines, disk_full, resume_lines
 
@@ -27,11 +29,11 @@ LIBRARIES = (
 class Attempt:
     """Measures from construction to ``close``; earlier attempts' time is added in the record."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, meter: Meter | None = None) -> None:
         self._path = directory / ATTEMPTS
         self._earlier = resume_lines(self._path)
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self._wall, self._cpu, self._meter = time.perf_counter(), time.process_time(), meter or Meter()
         self._append({"event": "started", "time": self._started, "pid": os.getpid()})
 
     def record(self, facts: dict[str, Any]) -> dict[str, Any]:
@@ -46,11 +48,20 @@ class Attempt:
             "seconds": round(self._seconds() + sum(line["seconds"] for line in ended), 3),
             "cpu_seconds": round(self._cpu_seconds() + sum(line["cpu_seconds"] for line in ended), 3),
             "attempts": len(starts) + 1,
+            "energy": self._energy([line.get("energy", {}) for line in ended]),
         }
 
     def close(self) -> None:
         """Write down how long this attempt took, whatever its end."""
-        self._append({"event": "ended", "seconds": self._seconds(), "cpu_seconds": self._cpu_seconds()})
+        took = {"seconds": self._seconds(), "cpu_seconds": self._cpu_seconds(), "energy": dict(self._meter.joules())}
+        self._meter.close()
+        self._append({"event": "ended", **took})
+
+    def _energy(self, earlier: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        """Return the joules of all attempts, of what every one of them could read."""
+        now = self._meter.joules()
+        read = [kind for kind in now if all(kind in joules for joules in earlier)]
+        return {kind: round(now[kind] + sum(joules[kind] for joules in earlier), 3) for kind in read}
 
     def _seconds(self) -> float:
         return time.perf_counter() - self._wall

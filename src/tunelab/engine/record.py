@@ -60,6 +60,8 @@ class Record:
     """Input name to the ``content`` of the input that the result was made of; older records lack it."""
     owed: Mapping[str, int] = field(default_factory=dict[str, int])
     """What is left to be done to how often: {"requests that got no answer": 3}."""
+    energy: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Joules of whole processors (``cpu``) and GPUs (``gpu``) meanwhile; what could not be read is not there."""
 
     @cached_property
     def content(self) -> str:

@@ -15,7 +15,7 @@ from huggingface_hub import DatasetCardData, EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tunelab.publish.results import Origin, Published, Scored
-from tunelab.report.cells import plain
+from tunelab.report.escaping import markdown
 from tunelab.report.tables import flatten
 from tunelab.report.wording import DASH, MARKS, interval, number, p_value, show, signed, signed_range
 from tunelab.study.configurations import needed_files
@@ -129,7 +129,7 @@ def _card(template: str, metadata: ModelCardData | DatasetCardData, **values: An
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"plain": lambda value: plain(str(value)), "show": show}
+    environment.filters |= {"plain": lambda value: markdown(str(value)), "show": show}
     return f"---\n{metadata.to_yaml()}\n---\n\n{environment.get_template(template).render(**values)}"
 
 

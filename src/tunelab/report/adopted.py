@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunelab.report.evidence import Evidence
-from tunelab.report.tables import Table
+from tunelab.report.tabular import Table
 
 
 def adopted(evidence: Evidence) -> Table:

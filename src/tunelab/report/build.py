@@ -15,13 +15,15 @@ from tunelab.report.group_differences import differences
 from tunelab.report.groups import groups_csv
 from tunelab.report.judging import judging_rows
 from tunelab.report.over_seeds import flat, over_seeds_markdown
-from tunelab.report.page import render
+from tunelab.report.page import render, sections_of
 from tunelab.report.several import averages_csv, averages_markdown
+from tunelab.report.tabular import tables_in, write_tables
 
 
 def run(context: StepContext) -> None:
-    """Write tables, figures as .png and .svg, ``index.html``, and ``samples.html`` with every sample.
+    """Write ``index.html``, ``samples.html``, figures as .png and .svg, and tables in ``tables/``; see ``docs/reports.md``.
 
+    What other programs read has every digit: ``comparison.csv``, with a row a cell, and ``comparison.md`` for people.
     There is an ``averages.csv`` where tasks form a tree, ``contrasts.csv`` where a study declares contrasts, where a
     task's items are in groups ``groups.csv`` and ``group_differences.csv`` (changes, contrasts and what stands side by
     side), ``judging.csv`` where judges read outputs, ``recipes.csv`` with three seeds or more, and ``noise.csv``
@@ -44,10 +46,12 @@ def run(context: StepContext) -> None:
     ):
         if rows:
             write_atomic(context.directory / f"{name}.csv", to_csv(rows))
+    sections = sections_of(evidence)
+    write_tables(list(tables_in(sections.values())), context.directory)
     pictures = draw(evidence)
     for picture in pictures:
         save(picture, context.directory)
-    write_atomic(context.directory / "index.html", render(evidence, answer, pictures, context.directory))
+    write_atomic(context.directory / "index.html", render(sections, answer, pictures, context.directory))
     write_atomic(context.directory / SAMPLES, samples_page(evidence))
     context.facts["answer"] = answer
     context.facts["holes"] = list(evidence.holes)

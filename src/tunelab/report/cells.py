@@ -6,16 +6,17 @@ the verdict ``missing``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tunelab.report import tabular
+from tunelab.report.escaping import markdown
 from tunelab.report.evidence import Cell, Evidence, verdict_of
-from tunelab.report.wording import MARKS, interval, number, p_value, show, signed, signed_range
+from tunelab.report.tabular import Table
+from tunelab.report.wording import MARKS, interval, number, p_value, signed, signed_range
 from tunelab.scoring.score import Outcome
 
 OUTCOMES = tuple(outcome.value for outcome in Outcome)
-TAG = re.compile(r"<(?=[A-Za-z/!?])")
 DIFFERENCE = {
     "difference": "difference",
     "diff_low": "low",
@@ -56,45 +57,54 @@ def metric_names(cells: Sequence[Cell]) -> list[str]:
     return list(dict.fromkeys(name for cell in cells for name in cell["metrics"]))
 
 
-MARKDOWN = ("variant", "evaluation", "metric", "score", "95 %", "n", "Δ baseline", "95 % of Δ", "p (Holm)", "verdict")
+def results(evidence: Evidence) -> Table:
+    """Return a row a cell: its score, and its difference from the baseline."""
+    columns = (
+        "variant",
+        "evaluation",
+        "metric",
+        "score",
+        "95 %",
+        "n",
+        "Δ baseline",
+        "95 % of Δ",
+        "p (Holm)",
+        "verdict",
+    )
+    rows = [_result(cell, evidence.against) for cell in evidence.cells]
+    return Table("Scores and differences from the baseline", columns, rows)
 
 
 def to_markdown(evidence: Evidence, answer: str) -> str:
     """Write question, answer and the cells as a Markdown table."""
     study = evidence.study
-    rows = [_markdown_row(cell, evidence.against) for cell in evidence.cells]
-    head = [line(MARKDOWN), line(["---"] * 3 + ["---:"] * 6 + ["---"])]
     smoke = ["**SMOKE RUN: sizes are too small to conclude anything.**", ""] if study["smoke"] else []
-    title = [f"# {plain(study['study'])}", "", plain(study["question"]), "", *smoke, f"**{plain(answer)}**", ""]
-    return "\n".join([*title, *head, *map(line, rows)]) + "\n"
+    title = [
+        f"# {markdown(study['study'])}",
+        "",
+        markdown(study["question"]),
+        "",
+        *smoke,
+        f"**{markdown(answer)}**",
+        "",
+    ]
+    return "\n".join([*title, tabular.to_markdown(results(evidence))])
 
 
-def _markdown_row(cell: Cell, against: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _result(cell: Cell, against: Mapping[str, Mapping[str, Any]]) -> list[Any]:
     label = cell["evaluation"] + (" (mismatched)" if cell["matched"] is False else "")
     verdict = verdict_of(cell, against)
     mark = MARKS.get(verdict, "")
     if verdict == "missing":
-        return [cell["variant"], label, *[""] * 7, mark]
+        return [cell["variant"], label, *[None] * 7, mark]
     found = cell["metrics"][cell["headline"]]
-    row = [cell["variant"], label, cell["headline"], number(found["value"]), interval(found), show(cell["scored"])]
+    row = [cell["variant"], label, cell["headline"], found["value"], interval(found), cell["scored"]]
     compared = against.get(cell["cell"])
     if compared is None:
-        return [*row, "", "", "", mark]
+        return [*row, None, None, None, mark]
     if "refused" in compared:
-        return [*row, "", "", "", f"{mark}: {compared['refused']}"]
+        return [*row, None, None, None, f"{mark}: {compared['refused']}"]
     if verdict == "undecided":
         mark += f" (could see ≥ {number(compared['minimum_detectable_effect'])})"
     difference = [signed(compared["difference"]), signed_range(compared), p_value(compared["p_adjusted"])]
     return [*row, *difference, mark]
-
-
-def line(fields: Sequence[str]) -> str:
-    """Return a line of a Markdown table."""
-    return f"| {' | '.join(map(plain, fields))} |"
-
-
-def plain(text: str) -> str:
-    """Keep text from ending a table's cell, becoming markup or becoming a link."""
-    one_line = " ".join(text.split()).replace("&", "&amp;")
-    one_line = TAG.sub("&lt;", one_line)
-    return "".join(f"\\{c}" if c in "|`*\\" else c for c in one_line).replace("](", "]\\(")

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 
 from tunelab.report.drawing import COLOURS, GRID, INK, LINES, MARKERS, Picture, errors, label, legend, new_figure
 from tunelab.report.evidence import Evidence
-from tunelab.report.tables import Table
+from tunelab.report.tabular import Table
 from tunelab.report.wording import DASH, interval, number
 
 NAME, TITLE = "checkpoint_scores", "Checkpoints on held-out rows"

@@ -12,7 +12,7 @@ from typing import Any
 from tunelab.report.colouring import Field, coloured
 from tunelab.report.drawing import INK, Picture, label, new_figure
 from tunelab.report.groups import file_name
-from tunelab.report.tables import Table
+from tunelab.report.tabular import Table
 
 NO_ANSWER = "no answer"
 NOTE = "A field has the share of its line and is purple where the answer is right, orange where it is wrong."

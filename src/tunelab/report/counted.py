@@ -20,13 +20,13 @@ class Amount:
     uncounted: int
     replies: int
 
-    def shown(self) -> float | str:
+    def shown(self, lacking: str = "replies uncounted") -> float | str:
         """Return the number where all of it is known, else what is known."""
         if not self.uncounted:
             return self.value
         if self.uncounted == self.replies:
             return "not known"
-        return f"at least {show(self.value)}, {self.uncounted:,} replies uncounted"
+        return f"at least {show(self.value)}, {self.uncounted:,} {lacking}"
 
 
 def tokens(facts: Iterable[Mapping[str, Any]], name: str) -> Amount:

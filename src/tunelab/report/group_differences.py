@@ -15,7 +15,7 @@ from typing import Any
 from tunelab.report.dots import MOST, dots, in_words
 from tunelab.report.drawing import INK, Picture
 from tunelab.report.groups import file_name
-from tunelab.report.tables import Table
+from tunelab.report.tabular import Table
 from tunelab.report.wording import listing, p_value, signed, signed_range
 
 Row = Mapping[str, Any]

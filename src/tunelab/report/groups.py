@@ -18,7 +18,7 @@ from tunelab.report.cells import metric_names
 from tunelab.report.dots import MOST, dots, in_words
 from tunelab.report.drawing import Picture
 from tunelab.report.evidence import Cell, Evidence
-from tunelab.report.tables import Table
+from tunelab.report.tabular import Table
 from tunelab.report.wording import interval, number
 
 NOT_IN_NAMES = re.compile(r"[^\w.-]+", re.ASCII)

@@ -15,7 +15,7 @@ from tunelab.engine.record import Artifact
 from tunelab.files import read_lines
 from tunelab.report.evidence import Cell, Evidence
 from tunelab.report.groups import groupings, values
-from tunelab.report.tables import Table
+from tunelab.report.tabular import Table
 from tunelab.report.wording import interval, number
 from tunelab.scoring.judges.judge import JUDGED, by_judge
 from tunelab.stats import agreement, wilson

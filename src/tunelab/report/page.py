@@ -1,4 +1,7 @@
-"""The page: one file that needs no network and runs no script. Every text from outside is escaped by jinja2."""
+"""The page: one file that needs no network. Every text from outside is escaped by jinja2.
+
+Its one script compares settings and opens what is folded before printing; without it all the same stands there.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tunelab.report import (
+    cells,
     checkpoints,
     confusion,
     group_differences,
@@ -23,29 +27,27 @@ from tunelab.report import (
     tables,
 )
 from tunelab.report.adopted import adopted
-from tunelab.report.costs import costs
+from tunelab.report.costs import costs, energy_note
 from tunelab.report.crossed import is_matched_effect
 from tunelab.report.drawing import Picture
 from tunelab.report.evidence import Evidence
+from tunelab.report.glance import glance
 from tunelab.report.imported import other_scorers, sources
 from tunelab.report.policy import content_policy
 from tunelab.report.rollouts import health_of, health_table, silences
 from tunelab.report.rollouts_by_task import refused_gold, task_table
 from tunelab.report.served import unlisted
 from tunelab.report.splits import splits
+from tunelab.report.tabular import named
 from tunelab.report.wording import show, signed, signed_range
 from tunelab.study.smoke import CHANGES
 from tunelab.visible import visible
 
 
-def render(evidence: Evidence, answer: str, pictures: Sequence[Picture], directory: Path) -> str:
-    """Return the page; ``directory`` holds the figures that were saved."""
+def render(sections: Mapping[str, Any], answer: str, pictures: Sequence[Picture], directory: Path) -> str:
+    """Return the page of ``sections_of``; ``directory`` holds the figures that were saved."""
     figures = [(picture, embedded(picture, directory)) for picture in pictures]
-    return (
-        environment()
-        .get_template("index.html.j2")
-        .render(answer=answer, figures=figures, study=evidence.study, **_sections(evidence))
-    )
+    return environment().get_template("index.html.j2").render(answer=answer, figures=figures, **sections)
 
 
 def environment() -> Environment:
@@ -67,10 +69,17 @@ def _readable(value: Any) -> Any:
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
+def sections_of(evidence: Evidence) -> dict[str, Any]:
+    """Return all that the page shows by the names that its template has for it; tables have them too."""
+    return {name: named(value, name) for name, value in _sections(evidence).items()}
+
+
 def _sections(evidence: Evidence) -> dict[str, Any]:
     evaluations, rows = tables.matrix(evidence)
     effects: list[Mapping[str, Any]] = evidence.comparison["effects"]
     return {
+        "study": evidence.study,
+        "glance": glance(evidence),
         "evaluations": evaluations,
         "matrix": rows,
         "tasks": {cell["evaluation"]: cell["task"] for cell in evidence.cells},
@@ -85,6 +94,7 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
             dict.fromkeys(cell["baseline"].rpartition("/")[0] for cell in evidence.cells if cell["baseline"])
         ),
         "matched": [effect for effect in effects if is_matched_effect(effect)],
+        "results": cells.results(evidence),
         "comparisons": tables.comparisons(evidence),
         "contrasts": tables.contrasts(evidence),
         "differing": tables.differing(evidence),
@@ -104,7 +114,8 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "imported": sources(evidence),
         "other_scorers": other_scorers(evidence),
         "notices": {**evidence.notices, **unlisted(evidence.records())},
-        "denominators": tables.denominators(evidence),
+        "denominators": (denominators := tables.denominators(evidence)),
+        "even_denominators": tables.even_denominators(denominators),
         "wrong": [cell for cell in evidence.scored if "error" in cell],
         "training": tables.training(evidence),
         "health": health_table(healths := health_of(evidence.of("train"))),
@@ -119,6 +130,7 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "averages": several.averages(evidence),
         "mixtures": several.mixtures(evidence),
         "settings": tables.settings(evidence),
+        "all_settings": tables.all_settings(evidence),
         "leaks": provenance.leaks(evidence),
         "examples": provenance.examples(evidence),
         "data": provenance.data(evidence),
@@ -127,6 +139,7 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "pairs": provenance.pairs(evidence),
         "judging": judging.sheet(evidence),
         "costs": costs(evidence),
+        "energy_note": energy_note(evidence),
         "versions": provenance.versions(evidence),
         "fingerprints": provenance.fingerprints(evidence),
         "command": provenance.command(evidence),

@@ -11,7 +11,7 @@ from tunelab.engine.record import Artifact
 from tunelab.files import read_json
 from tunelab.report.cells import OUTCOMES
 from tunelab.report.evidence import Evidence
-from tunelab.report.tables import Table
+from tunelab.report.tabular import Table
 from tunelab.report.wording import short
 from tunelab.study.reproduce import REPRODUCED
 

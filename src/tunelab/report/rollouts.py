@@ -20,7 +20,8 @@ from tunelab.engine.record import Artifact
 from tunelab.files import read_lines
 from tunelab.report.curves import METRICS
 from tunelab.report.drawing import COLOURS, GRID, LINES, Picture, label, legend, new_figure
-from tunelab.report.tables import Table, share
+from tunelab.report.tables import share
+from tunelab.report.tabular import Table
 from tunelab.training.groups import ROLLOUTS, SILENT, differ
 from tunelab.training.recipe import of_judge
 

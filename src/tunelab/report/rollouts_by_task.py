@@ -25,7 +25,7 @@ from tunelab.report.rollouts import (
     share_steps,
     spans,
 )
-from tunelab.report.tables import Table
+from tunelab.report.tabular import Table
 from tunelab.report.wording import number
 
 Groups = Sequence[Mapping[str, Any]]

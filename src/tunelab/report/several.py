@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunelab.files import to_csv
-from tunelab.report.cells import line
 from tunelab.report.evidence import Evidence
-from tunelab.report.tables import Table
+from tunelab.report.tabular import Table, to_markdown
 from tunelab.report.wording import MARKS, interval, listing, number, p_value, signed, signed_range
 
 Row = Mapping[str, Any]
@@ -50,9 +49,7 @@ def _average(row: Row) -> list[Any]:
 def averages_markdown(evidence: Evidence) -> str:
     """Return the averages over groups as a Markdown table; empty where there is no group."""
     table = averages(evidence)
-    rows = [["" if value is None else str(value) for value in row] for row in table.rows]
-    text = ["", f"{table.caption}:", "", line(table.columns), line(["---"] * len(table.columns)), *map(line, rows)]
-    return "\n".join(text) + "\n" if rows else ""
+    return f"\n{table.caption}:\n\n{to_markdown(table)}" if table.rows else ""
 
 
 def averages_csv(tree: Sequence[Row]) -> str:

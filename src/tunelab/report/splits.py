@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunelab.report.evidence import Evidence
-from tunelab.report.tables import Table
+from tunelab.report.tabular import Table
 
 COLUMNS = ("task", "made of", "stratum", "rows", "left out as long", "rows of each part", "note")
 WHOLE = "all rows"

@@ -12,7 +12,7 @@ from tunelab.files import to_csv, write_atomic, write_json
 from tunelab.report.drawing import save
 from tunelab.report.page import embedded, environment
 from tunelab.report.statistics_figures import draw, largest, only_largest
-from tunelab.report.tables import Table
+from tunelab.report.tabular import Table
 from tunelab.report.wording import p_value
 
 Stats = Mapping[str, Any]

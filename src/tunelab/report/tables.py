@@ -7,25 +7,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from tunelab.report.cells import OUTCOMES, metric_names
 from tunelab.report.counted import tokens
+from tunelab.report.disagreements import Link, disagreements
 from tunelab.report.evidence import Cell, Evidence, verdict_of
+from tunelab.report.tabular import Table
 from tunelab.report.wording import MARKS, interval, number, p_value, short, signed, signed_range
 
 FROM_FILE = "outputs from a file"
 """What stands beside the score of a cell that no model of the study answered."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows under columns; the first field of a row is its header."""
-
-    caption: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Any]] = field(default_factory=list[Sequence[Any]])
 
 
 @dataclass(frozen=True)
@@ -39,6 +32,7 @@ class Tile:
     interval: str
     difference: str
     note: str
+    links: Sequence[Link] = ()
 
 
 def matrix(evidence: Evidence) -> tuple[list[str], list[tuple[str, list[Tile | None]]]]:
@@ -74,7 +68,7 @@ def _tile(cell: Cell, evidence: Evidence) -> Tile:
     difference = f"{signed(row['difference'])} {signed_range(row)}"
     smallest = [f"could see ≥ {number(row['minimum_detectable_effect'])}"] if verdict == "undecided" else []
     notes = "; ".join([*smallest, *([FROM_FILE] if "imported" in cell else [])])
-    return Tile(cell, verdict, mark, score, span, difference, notes)
+    return Tile(cell, verdict, mark, score, span, difference, notes, disagreements(row))
 
 
 def _why_missing(cell: Cell) -> str:
@@ -217,6 +211,15 @@ def denominators(evidence: Evidence) -> Table:
     return Table("Denominators: the n that was asked, answered and expected", columns, rows)
 
 
+def even_denominators(table: Table) -> str:
+    """Return one line where every score is about all rows that were asked, as expected; empty where one is not."""
+    if not table.rows or any(len({n for n in row[1:5] if n is not None}) > 1 or any(row[6:]) for row in table.rows):
+        return ""
+    ns = sorted({row[1] for row in table.rows})
+    n = f"{ns[0]:,}" if len(ns) == 1 else f"{ns[0]:,} to {ns[-1]:,}"
+    return f"Every output that was asked for was answered and scored, in each of {len(table.rows)} cells: n = {n}."
+
+
 def training(evidence: Evidence) -> Table:
     """What each training did."""
     columns = ("variant", "steps", "final loss", "rows", "left out as too long", "tokens a pass",
@@ -235,10 +238,24 @@ def training(evidence: Evidence) -> Table:
 def settings(evidence: Evidence) -> Table:
     """The settings in which the trained variants differ; what is equal in all of them is left out."""
     flat = {name: flatten(artifact.record.settings) for name, artifact in evidence.of("train").items()}
+    differing = [row for row in _by_setting(flat) if len(set(row[1:])) > 1]
+    return Table("Settings that differ between trained variants", ("setting", *flat), differing)
+
+
+def all_settings(evidence: Evidence) -> Table:
+    """Every setting of every variant; of an untouched model only which model it is."""
+    generated = evidence.of("generate")
+    models = {c["variant"]: generated[c["cell"]].record.settings for c in evidence.cells if c["cell"] in generated}
+    known = {name: a.record.settings for kind in ("adopt", "train") for name, a in evidence.of(kind).items()}
+    untouched = {name: {"model": found.get("model", {})} for name, found in models.items() if name not in known}
+    flat = {name: flatten(found) for name, found in {**untouched, **known}.items()}
+    return Table("Every setting of every variant", ("setting", *flat), _by_setting(flat))
+
+
+def _by_setting(flat: Mapping[str, Mapping[str, str]]) -> list[list[str | None]]:
+    """Return a row a setting: its name, and its value in each variant, None where it has none."""
     keys = dict.fromkeys(key for values in flat.values() for key in values)
-    differing = [key for key in keys if len({values.get(key) for values in flat.values()}) > 1]
-    rows = [[key, *(values.get(key) for values in flat.values())] for key in differing]
-    return Table("Settings that differ between trained variants", ("setting", *flat), rows)
+    return [[key, *(values.get(key) for values in flat.values())] for key in keys]
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

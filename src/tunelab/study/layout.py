@@ -17,7 +17,7 @@
     comparison.json               the comparison as data
     final_metrics.json, .csv      every metric of every cell, with its n; summary.csv: a row a variant
     evaluation/                   <model>_results.json: a variant's metrics, data set by data set
-    report/                       index.html, comparison.csv, averages.csv, figures
+    report/                       index.html, tables/, comparison.csv, averages.csv, figures
 
 Deleting the folder loses nothing but worked examples that you edited: the next run makes it again. Links to what a
 run no longer has are removed; configurations of earlier runs stay, as each is whole by itself. So do checkpoints, as
