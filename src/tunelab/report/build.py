@@ -21,7 +21,7 @@ from tunelab.report.tabular import tables_in, write_tables
 
 
 def run(context: StepContext) -> None:
-    """Write ``index.html``, ``samples.html``, figures as .png and .svg, and tables in ``tables/``; see ``docs/reports.md``.
+    """Write ``index.html``, ``samples.html``, figures as .png and .svg, and ``tables/``: see ``docs/reports.md``.
 
     What other programs read has every digit: ``comparison.csv``, with a row a cell, and ``comparison.md`` for people.
     There is an ``averages.csv`` where tasks form a tree, ``contrasts.csv`` where a study declares contrasts, where a

@@ -13,7 +13,7 @@ from typing import Any
 from tunelab.engine.record import Artifact
 from tunelab.files import read_lines
 from tunelab.report.evidence import Evidence
-from tunelab.report.tables import Table
+from tunelab.report.tabular import Table
 from tunelab.report.wording import interval, number, short
 from tunelab.stats import agreement
 from tunelab.study.steps.answers import OUTPUTS

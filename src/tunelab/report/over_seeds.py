@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunelab.report.cells import line
 from tunelab.report.evidence import Evidence
-from tunelab.report.tables import Table
+from tunelab.report.tabular import Table, to_markdown
 from tunelab.report.wording import MARKS, interval, listing, number, p_value, signed, signed_range
 
 Row = Mapping[str, Any]
-RECIPES = ("recipe", "evaluation", "seeds", "mean", "95 %", "SD between seeds", "seeds from", "to", "n", "baseline",
-           "Δ", "95 % of Δ", "p", "p (Holm)", "could see ≥", "seeds to see Δ", "verdict")  # fmt: skip
+RECIPES = ("recipe", "evaluation", "mean", "95 %", "baseline", "Δ", "95 % of Δ", "verdict", "could see ≥", "seeds",
+           "SD between seeds", "seeds from", "to", "seeds to see Δ", "n", "p", "p (Holm)")  # fmt: skip
 NOISE = ("variant", "evaluations", "task", "metric", "flip rate", "95 %", "n", "change of the score", "note")
 
 
@@ -41,26 +40,41 @@ def seed_counts(recipes: Sequence[Row]) -> str:
 
 def recipes_table(evidence: Evidence) -> Table:
     """Every recipe with three seeds or more: mean, spread of the seeds, and difference from its baseline."""
-    rows = [_recipe(row) for row in evidence.comparison["recipes"]]
+    known = [_recipe(row) for row in evidence.comparison["recipes"]]
+    rows = [[row.get(column) for column in RECIPES] for row in known]
     return Table("Recipes over seeds, on the same items", RECIPES, rows)
 
 
-def _recipe(row: Row) -> list[Any]:
-    name = [row["recipe"], row["evaluation"]]
-    if "value" not in row:
-        return [*name, f"of {row['declared']}", *[None] * 13, f"{MARKS['refused']}: {row['refused']}"]
-    seeds = len(row["seeds"])
-    missing = f" of {row['declared']}" if seeds < row["declared"] else ""
-    spread = [number(row[key]) for key in ("between_seed_sd", "lowest_seed", "highest_seed")]
-    mean = [f"{seeds}{missing}", number(row["value"]), interval(row), *spread, row["n"], row.get("baseline")]
+def _recipe(row: Row) -> dict[str, Any]:
+    """What is known of a recipe, by column."""
+    known: dict[str, Any] = {"recipe": row["recipe"], "evaluation": row["evaluation"]}
     if "refused" in row:
-        return [*name, *mean, *[None] * 6, f"{MARKS['refused']}: {row['refused']}"]
+        known["verdict"] = f"{MARKS['refused']}: {row['refused']}"
+    if "value" not in row:
+        return {**known, "seeds": f"of {row['declared']}"}
+    seeds = len(row["seeds"])
+    known |= {
+        "seeds": f"{seeds} of {row['declared']}" if seeds < row["declared"] else str(seeds),
+        "mean": number(row["value"]),
+        "95 %": interval(row),
+        "SD between seeds": number(row["between_seed_sd"]),
+        "seeds from": number(row["lowest_seed"]),
+        "to": number(row["highest_seed"]),
+        "n": row["n"],
+        "baseline": row.get("baseline"),
+    }
     if "verdict" not in row:
-        return [*name, *mean, *[None] * 7]
+        return known
     [compared] = decided([row])
-    found = [signed(row["difference"]), signed_range(compared), p_value(row["p_value"]), p_value(row["p_adjusted"])]
-    needed = [row["minimum_detectable_effect"], row["seeds_needed"]]
-    return [*name, *mean, *found, *needed, MARKS[row["verdict"]]]
+    return known | {
+        "Δ": signed(row["difference"]),
+        "95 % of Δ": signed_range(compared),
+        "verdict": MARKS[row["verdict"]],
+        "p": p_value(row["p_value"]),
+        "p (Holm)": p_value(row["p_adjusted"]),
+        "could see ≥": row["minimum_detectable_effect"],
+        "seeds to see Δ": row["seeds_needed"],
+    }
 
 
 def noise_table(evidence: Evidence) -> Table:
@@ -102,6 +116,4 @@ def over_seeds_markdown(evidence: Evidence) -> str:
 
 
 def _markdown(table: Table) -> str:
-    head = ["", f"## {table.caption}", "", line(table.columns), line(["---"] * len(table.columns))]
-    rows = [line(["" if value is None else str(value) for value in row]) for row in table.rows]
-    return "\n".join([*head, *rows]) + "\n"
+    return f"\n## {table.caption}\n\n{to_markdown(table)}"

@@ -1,4 +1,5 @@
 "use strict";
+{
 /* Compares two variants by the rows of the table of all settings; without this script that table stands there open. */
 function compareSettings(whole, form) {
   const rows = [...whole.tBodies[0].rows].map((row) => [...row.cells].map((cell) => cell.textContent));
@@ -39,3 +40,4 @@ addEventListener("beforeprint", () => {
 addEventListener("afterprint", () => {
   for (const details of opened) details.open = false;
 });
+}
