@@ -49,6 +49,7 @@ class AnswersPlan:
                 "model": model["identity"],
                 **self.answering(cell),
                 "batch_size": self.machine.batch_that_matters(evaluation.settings, weights),
+                **self.machine.engine_that_matters(cell.by, evaluation.settings, weights),
                 "backend": "transformers",
                 "precision": self.machine.precision(evaluation.settings.precision),
                 **({"checkpoint": list(variant.checkpoint)} if variant.checkpoint else {}),

@@ -19,7 +19,7 @@ from tunelab.scoring.judges.guidelines import read_guideline
 from tunelab.scoring.judges.judge import PATIENCE, Judge
 from tunelab.study.cells import Cell
 from tunelab.study.closing_plan import VERDICTS_OF, slug
-from tunelab.study.machine import Machine
+from tunelab.study.machine import Machine, drawing
 from tunelab.study.spec import Study
 from tunelab.tasks.find import find_task
 from tunelab.tasks.identity import scorer_identity
@@ -137,6 +137,7 @@ class JudgesPlan:
             "precision": self.machine.precision("auto"),
             "batch_size": self.machine.batch_that_matters_to(judge.temperature, "auto"),
             "backend": "transformers",
+            **drawing(judge.temperature),
         }
         return identity, {"model": model}, blocked
 
