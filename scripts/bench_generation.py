@@ -1,0 +1,213 @@
+"""How fast is the engine? Few-shot text (B4) and multiple choice (B5) against plain generation of transformers.
+
+    python scripts/bench_generation.py [--rounds 5] [--requests 48] [--models GLOB] [--lm-eval PYTHON]
+
+Llamas of 13 and 43 million parameters, initialised at random, answer random ids in fp32 on one thread. All prompts of
+B4 begin with the same 900 ids; an answer ends at one of many stop ids or after 128. All prompts of B5 begin with the
+same 500, and have four choices, of one token or of 4 to 20. The peer runs at the best of five batch sizes. Nothing is
+said about speed before the results are equal: the same ids, log-probabilities within 1e-4, the same choices. Engine
+and peer take turns within a process (ABBA), with the allocator told to keep memory for both; what counts is the median
+of the process's CPU seconds. ``--lm-eval`` names a Python that has lm-eval, and adds it as a peer in a process of its
+own, with the same settings, without the seconds that its imports take.
+"""
+
+import argparse
+import fnmatch
+import os
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+import transformers
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from tunelab.formats.format import Format
+from tunelab.formats.renderer import Renderer
+from tunelab.generation.choose import Chooser
+from tunelab.generation.decoding import ChoiceRequest, Decoding, Request
+from tunelab.generation.engine.chooser import PackedChooser
+from tunelab.generation.engine.generator import PackedGenerator
+from tunelab.generation.engine.model import shared_ids
+from tunelab.generation.local import LocalGenerator
+from tunelab.models.load import load_tokenizer
+from tunelab.models.memory import keep_freed_memory
+from tunelab.models.spec import resolve
+
+VOCABULARY = 8192
+BATCHES = (1, 4, 8, 16, 32)
+SLOTS = 32
+LONGEST = 128
+CLOSE = 1e-4
+MODELS = {
+    "llama-13M": {"hidden_size": 256, "intermediate_size": 1024, "num_attention_heads": 4, "num_key_value_heads": 4},
+    "llama-43M": {"hidden_size": 512, "intermediate_size": 1536, "num_attention_heads": 8, "num_key_value_heads": 8},
+}
+ROW = "{:10} {:22} {:28} {:>8} {:>15} {:>8} {:>7}"
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What a run made, and the seconds that it took: of the process and by the clock."""
+
+    made: Any
+    cpu: float
+    wall: float
+
+
+def timed(run: Callable[[], Any]) -> Timed:
+    """Run and measure."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    made = run()
+    return Timed(made, time.process_time() - cpu, time.perf_counter() - wall)
+
+
+def model_of(name: str, stops: Sequence[int]) -> Any:
+    """Return a Llama with random weights whose generation ends at ``stops``."""
+    torch.manual_seed(0)
+    sizes = {**MODELS[name], "num_hidden_layers": 10, "vocab_size": VOCABULARY, "max_position_embeddings": 2048}
+    model = LlamaForCausalLM(LlamaConfig(**sizes, tie_word_embeddings=name == "llama-13M")).eval()
+    model.generation_config.eos_token_id = list(stops)
+    model.generation_config.pad_token_id = 0
+    return model
+
+
+def ids(rng: random.Random, count: int) -> list[int]:
+    """Return random ids, none of them the padding."""
+    return [rng.randrange(1, VOCABULARY) for _ in range(count)]
+
+
+def few_shot(count: int) -> list[Request]:
+    """Return prompts with the same first 900 ids and questions of 30 to 90."""
+    rng = random.Random(1)
+    prefix = ids(rng, 900)
+    return [Request(f"q{i:03}", 0, "", prefix + ids(rng, rng.randint(30, 90))) for i in range(count)]
+
+
+def choices(count: int, lengths: tuple[int, int]) -> list[ChoiceRequest]:
+    """Return questions of 40 to 120 ids after the same 500, with four choices; longer ones begin alike in pairs."""
+    rng = random.Random(2)
+    prefix, found = ids(rng, 500), []
+    for i in range(count):
+        labels = [ids(rng, rng.randint(*lengths)) for _ in range(4)]
+        if lengths[0] > 1:
+            labels[1][0] = labels[0][0]
+        question = prefix + ids(rng, rng.randint(40, 120))
+        found.append(ChoiceRequest(f"q{i:03}", 0, "", question, tuple("abcd"), tuple(map(tuple, labels))))
+    return found
+
+
+def in_batches(requests: Sequence[Any], size: int, run: Callable[[Sequence[Any]], Sequence[Any]]) -> list[Any]:
+    """Run batches of prompts of similar length, longest first, and return what is made in the requests' order."""
+    ordered = sorted(requests, key=lambda r: (-len(r.ids), r.id))
+    made = [one for batch in (ordered[i : i + size] for i in range(0, len(ordered), size)) for one in run(batch)]
+    by_id = {request.id: one for request, one in zip(ordered, made, strict=True)}
+    return [by_id[request.id] for request in requests]
+
+
+def same_text(one: Sequence[list[int]], other: Sequence[list[int]]) -> str:
+    """Return why texts differ, or an empty text."""
+    differing = sum(a != b for a, b in zip(one, other, strict=True))
+    return f"{differing} of {len(one)} texts differ" if differing else ""
+
+
+def same_choices(one: Sequence[Any], other: Sequence[Any]) -> str:
+    """Return why choices differ, or an empty text."""
+    apart = max(abs(a.logprobs[k] - b.logprobs[k]) for a, b in zip(one, other, strict=True) for k in a.logprobs)
+    chosen = sum(a.output != b.output for a, b in zip(one, other, strict=True))
+    return f"{chosen} choices differ, log-probabilities by up to {apart:.1e}" if chosen or apart > CLOSE else ""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is asked, who answers, and what makes two answers equal."""
+
+    name: str
+    engine: Callable[[], Any]
+    plain: Callable[[int], Any]
+    unlike: Callable[[Any, Any], str]
+
+
+def benches(model: Any, count: int, stops: Sequence[int]) -> list[Bench]:
+    """Return the benches of one model."""
+    renderer = Renderer(load_tokenizer(resolve("tiny")), Format(template="raw"))
+    asked, decoding = few_shot(count), Decoding(LONGEST)
+    plain = LocalGenerator(model, renderer, decoding)
+    found = [
+        Bench(
+            "B4 few-shot text",
+            lambda: PackedGenerator(model, renderer, decoding, (), SLOTS, _shared(asked)).draw(asked),
+            lambda size: in_batches(asked, size, plain.draw),
+            same_text,
+        )
+    ]
+    for name, lengths in (("B5 choices, 1 token", (1, 1)), ("B5 choices, 4-20", (4, 20))):
+        questions = choices(count, lengths)
+        found.append(
+            Bench(
+                name,
+                lambda questions=questions: PackedChooser(model, 0, _shared(questions)).run(questions),
+                lambda size, questions=questions: in_batches(questions, size, Chooser(model, 0).run),
+                same_choices,
+            )
+        )
+    return found
+
+
+def _shared(requests: Sequence[Any]) -> list[int]:
+    return shared_ids([request.ids for request in requests])
+
+
+def measure(name: str, bench: Bench, rounds: int) -> bool:
+    """Compare engine and peer; print a row, and return whether their results were equal."""
+    sweep = {size: timed(lambda size=size: bench.plain(size)) for size in BATCHES}
+    size = min(sweep, key=lambda size: sweep[size].cpu)
+    found = ", ".join(f"{size}: {run.cpu:.1f}" for size, run in sweep.items())
+    print(f"  {name}, {bench.name}: CPU s of the peer by batch: {found}", flush=True)
+    if reason := bench.unlike(sweep[size].made, bench.engine()):
+        print(f"  {name}, {bench.name}: NOT EQUAL, {reason}; no ratio")
+        return False
+    ours: list[Timed] = []
+    theirs: list[Timed] = []
+    for turn in range(rounds):
+        runs = [(ours, bench.engine), (theirs, lambda: bench.plain(size))]
+        for kept, run in runs if turn % 2 == 0 else runs[::-1]:
+            kept.append(timed(run))
+    for who, seconds in ((f"plain, batch {size}", theirs), ("engine", ours)):
+        middle, wall = (statistics.median(getattr(t, kind) for t in seconds) for kind in ("cpu", "wall"))
+        spread = f"{min(t.cpu for t in seconds):.2f}-{max(t.cpu for t in seconds):.2f}"
+        ratio = statistics.median(t.cpu for t in theirs) / middle
+        print(ROW.format(name, bench.name, who, f"{middle:.2f}", spread, f"{wall:.2f}", f"{ratio:.1f}x"))
+    return True
+
+
+def main() -> int:
+    """Run the benches; the exit code is 1 where results differ."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--requests", type=int, default=48)
+    parser.add_argument("--models", default="*")
+    arguments = parser.parse_args()
+    transformers.logging.set_verbosity_error()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    print(f"torch {torch.__version__}, transformers {transformers.__version__}, load {os.getloadavg()[0]:.1f}")
+    print(ROW.format("model", "bench", "who", "CPU s", "range", "wall s", "ratio"))
+    stops = random.Random(3).sample(range(1, VOCABULARY), VOCABULARY // 40)
+    equal = True
+    for name in fnmatch.filter(MODELS, arguments.models):
+        model = model_of(name, stops)
+        for bench in benches(model, arguments.requests, stops):
+            equal &= measure(name, bench, arguments.rounds)
+    print(f"load {os.getloadavg()[0]:.1f}")
+    return 0 if equal else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
