@@ -160,7 +160,7 @@ def benches(model: Any, count: int) -> list[Bench]:
         found.append(
             Bench(
                 name,
-                lambda questions=questions: PackedChooser(model, 0, _shared(questions)).run(questions),
+                lambda questions=questions: PackedChooser(model, 0, SLOTS, _shared(questions)).run(questions),
                 lambda size, questions=questions: in_batches(questions, size, Chooser(model, 0).run),
                 same_choices,
             )

@@ -38,18 +38,20 @@ def questions(shared, way):
 def test_choices_and_log_probabilities_equal_plain_ones(model, shared, way):
     asked = questions(shared, way)
     assert {manner(request) for request in asked} == {way}
-    made = PackedChooser(model, 0, shared_ids([r.ids for r in asked])).run(asked)
+    made = PackedChooser(model, 0, shared=shared_ids([r.ids for r in asked])).run(asked)
     for one, other in zip(made, Chooser(model, 0).run(asked), strict=True):
         assert one.output == other.output
         assert list(one.logprobs.values()) == pytest.approx(list(other.logprobs.values()), abs=1e-4)
         assert (one.finish, one.prompt_tokens, one.output_tokens) == ("choice", other.prompt_tokens, 0)
 
 
-@pytest.mark.parametrize(("tokens", "logits"), [(40, 1 << 25), (4096, 5 * VOCABULARY), (1, 1)])
-def test_passes_of_any_size_give_the_same(model, monkeypatch, tokens, logits):
+@pytest.mark.parametrize(
+    ("tokens", "logits", "size"), [(40, 1 << 25, 9), (4096, 9 * VOCABULARY, 9), (1, 1, 9), (4096, 1 << 25, 2)]
+)
+def test_passes_of_any_size_give_the_same(model, monkeypatch, tokens, logits, size):
     asked = questions(17, WHOLE)
-    chooser = PackedChooser(model, 0, shared_ids([r.ids for r in asked]))
-    expected = chooser.run(asked)
+    shared = shared_ids([r.ids for r in asked])
+    expected, chooser = PackedChooser(model, 0, 9, shared).run(asked), PackedChooser(model, 0, size, shared)
     monkeypatch.setattr(module, "LARGEST_PASS", tokens)
     monkeypatch.setattr(module, "MOST_LOGITS", logits)
     for one, other in zip(chooser.run(asked), expected, strict=True):
@@ -80,7 +82,7 @@ def test_a_label_that_begins_with_another_is_refused(model):
 
 def test_nothing_is_kept_of_one_run_in_the_next(model):
     asked = questions(17, WHOLE)
-    chooser = PackedChooser(model, 0, shared_ids([r.ids for r in asked]))
+    chooser = PackedChooser(model, 0, shared=shared_ids([r.ids for r in asked]))
     first = chooser.run(asked[:3])
     chooser.run(asked[3:])
     assert [c.logprobs for c in chooser.run(asked[:3])] == [c.logprobs for c in first]

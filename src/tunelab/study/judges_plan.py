@@ -19,7 +19,7 @@ from tunelab.scoring.judges.guidelines import read_guideline
 from tunelab.scoring.judges.judge import PATIENCE, Judge
 from tunelab.study.cells import Cell
 from tunelab.study.closing_plan import VERDICTS_OF, slug
-from tunelab.study.machine import Machine, drawing
+from tunelab.study.machine import Machine
 from tunelab.study.spec import Study
 from tunelab.tasks.find import find_task
 from tunelab.tasks.identity import scorer_identity
@@ -132,12 +132,13 @@ class JudgesPlan:
             patience = judge.model_dump(include={*PATIENCE})
             return {"model": {"served": judge.model, "url": url}}, {"model": {"name": judge.model, **patience}}, blocked
         model, blocked = self.machine.model(judge.model)
+        batch = self.machine.batch_that_matters_to(judge.temperature, "auto")
         identity = {
             "model": model["identity"],
             "precision": self.machine.precision("auto"),
-            "batch_size": self.machine.batch_that_matters_to(judge.temperature, "auto"),
+            "batch_size": batch,
             "backend": "transformers",
-            **drawing(judge.temperature),
+            **self.machine.engine_that_matters(batch, judge.temperature),
         }
         return identity, {"model": model}, blocked
 

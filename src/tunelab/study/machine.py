@@ -127,13 +127,12 @@ class Machine:
         exact = temperature == 0 and self.precision(precision) == "fp32"
         return None if exact else self.declared.generation_batch_size
 
-    def engine_that_matters(
-        self, by: str | None, settings: Evaluate, weights: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """What answers, where rounding by it can change an answer, and the version of drawing where text is drawn."""
-        if by == "classifier" or self.batch_that_matters(settings, weights) is None:
-            return {}
-        return {"generation": self.declared.generation, **drawing(settings.temperature)}
+    def engine_that_matters(self, batch: int | None, temperature: float) -> dict[str, Any]:
+        """What answers, where rounding by it can change an answer, and the version of drawing where text is drawn.
+
+        That is where the ``batch`` can.
+        """
+        return {} if batch is None else {"generation": self.declared.generation, **drawing(temperature)}
 
     def precision(self, declared: str) -> str:
         """Resolve auto: what is computed in another precision is another result."""

@@ -6,7 +6,7 @@ Plain generation is asked for by ``plain``; where the engine has to give way to 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from tunelab.formats.renderer import Renderer
@@ -19,10 +19,18 @@ from tunelab.generation.engine.chooser import PackedChooser
 from tunelab.generation.engine.generator import PackedGenerator
 from tunelab.generation.engine.model import shared_ids
 from tunelab.generation.local import LocalGenerator
-from tunelab.models.kind import kind_of
+from tunelab.models.kind import Kind, kind_of
 
 Asked = TypeVar("Asked", bound=Request)
 Engine = Literal["auto", "plain"]
+TOGETHER = 8
+"""Batches that are answered, and written, as one where rows take each other's places."""
+
+
+def answered_together(hardware: Mapping[str, Any], kind: Kind) -> int:
+    """Return how many requests a model of a kind answers before they are written; a kill loses as many."""
+    packed = kind == "causal" and hardware["generation"] == "auto"
+    return hardware["generation_batch_size"] * (TOGETHER if packed else 1)
 
 
 class Answerers:
@@ -55,7 +63,7 @@ class Answerers:
     def chooser(self, prompts: Sequence[Sequence[int]]) -> Callable[[Sequence[ChoiceRequest]], Sequence[Output]]:
         """Return what chooses labels for requests of these ``prompts``."""
         if not self.plainly:
-            return PackedChooser(self._model, self._renderer.pad_id, shared_ids(prompts)).run
+            return PackedChooser(self._model, self._renderer.pad_id, self._size, shared_ids(prompts)).run
         kind = EncoderDecoderChooser if self._kind == "encoder-decoder" else Chooser
         return self._batched(kind(self._model, self._renderer.pad_id).run)
 

@@ -1,7 +1,7 @@
 """Keys and values that outlive a pass: those of the shared prefix, once for all rows, and those of each row, in slots.
 
 Keys are (heads, tokens, width) of a prefix and (slots, heads, room, width) of rows; a layer's are made when it is
-first written. Room grows by half when a row needs more. What a slot holds beyond its row's length is finite and never
+first written. Room grows by ``STEP`` tokens when a row needs more. What a slot holds beyond its row is finite and never
 seen.
 """
 
@@ -13,7 +13,7 @@ import torch
 
 from tunelab.generation.engine.partial import Part
 
-LEAST_ROOM = 64
+STEP = 64
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Slots:
         """Let every slot hold at least so many tokens."""
         if tokens <= self.room:
             return
-        self.room = max(tokens, self.room * 3 // 2, LEAST_ROOM)
+        self.room = -(-tokens // STEP) * STEP
         for layer, (key, value) in self.layers.items():
             self.layers[layer] = (self._grown(key), self._grown(value))
 

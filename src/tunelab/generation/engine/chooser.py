@@ -57,10 +57,11 @@ class Tree:
 
 
 class PackedChooser(Chooser):
-    """Chooses labels with one loaded causal model; every prompt begins with the ``shared`` ids."""
+    """Chooses labels with one loaded causal model, at most ``size`` prompts a pass; all begin with ``shared`` ids."""
 
-    def __init__(self, model: Any, pad: int, shared: Sequence[int] = ()) -> None:
+    def __init__(self, model: Any, pad: int, size: int = 32, shared: Sequence[int] = ()) -> None:
         super().__init__(model, pad)
+        self._size = size
         self._packed = PackedModel(model, shared)
 
     def read(self, batch: Sequence[ChoiceRequest], several: Sequence[Sequence[Reading]]) -> list[list[list[float]]]:
@@ -80,7 +81,8 @@ class PackedChooser(Chooser):
         held: list[Tree] = []
         for tree in trees:
             together = [*held, tree]
-            if held and (sum(t.size for t in together) > LARGEST_PASS or sum(t.places for t in together) > places):
+            fits = sum(t.size for t in together) <= LARGEST_PASS and sum(t.places for t in together) <= places
+            if held and not (fits and len(together) <= self._size):
                 yield held
                 together = [tree]
             held = together

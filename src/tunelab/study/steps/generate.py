@@ -18,11 +18,11 @@ from tunelab.generation.batches import Asked, plan_batches, run_batches
 from tunelab.generation.choose import manner
 from tunelab.generation.classify import Classifier
 from tunelab.generation.decoding import ChoiceRequest, Decoding, Output, Request
-from tunelab.generation.engine.answerers import Answerers
+from tunelab.generation.engine.answerers import Answerers, answered_together
 from tunelab.models.context import refuse_long_prompts
 from tunelab.models.four_bit import from_identity
 from tunelab.models.heads import load_classifier
-from tunelab.models.load import load_config, load_model, load_renderer, load_resident
+from tunelab.models.load import load_config, load_kind, load_model, load_renderer, load_resident
 from tunelab.models.spec import ModelRef
 from tunelab.study.steps.rows import read_samples, read_shots
 from tunelab.study.steps.trained import how_trained
@@ -30,8 +30,6 @@ from tunelab.tasks.find import find_task
 from tunelab.tasks.task import ChoiceTask, Task, has_choices
 
 OUTPUTS = "outputs.jsonl"
-TOGETHER = 8
-"""Batches that are answered, and written, as one where rows take each other's places."""
 
 
 def run(context: StepContext) -> None:
@@ -43,7 +41,10 @@ def run(context: StepContext) -> None:
     renderer = load_renderer(ref, fmt, read_shots(task, context.inputs, fmt.few_shots.k))
     requests = requests_for(settings, read_samples(context.inputs["rows"]), task, renderer)
     refuse_long_prompts({r.id: len(r.ids) for r in requests}, budget(settings), load_config(ref))
-    batches = plan_batches(requests, answered_together(settings, circumstance["hardware"]))
+    hardware = circumstance["hardware"]
+    classifies = settings.get("by") == "classifier"
+    size = hardware["generation_batch_size"] if classifies else answered_together(hardware, load_kind(ref))
+    batches = plan_batches(requests, size)
     path = context.directory / OUTPUTS
     owed = unfinished(batches, path)
     done = len(requests) - sum(map(len, owed))
@@ -69,12 +70,6 @@ def requests_for(settings: Mapping[str, Any], samples: Sequence[Sample], task: T
         return make_requests(samples, task, renderer, settings["decoding"]["samples"])
     assert has_choices(task)
     return choice_requests(samples, task, renderer, settings["by"])
-
-
-def answered_together(settings: Mapping[str, Any], hardware: Mapping[str, Any]) -> int:
-    """Return how many requests are answered before they are written; a kill loses as many."""
-    size = hardware["generation_batch_size"]
-    return size if hardware["generation"] == "plain" or settings.get("by") == "classifier" else TOGETHER * size
 
 
 def answerer(
