@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 QUIET := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 
-.PHONY: quickstart install format lint types test docs bench bench-learning bench-code clean
+.PHONY: quickstart install format lint types test docs bench bench-learning bench-code bench-generation clean
 
 quickstart: .venv/installed
 	$(BIN)/tunelab run quickstart
@@ -33,13 +33,16 @@ test: .venv/installed
 docs: .venv/installed
 	$(BIN)/python scripts/build_command_help.py
 
-bench: bench-code bench-learning
+bench: bench-code bench-learning bench-generation
 
 bench-learning: .venv/installed
 	$(QUIET) $(BIN)/python scripts/bench_learning.py
 
 bench-code: .venv/installed
 	$(QUIET) $(BIN)/python scripts/bench_code.py
+
+bench-generation: .venv/installed
+	$(QUIET) $(BIN)/python scripts/bench_generation.py
 
 clean:
 	rm -rf .venv build dist src/*.egg-info

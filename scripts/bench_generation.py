@@ -1,14 +1,13 @@
 """How fast is the engine? Few-shot text (B4) and multiple choice (B5) against plain generation of transformers.
 
-    python scripts/bench_generation.py [--rounds 5] [--requests 48] [--models GLOB] [--lm-eval PYTHON]
+    python scripts/bench_generation.py [--rounds 5] [--requests 48] [--models GLOB] [--only GLOB] [--batches 1 8 32]
 
 Llamas of 13 and 43 million parameters, initialised at random, answer random ids in fp32 on one thread. All prompts of
 B4 begin with the same 900 ids; an answer ends at one of many stop ids or after 128. All prompts of B5 begin with the
 same 500, and have four choices, of one token or of 4 to 20. The peer runs at the best of five batch sizes. Nothing is
 said about speed before the results are equal: the same ids, log-probabilities within 1e-4, the same choices. Engine
 and peer take turns within a process (ABBA), with the allocator told to keep memory for both; what counts is the median
-of the process's CPU seconds. ``--lm-eval`` names a Python that has lm-eval, and adds it as a peer in a process of its
-own, with the same settings, without the seconds that its imports take.
+of the process's CPU seconds.
 """
 
 import argparse

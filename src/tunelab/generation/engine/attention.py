@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -73,13 +72,16 @@ class Layer:
         own = (
             parts[0] if len(parts) == 1 else (torch.cat([p[0] for p in parts], 1), torch.cat([p[1] for p in parts], 1))
         )
-        return own[0] if reading.prefix is None else added(own, self._prefix(query))[0]
+        prefix = self._prefix(query)
+        return own[0] if prefix is None else added(own, prefix)[0]
 
-    def _prefix(self, query: torch.Tensor) -> Part:
-        assert self._reading.prefix is not None
-        key, value = self._reading.prefix.layers[self._index]
-        seen = self._reading.seen_of_prefix(self._window, query)
-        return self._dense(query, key, value, seen)
+    def _prefix(self, query: torch.Tensor) -> Part | None:
+        """Attend over the prefix; None where it is out of sight."""
+        prefix, first = self._reading.prefix, self._reading.first_seen(self._window)
+        if prefix is None or first >= prefix.length:
+            return None
+        key, value = (kept[:, first:] for kept in prefix.layers[self._index])
+        return self._dense(query, key, value, self._reading.seen_of_prefix(self._window, query))
 
     def _dense(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: Mask | None) -> Part:
         """Attend over keys that all queries share; heads that share keys are queries of one head."""
@@ -87,7 +89,7 @@ class Layer:
         groups = heads // key.shape[0]
         folded = query.reshape(1, key.shape[0], groups * tokens, width)
         if seen is not None and groups > 1:
-            seen = _repeated(seen, groups)
+            seen = seen.repeated(groups)
         output, normaliser = attend(folded, key[None], value[None], self._scores, seen)
         return output.reshape(heads, tokens, -1), normaliser.reshape(heads, tokens)
 
@@ -140,10 +142,6 @@ class Layer:
             made, sums = attend_causally(one, other, third, self._scores, self._window)
             output[:, at], normaliser[:, at] = made.transpose(0, 1).to(exact), sums.transpose(0, 1).to(exact)
         return output, normaliser
-
-
-def _repeated(seen: Mask, groups: int) -> Mask:
-    return replace(seen, seen=seen.seen.repeat(1, 1, groups, 1), added=seen.added.repeat(1, 1, groups, 1))
 
 
 def configurations(model: Any) -> list[Any]:

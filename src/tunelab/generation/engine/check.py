@@ -17,11 +17,12 @@ from tunelab.errors import ModelError
 from tunelab.generation.engine.cache import Slots
 from tunelab.generation.engine.model import PackedModel
 from tunelab.generation.engine.reading import Drawing, New, Reading
+from tunelab.models.kind import kind_of
 
 SHARED, LENGTHS, DRAWN = 5, (9, 14), 2
 """Tokens that the compared sequences begin with, their lengths, and how many of these are read one at a time."""
 CLOSE = {torch.float64: 1e-6, torch.float32: 2e-3}
-CLOSE_IN_HALF = 0.15
+CLOSE_IN_HALF = 0.3
 """Largest difference of logits, in standard deviations of them: rounding is below, another attention far above."""
 BY_LENGTH = ("dynamic", "longrope")
 LAYERS = ("full_attention", "sliding_attention")
@@ -60,7 +61,7 @@ def refusal(model: Any) -> str:
 
 def _declared(model: Any) -> str:
     config = model.config.get_text_config()
-    if model.config.is_encoder_decoder:
+    if kind_of(model.config) == "encoder-decoder":
         return "it has an encoder"
     for name, neutral in OTHER_RULES.items():
         if (value := getattr(model.generation_config, name, None)) not in neutral:

@@ -24,7 +24,7 @@ LARGEST_PASS = 4096
 
 @dataclass
 class Drawn:
-    """New ids of a request and, of each, the log-probability under the distribution that it was drawn from."""
+    """New ids of a request and, where these are wanted, their log-probabilities at the temperature."""
 
     ids: list[int] = field(default_factory=list[int])
     logprobs: list[float] = field(default_factory=list[float])
@@ -164,14 +164,14 @@ class Table:
         wanted = [*range(len(drawing)), *(end - 1 for _, end, _ in reading.slotted)]
         tokens, logprobs = self._picker.pick(self._model.logits(reading, wanted), [row for _, row in rows])
         for (slot, row), token, logprob in zip(rows, tokens, logprobs, strict=True):
-            self._take(slot, row, token, logprob)
+            row.drawn.logprobs += logprob
+            self._take(slot, row, token)
 
-    def _take(self, slot: int, row: Row, token: int, logprob: float) -> None:
+    def _take(self, slot: int, row: Row, token: int) -> None:
         """Add a drawn token to its row; the row leaves where that ends it."""
         row.read = len(row.ids)
         row.ids.append(token)
         row.drawn.ids.append(token)
-        row.drawn.logprobs.append(logprob)
         if self._ended(row.request, row.drawn.ids):
             self._made[row.index] = row.drawn
             self._rows[slot] = None

@@ -35,15 +35,20 @@ class PackedGenerator(LocalGenerator):
     ) -> None:
         super().__init__(model, renderer, decoding, stops)
         penalty = getattr(model.generation_config, "repetition_penalty", None) or 1.0
-        self._decoder = Decoder(PackedModel(model, shared), Picker(decoding, penalty), slots, self.ended)
+        packed = PackedModel(model, shared)
+        self._decoder = Decoder(packed, Picker(decoding, penalty, scored=False), slots, self.ended)
+        self._scoring = Decoder(packed, Picker(decoding, penalty, scored=True), slots, self.ended)
 
     def draw(self, batch: Sequence[Request]) -> list[list[int]]:
         """Return the new ids of all requests, however many; each begins with the shared ids."""
-        return [drawn.ids for drawn in self.drawn(batch)]
+        return [drawn.ids for drawn in self._cut(batch, self._decoder.draw(batch))]
 
     def drawn(self, requests: Sequence[Request]) -> list[Drawn]:
-        """Return the same with log-probabilities."""
-        made = self._decoder.draw(requests)
+        """Return the same with log-probabilities: of the softmax of logits / temperature, before top-p cuts it."""
+        return self._cut(requests, self._scoring.draw(requests))
+
+    def _cut(self, requests: Sequence[Request], made: list[Drawn]) -> list[Drawn]:
+        """Cut rows where plain generation would; a look at the tail may have been too short to see it."""
         for request, row in zip(requests, made, strict=True):
             end = self.end(request, row.ids)
             row.ids, row.logprobs = row.ids[:end], row.logprobs[:end]

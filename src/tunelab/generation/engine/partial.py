@@ -11,7 +11,8 @@ its query, a log-sum-exp is (batch, heads, queries), in fp32 or better. Query he
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -34,18 +35,22 @@ class Scores:
 class Mask:
     """``seen`` says which keys a query sees, and broadcasts to (batch, heads, queries, keys).
 
-    ``whole`` says that every query sees one key at least. ``added`` is the same as numbers to add to scores.
+    ``whole`` says that every query sees one key at least, ``dtype`` is that of the queries.
     """
 
     seen: torch.Tensor
-    added: torch.Tensor
     whole: bool
+    dtype: torch.dtype
 
+    @cached_property
+    def added(self) -> torch.Tensor:
+        """The same as numbers to add to scores."""
+        zeros = torch.zeros(self.seen.shape, dtype=self.dtype, device=self.seen.device)
+        return zeros.masked_fill_(~self.seen, -torch.inf)
 
-def mask(seen: torch.Tensor, like: torch.Tensor, whole: bool) -> Mask:
-    """Make a mask for queries of the type of ``like``."""
-    added = torch.zeros(seen.shape, dtype=like.dtype, device=seen.device).masked_fill_(~seen, -torch.inf)
-    return Mask(seen, added, whole)
+    def repeated(self, times: int) -> Mask:
+        """Return it for queries that come so many times, one after another."""
+        return replace(self, seen=self.seen.repeat(1, 1, times, 1))
 
 
 def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scores: Scores, seen: Mask | None) -> Part:
@@ -71,9 +76,8 @@ def attend_causally(
         return _kernel(query, key, value, True, None, scores.scale)
     at = torch.arange(length, device=key.device)
     seen = at <= at[:, None]
-    return attend(
-        query, key, value, scores, mask(seen if window is None else seen & (at > at[:, None] - window), query, True)
-    )
+    seen = seen if window is None else seen & (at > at[:, None] - window)
+    return attend(query, key, value, scores, Mask(seen[None, None], True, query.dtype))
 
 
 def added(one: Part, other: Part) -> Part:

@@ -15,7 +15,7 @@ from functools import cached_property
 import torch
 
 from tunelab.generation.engine.cache import Prefix, Slots
-from tunelab.generation.engine.partial import Mask, mask
+from tunelab.generation.engine.partial import Mask
 
 
 @dataclass(frozen=True)
@@ -152,17 +152,20 @@ class Reading:
             seen = at <= last
             if window is not None:
                 seen = seen & (at > last - window)
-            found = self._masks[("slots", window)] = mask(seen, like, whole=True)
+            found = self._masks[("slots", window)] = Mask(seen, True, like.dtype)
         return found
 
+    def first_seen(self, window: int | None) -> int:
+        """Return the first position that any token sees."""
+        return 0 if window is None else max(0, min(self.places) - window + 1)
+
     def seen_of_prefix(self, window: int | None, like: torch.Tensor) -> Mask | None:
-        """Return what all tokens see of the prefix, (1, 1, tokens, prefix); None where that is all of it."""
+        """Return what all tokens see of the prefix from where any does, (1, 1, tokens, prefix); None for all of it."""
         assert self.prefix is not None
         if window is None or max(self.places) < window:
             return None
-        return self._seen(
-            "prefix", torch.arange(self.prefix.length, device=self.device), self.positions[0], window, like
-        )
+        keys = torch.arange(self.first_seen(window), self.prefix.length, device=self.device)
+        return self._seen("prefix", keys, self.positions[0], window, like)
 
     def seen_of_parent(self, branching: Branching, window: int | None, like: torch.Tensor) -> Mask | None:
         """Return what branches see of the sequence that they grow from, (1, 1, tokens, parent); None for all of it."""
@@ -178,5 +181,5 @@ class Reading:
         found = self._masks.get((name, window))
         if found is None:
             seen = keys > (queries - window)[:, None]
-            found = self._masks[(name, window)] = mask(seen[None, None], like, whole=False)
+            found = self._masks[(name, window)] = Mask(seen[None, None], False, like.dtype)
         return found
