@@ -7,17 +7,18 @@ B4 begin with the same 900 ids; an answer ends at one of many stop ids or after 
 same 500, and have four choices, of one token or of 4 to 20. The peer runs at the best of five batch sizes. Nothing is
 said about speed before the results are equal: the same ids, log-probabilities within 1e-4, the same choices. Engine
 and peer take turns within a process (ABBA), with the allocator told to keep memory for both; what counts is the median
-of the process's CPU seconds.
+of the process's CPU seconds. Where lm-eval can be imported, its log-probabilities of choices are another peer.
 """
 
 import argparse
 import fnmatch
+import importlib.util
 import os
 import random
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,7 +138,8 @@ class Bench:
 
     name: str
     engine: Callable[[], Any]
-    plain: Callable[[int], Any]
+    peers: Mapping[str, Callable[[int], Any]]
+    """By name, what answers in batches of a size."""
     unlike: Callable[[Any, Any], str]
 
 
@@ -150,7 +152,7 @@ def benches(model: Any, count: int) -> list[Bench]:
         Bench(
             "B4 few-shot text",
             lambda: PackedGenerator(model, renderer, decoding, (), SLOTS, _shared(asked)).draw(asked),
-            lambda size: in_batches(asked, size, plain.draw),
+            {"plain": lambda size: in_batches(asked, size, plain.draw)},
             same_text,
         )
     ]
@@ -160,11 +162,43 @@ def benches(model: Any, count: int) -> list[Bench]:
             Bench(
                 name,
                 lambda questions=questions: PackedChooser(model, 0, SLOTS, _shared(questions)).run(questions),
-                lambda size, questions=questions: in_batches(questions, size, Chooser(model, 0).run),
+                {
+                    "plain": lambda size, questions=questions: in_batches(questions, size, Chooser(model, 0).run),
+                    **lm_eval_peer(model, renderer, questions),
+                },
                 same_choices,
             )
         )
     return found
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An answer of another program."""
+
+    output: str
+    logprobs: dict[str, float]
+
+
+def lm_eval_peer(model: Any, renderer: Renderer, questions: Sequence[ChoiceRequest]) -> dict[str, Callable[[int], Any]]:
+    """Return lm-eval as a peer, by name; nothing where it is not installed."""
+    if importlib.util.find_spec("lm_eval") is None:
+        return {}
+    from lm_eval.models.huggingface import HFLM
+
+    asked = [
+        ((question.id, label), question.ids, list(ids))
+        for question in questions
+        for label, ids in zip(question.labels, question.label_ids, strict=True)
+    ]
+
+    def answer(size: int) -> list[Choice]:
+        lm = HFLM(pretrained=model, tokenizer=renderer.tokenizer, batch_size=size, max_length=2048)
+        values = iter(value for value, _ in lm._loglikelihood_tokens(asked, disable_tqdm=True))
+        found = [{label: next(values) for label in question.labels} for question in questions]
+        return [Choice(max(each, key=each.__getitem__), each) for each in found]
+
+    return {"lm-eval": answer}
 
 
 def _shared(requests: Sequence[Any]) -> list[int]:
@@ -172,25 +206,28 @@ def _shared(requests: Sequence[Any]) -> list[int]:
 
 
 def measure(name: str, bench: Bench, rounds: int, batches: Sequence[int]) -> bool:
-    """Compare engine and peer; print a row, and return whether their results were equal."""
-    sweep = {size: timed(lambda size=size: bench.plain(size)) for size in batches}
-    size = min(sweep, key=lambda size: sweep[size].cpu)
-    found = ", ".join(f"{size}: {run.cpu:.1f}" for size, run in sweep.items())
-    print(f"  {name}, {bench.name}: CPU s of the peer by batch: {found}", flush=True)
-    if reason := bench.unlike(sweep[size].made, bench.engine()):
-        print(f"  {name}, {bench.name}: NOT EQUAL, {reason}; no ratio")
-        return False
-    ours: list[Timed] = []
-    theirs: list[Timed] = []
+    """Compare engine and peers; print rows, and return whether their results were equal."""
+    runs = {"engine": bench.engine}
+    made = bench.engine()
+    for peer, run in bench.peers.items():
+        sweep = {size: timed(lambda size=size, run=run: run(size)) for size in batches}
+        size = min(sweep, key=lambda size: sweep[size].cpu)
+        runs[f"{peer}, batch {size}"] = lambda size=size, run=run: run(size)
+        found = ", ".join(f"{size}: {run.cpu:.1f}" for size, run in sweep.items())
+        print(f"  {name}, {bench.name}: CPU s of {peer} by batch: {found}", flush=True)
+        if reason := bench.unlike(sweep[size].made, made):
+            print(f"  {name}, {bench.name}: {peer} NOT EQUAL, {reason}; no ratio")
+            return False
+    kept: dict[str, list[Timed]] = {who: [] for who in runs}
     for turn in range(rounds):
-        runs = [(ours, bench.engine), (theirs, lambda: bench.plain(size))]
-        for kept, run in runs if turn % 2 == 0 else runs[::-1]:
-            kept.append(timed(run))
-    for who, seconds in ((f"plain, batch {size}", theirs), ("engine", ours)):
+        for who in list(runs)[:: 1 if turn % 2 == 0 else -1]:
+            kept[who].append(timed(runs[who]))
+    ours = statistics.median(t.cpu for t in kept["engine"])
+    for who, seconds in kept.items():
         middle, wall = (statistics.median(getattr(t, kind) for t in seconds) for kind in ("cpu", "wall"))
         spread = f"{min(t.cpu for t in seconds):.2f}-{max(t.cpu for t in seconds):.2f}"
-        ratio = statistics.median(t.cpu for t in theirs) / middle
-        print(ROW.format(name, bench.name, who, f"{middle:.2f}", spread, f"{wall:.2f}", f"{ratio:.1f}x"))
+        row = ROW.format(name, bench.name, who, f"{middle:.2f}", spread, f"{wall:.2f}", f"{middle / ours:.1f}x")
+        print(row, flush=True)
     return True
 
 
