@@ -7,6 +7,7 @@ import random_models
 import torch
 from peft import LoraConfig, get_peft_model
 from random_models import STOPS, VOCABULARY, WINDOW
+from scipy.stats import chisquare
 
 from tunelab.errors import StepError
 from tunelab.generation.decoding import Decoding, Request
@@ -122,6 +123,18 @@ def test_sampled_text_does_not_depend_on_rows_or_order(model):
     for slots in (1, 4):
         found = texts(model, asked[::-1], slots, decoding=decoding)
         assert found[::-1] == expected
+
+
+def test_drawn_tokens_have_the_frequencies_of_softmax(llama):
+    prompt = random_models.prompts(0, 1)[0]
+    asked = [Request("q", draw, "", prompt, budget=1) for draw in range(3000)]
+    made = texts(llama, asked, 250, decoding=Decoding(1, temperature=1.0))
+    counts = torch.bincount(torch.tensor(made)[:, 0], minlength=VOCABULARY).numpy()
+    expected = 3000 * torch.softmax(llama(torch.tensor([prompt])).logits[0, -1], -1).detach().numpy()
+    often = expected >= 5
+    pooled = [[*values[often], values[~often].sum()] for values in (counts, expected)]
+    assert 10 < often.sum() < VOCABULARY
+    assert chisquare(*pooled).pvalue > 1e-3
 
 
 def test_log_probabilities_are_those_of_the_distribution_that_was_drawn_from(llama):
