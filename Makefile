@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 QUIET := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 
-.PHONY: quickstart install format lint types test docs screenshots bench bench-learning bench-code bench-explorer clean
+.PHONY: quickstart install format lint types test docs screenshots bench bench-learning bench-code bench-explorer bench-generation clean
 
 quickstart: .venv/installed
 	$(BIN)/tunelab run quickstart
@@ -36,7 +36,7 @@ docs: .venv/installed
 screenshots: .venv/installed
 	$(BIN)/python scripts/take_screenshots.py
 
-bench: bench-code bench-learning bench-explorer
+bench: bench-code bench-learning bench-explorer bench-generation
 
 bench-learning: .venv/installed
 	$(QUIET) $(BIN)/python scripts/bench_learning.py
@@ -46,6 +46,9 @@ bench-code: .venv/installed
 
 bench-explorer: .venv/installed
 	$(QUIET) $(BIN)/python scripts/bench_explorer.py
+
+bench-generation: .venv/installed
+	$(QUIET) $(BIN)/python scripts/bench_generation.py
 
 clean:
 	rm -rf .venv build dist src/*.egg-info

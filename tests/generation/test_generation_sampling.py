@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest
 
+from tunelab.generation import sampling
 from tunelab.generation.decoding import Decoding, Request
 from tunelab.generation.sampling import draw, uniform
 
@@ -22,7 +23,7 @@ def probabilities(temperature):
     return scaled / scaled.sum()
 
 
-def nucleus(p, top_p):
+def by_hand(p, top_p):
     """The smallest set of likeliest tokens with mass ≥ top_p, by adding them up one by one."""
     kept, mass = set(), 0.0
     for token in sorted(range(len(p)), key=lambda t: (-p[t], t)):
@@ -61,7 +62,7 @@ def test_draws_have_the_frequencies_of_softmax(temperature):
 @pytest.mark.parametrize("top_p", [0.05, 0.6, 0.7, 0.95, 0.999])
 def test_top_p_draws_from_the_nucleus_in_proportion(top_p):
     p = probabilities(1.0)
-    kept = sorted(nucleus(p, top_p))
+    kept = sorted(by_hand(p, top_p))
     counts = np.bincount(drawn(Decoding(1, temperature=1.0, top_p=top_p)), minlength=6)
     assert set(np.flatnonzero(counts)) == set(kept)
     if len(kept) > 1:
@@ -71,10 +72,21 @@ def test_top_p_draws_from_the_nucleus_in_proportion(top_p):
 @given(st.floats(0, 1, exclude_max=True), st.floats(0.01, 1), st.floats(0.1, 3))
 def test_a_draw_inverts_the_cumulative_distribution(number, top_p, temperature):
     p = probabilities(temperature)
-    order = sorted(nucleus(p, top_p), key=lambda t: (-p[t], t))
+    order = sorted(by_hand(p, top_p))
     token = int(draw(LOGITS[None], Decoding(1, temperature, top_p), torch.tensor([number], dtype=torch.float64))[0])
     below = p[order[: order.index(token)]].sum() / p[order].sum()
     assert below - 1e-6 <= number <= below + p[token] / p[order].sum() + 1e-6
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=12), st.floats(0.01, 0.999), st.integers(1, 12))
+def test_a_nucleus_is_the_same_from_its_likeliest_tokens_and_from_all(weights, top_p, head):
+    p = np.array([2.0**w for w in weights]) / sum(2.0**w for w in weights)
+    before, sampling.HEAD = sampling.HEAD, head
+    try:
+        found = sampling.nucleus(torch.tensor(p)[None], top_p)[0]
+    finally:
+        sampling.HEAD = before
+    assert set(np.flatnonzero(found.numpy())) == by_hand(p, top_p)
 
 
 def test_impossible_tokens_are_never_drawn():

@@ -9,6 +9,7 @@ from study_files import changed, opened
 
 from tunelab.engine.runner import Runner
 from tunelab.files import read_json, read_lines
+from tunelab.generation.engine import answerers
 from tunelab.study.api import SilentReporter
 from tunelab.study.layout import link_results
 from tunelab.study.open import open_points
@@ -49,6 +50,13 @@ def run(folder, reporter=None):
     found = open_points(opened(folder, STUDY), folder, folder / "store")
     outcome = Runner(found.store, reporter or SilentReporter()).run(found.targets())
     return link_results(found, outcome, folder / "results")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def four_together():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answerers, "TOGETHER", 2)
+        yield
 
 
 @pytest.fixture(scope="module")

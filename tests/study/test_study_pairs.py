@@ -82,6 +82,7 @@ def test_a_pair_is_a_right_and_a_wrong_completion_of_its_prompt_and_every_prompt
     receipt, pairs = json.loads(made.path("receipt.json").read_text()), read_lines(made.path("pairs.jsonl"))
     [outputs] = (tmp_path / "store" / "generate").glob("*/outputs.jsonl")
     drawn = {(row["id"], row["sample"]): row["output"] for row in read_lines(outputs)}
+    uncut = {(row["id"], row["sample"]) for row in read_lines(outputs) if row["finish"] != "length"}
     [rows] = (tmp_path / "store" / "prepare").glob("*train*/rows.jsonl")
     samples = {row["id"]: Sample.from_json(row) for row in read_lines(rows)}
     assert len({row["id"] for row in pairs}) == len(pairs) == receipt["pairs"] > 5
@@ -90,7 +91,7 @@ def test_a_pair_is_a_right_and_a_wrong_completion_of_its_prompt_and_every_prompt
         assert ARITHMETIC.score(samples[row["id"]], row["rejected"]).outcome in ("wrong", "no_answer")
         assert row["chosen"] == drawn[row["id"], row["chosen_draw"]]
         assert row["rejected"] == drawn[row["id"], row["rejected_draw"]]
-        assert 0 in (row["chosen_draw"], row["rejected_draw"])
+        assert min(draw for name, draw in uncut if name == row["id"]) in (row["chosen_draw"], row["rejected_draw"])
     assert receipt["prompts"] == len(samples) == 24
     assert receipt["pairs"] + receipt["all_right"] + receipt["all_wrong"] + receipt["unscored"] == 24
     assert sum(receipt["completions"].values()) == len(drawn) == 4 * 24

@@ -78,6 +78,7 @@ def test_two_names_for_the_same_work_are_one_step(tmp_path):
         {"gradient_checkpointing": True},
         {"track": ["tensorboard"]},
         {"device": "cpu"},
+        {"generation": "plain"},
     ],
 )
 def test_hardware_changes_no_fingerprint_of_greedy_fp32_work_without_dropout(tmp_path, hardware):
@@ -397,6 +398,19 @@ def test_a_plan_is_plain_json_and_names_no_place(tmp_path):
     found = compiled(tmp_path, changed(task="gsm8k", data=data))
     for step in (*found.train.values(), *found.scores.values(), found.train["sft_raw"].inputs["rows"]):
         assert str(tmp_path) not in json.dumps(step.identity)
+
+
+@pytest.mark.parametrize("evaluation", [{"temperature": 1.0}, {"precision": "bf16"}])
+def test_what_answers_counts_where_sampling_or_rounding_make_it_count(tmp_path, evaluation):
+    outputs = []
+    for engine in ("auto", "plain"):
+        hardware = {"device": "cpu", "generation": engine}
+        found = compiled(tmp_path, changed(evaluation=evaluation, hardware=hardware))
+        steps = [score.inputs["outputs"] for score in found.scores.values()]
+        assert {step.settings["generation"] for step in steps} == {engine}
+        assert {step.settings.get("draws") for step in steps} == ({2} if "temperature" in evaluation else {None})
+        outputs.append({step.fingerprint for step in steps})
+    assert not outputs[0] & outputs[1]
 
 
 @pytest.mark.parametrize("evaluation", [{"temperature": 1.0}, {"precision": "bf16"}])

@@ -48,15 +48,16 @@ def run_within(
         try:
             made += run(waiting[:limit])
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
-            limit = _halved(min(limit, len(waiting)), error)
+            limit = halved(min(limit, len(waiting)), error)
             continue
         waiting = waiting[limit:]
     return made, limit
 
 
-def _halved(limit: int, error: Exception) -> int:
+def halved(limit: int, error: Exception) -> int:
+    """Return half of a number of samples that did not fit. Raises StepError for one."""
     if limit == 1:
         raise StepError("out of memory with one sample a batch; use a smaller model, max_new_tokens or k") from error
     if torch.cuda.is_available():
@@ -64,5 +65,6 @@ def _halved(limit: int, error: Exception) -> int:
     return limit // 2
 
 
-def _out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
+    """Say whether an error means that memory ran out."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+DRAWS = 2
+"""Version of what a random number means: which token it draws from a distribution."""
+
 
 @dataclass(frozen=True)
 class Decoding:

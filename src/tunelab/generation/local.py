@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -48,7 +48,7 @@ class LocalGenerator:
             attention_mask=mask,
             generation_config=self._config,
             logits_processor=LogitsProcessorList(samplers),
-            stopping_criteria=StoppingCriteriaList([_Ends(self._renderer, self._stops, batch, width)]),
+            stopping_criteria=StoppingCriteriaList([_Ends(self.ended, batch, width)]),
         )
         rows: list[list[int]] = made[:, width:].tolist()
         return [row[: self.end(request, row)] for request, row in zip(batch, rows, strict=True)]
@@ -59,6 +59,22 @@ class LocalGenerator:
         ids = torch.tensor([[self.pad] * (width - len(r.ids)) + r.ids for r in batch], device=self.model.device)
         mask = torch.tensor([[0] * (width - len(r.ids)) + [1] * len(r.ids) for r in batch], device=self.model.device)
         return ids, mask, width
+
+    def ended(self, request: Request, row: list[int]) -> bool:
+        """Say whether the last of ``row``'s ids ends it: a stop id, what completes a stop string, or a spent budget.
+
+        A cheap look at the tail decides whether to look closer.
+        """
+        budget = self._decoding.max_new_tokens if request.budget is None else request.budget
+        if row[-1] in self._stop_ids or len(row) >= min(budget, self._decoding.max_new_tokens):
+            return True
+        stops, decode = (*self._stops, *request.stops), self._renderer.tokenizer.decode
+        if not stops:
+            return False
+        tail = str(decode(row[-max(len(stop.encode()) for stop in stops) :]))
+        if not any(stop in tail for stop in stops):
+            return False
+        return find_stop(open_thought(request.prompt) + str(decode(row)), stops) >= 0
 
     def end(self, request: Request, row: list[int]) -> int:
         """Return how many of ``row``'s ids generation keeps: up to a stop id, or to what completes a stop string."""
@@ -91,30 +107,18 @@ class LocalGenerator:
 
 
 class _Ends(StoppingCriteria):
-    """Ends the rows whose text contains a stop string, and those whose own budget is spent.
+    """Ends the rows that have all they get."""
 
-    A cheap look at the tail decides whether to look closer.
-    """
-
-    def __init__(self, renderer: Renderer, stops: Sequence[str], batch: Sequence[Request], prompt_width: int) -> None:
-        self._tokenizer = renderer.tokenizer
-        self._rows = [(open_thought(r.prompt), (*stops, *r.stops), r.budget) for r in batch]
-        self._width = prompt_width
+    def __init__(self, ended: Callable[[Request, list[int]], bool], batch: Sequence[Request], width: int) -> None:
+        self._ended = ended
+        self._batch = batch
+        self._width = width
 
     def __call__(self, input_ids: torch.LongTensor, scores: Any, **kwargs: Any) -> torch.BoolTensor:
         """Return (batch,) flags."""
         rows: list[list[int]] = input_ids[:, self._width :].tolist()
-        flags = [
-            (budget is not None and len(row) >= budget) or (bool(stops) and self._stopped(row, before, stops))
-            for row, (before, stops, budget) in zip(rows, self._rows, strict=True)
-        ]
+        flags = [self._ended(request, row) for request, row in zip(self._batch, rows, strict=True)]
         return torch.tensor(flags, device=input_ids.device, dtype=torch.bool)  # pyright: ignore[reportReturnType]
-
-    def _stopped(self, row: list[int], before: str, stops: Sequence[str]) -> bool:
-        tail = str(self._tokenizer.decode(row[-max(len(stop.encode()) for stop in stops) :]))
-        if not any(stop in tail for stop in stops):
-            return False
-        return find_stop(before + str(self._tokenizer.decode(row)), stops) >= 0
 
 
 def stop_ids(model: PreTrainedModel, renderer: Renderer) -> set[int]:

@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
+from tunelab.canonical import canonical
 from tunelab.errors import ModelError
 from tunelab.formats.encoder_decoder import EncoderDecoderRenderer
 from tunelab.formats.format import Format
@@ -22,6 +23,7 @@ from tunelab.models.device import Device, Precision
 from tunelab.models.four_bit import TYPES, FourBit, settle
 from tunelab.models.kind import Kind, kind_of
 from tunelab.models.memory import keep_freed_memory
+from tunelab.models.resident import resident
 from tunelab.models.spec import BUNDLED, ModelRef
 
 if TYPE_CHECKING:
@@ -78,6 +80,25 @@ def load_model(
     return _load(kind, ref, device, precision, adapter, four_bit)
 
 
+def load_resident(
+    ref: ModelRef, device: Device, precision: Precision, adapter: Path | None = None, four_bit: FourBit | None = None
+) -> Any:
+    """Return the same for answering, on the base that this process keeps. Raises ModelError.
+
+    It is valid until the next model is loaded, by whatever function.
+    """
+    key = canonical([asdict(ref), device, precision, asdict(four_bit) if four_bit else None])
+    base = resident.take(key, lambda: load_model(ref, device, precision, four_bit=four_bit))
+    if adapter is None:
+        return base
+    try:
+        resident.adapted = _adapted(ref, base, adapter).to(device).eval()
+    except ModelError:
+        resident.release()  # half of the adapter may be on it
+        raise
+    return resident.adapted
+
+
 def load_backbone(
     ref: ModelRef, device: Device, precision: Precision, adapter: Path | None = None, four_bit: FourBit | None = None
 ) -> Any:
@@ -88,6 +109,7 @@ def load_backbone(
 def _load(
     kind: Any, ref: ModelRef, device: Device, precision: Precision, adapter: Path | None, four_bit: FourBit | None
 ) -> Any:
+    resident.release()
     quiet()
     limit_threads(ref)
     if device == "cpu":

@@ -44,6 +44,8 @@ class AnswersPlan:
             return self.asked_for(cell, variant.served, rows, after)
         model, blocked = self.machine.model(variant.model)
         weights, unloadable = self.four_bits(variant)
+        batch = self.machine.batch_that_matters(evaluation.settings, weights)
+        engine = self.machine.engine_that_matters(batch, evaluation.settings.temperature)
         return self.generate(
             cell,
             after,
@@ -51,7 +53,8 @@ class AnswersPlan:
             settings={
                 "model": model["identity"],
                 **self.answering(cell),
-                "batch_size": self.machine.batch_that_matters(evaluation.settings, weights),
+                "batch_size": batch,
+                **(engine if cell.by != "classifier" else {}),
                 "backend": "transformers",
                 "precision": self.machine.precision(evaluation.settings.precision),
                 **({"checkpoint": list(variant.checkpoint)} if variant.checkpoint else {}),

@@ -132,11 +132,13 @@ class JudgesPlan:
             patience = judge.model_dump(include={*PATIENCE})
             return {"model": {"served": judge.model, "url": url}}, {"model": {"name": judge.model, **patience}}, blocked
         model, blocked = self.machine.model(judge.model)
+        batch = self.machine.batch_that_matters_to(judge.temperature, "auto")
         identity = {
             "model": model["identity"],
             "precision": self.machine.precision("auto"),
-            "batch_size": self.machine.batch_that_matters_to(judge.temperature, "auto"),
+            "batch_size": batch,
             "backend": "transformers",
+            **self.machine.engine_that_matters(batch, judge.temperature),
         }
         return identity, {"model": model}, blocked
 

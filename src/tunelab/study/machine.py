@@ -14,6 +14,7 @@ from typing import Any
 
 from tunelab.errors import ModelError, StudyError, nearest
 from tunelab.generation.address import find_address
+from tunelab.generation.decoding import DRAWS
 from tunelab.models import device as devices
 from tunelab.models.checkpoint import resolve_checkpoint
 from tunelab.models.kind import Kind, declared_kind
@@ -110,7 +111,8 @@ class Machine:
             raise StudyError(f"hardware.rollouts: got 'vllm', but {reason}")
         together = self.declared.rollout_batch_size
         counts = {"drawn_together": together} if chosen == "local" and together != DRAWN_TOGETHER else {}
-        return {"backend": "transformers" if chosen == "local" else chosen, **counts}
+        drawn = drawing(train.grpo.temperature) if chosen == "local" else {}
+        return {"backend": "transformers" if chosen == "local" else chosen, **drawn, **counts}
 
     def batch_that_matters(self, settings: Evaluate, weights: Mapping[str, Any] | None = None) -> int | None:
         """The generation batch where rounding by it can change an answer: sampled text, and everything but fp32.
@@ -124,6 +126,13 @@ class Machine:
         """The same for any text that a model writes."""
         exact = temperature == 0 and self.precision(precision) == "fp32"
         return None if exact else self.declared.generation_batch_size
+
+    def engine_that_matters(self, batch: int | None, temperature: float) -> dict[str, Any]:
+        """What answers, where rounding by it can change an answer, and the version of drawing where text is drawn.
+
+        That is where the ``batch`` can.
+        """
+        return {} if batch is None else {"generation": self.declared.generation, **drawing(temperature)}
 
     def precision(self, declared: str) -> str:
         """Resolve auto: what is computed in another precision is another result."""
@@ -178,3 +187,8 @@ class Machine:
         """Return the circumstances that every step with a model has."""
         settings = self.declared.model_dump(mode="json")
         return {"hardware": settings | {"device": self.device}, "folder": str(self.folder)}
+
+
+def drawing(temperature: float) -> dict[str, Any]:
+    """Return the version of what a random number draws, for the identity of text that is drawn by one."""
+    return {"draws": DRAWS} if temperature > 0 else {}

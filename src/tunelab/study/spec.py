@@ -69,6 +69,10 @@ class Hardware(Strict):
     )
     micro_batch_size: int = Field(default=16, gt=0, description="Rows per forward pass in training.")
     generation_batch_size: int = Field(default=32, gt=0, description="Prompts per batch in generation.")
+    generation: Literal["auto", "plain"] = Field(
+        default="auto",
+        description="What answers: our own engine where it computes what the model does, or transformers' generate.",
+    )
     rollouts: Literal["local", "vllm"] = Field(
         default="local", description="What draws GRPO's completions: this process, or vLLM in it (CUDA; never yet run)."
     )

@@ -16,10 +16,10 @@ from tunelab.formats.guard import GuardRenderer
 from tunelab.formats.renderer import Renderer
 from tunelab.generation.batches import plan_batches, run_batches
 from tunelab.generation.decoding import Decoding, Request
-from tunelab.generation.local import LocalGenerator
+from tunelab.generation.engine.answerers import Answerers, answered_together
 from tunelab.generation.stops import open_thought
 from tunelab.models.context import context_length
-from tunelab.models.load import load_config, load_model, load_tokenizer
+from tunelab.models.load import load_config, load_kind, load_model, load_tokenizer
 from tunelab.models.spec import ModelRef
 from tunelab.scoring.judges.exchange import SAFETY, Exchange
 from tunelab.scoring.judges.judge import PATIENCE
@@ -82,11 +82,10 @@ class LocalJudge:
         added = [token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special]
         self._control = sorted({*self.tokenizer.all_special_tokens, *added})
         self._context = context_length(load_config(ref))
-        self._batch_size: int = hardware["generation_batch_size"]
-        decoding = Decoding(asked["max_new_tokens"], asked["temperature"])
-        self._generator = LocalGenerator(
-            load_model(ref, hardware["device"], asked["precision"]), self._renderer, decoding
-        )
+        self._together = answered_together(hardware, load_kind(ref))
+        self._decoding = Decoding(asked["max_new_tokens"], asked["temperature"])
+        model = load_model(ref, hardware["device"], asked["precision"])
+        self._answerers = Answerers(model, self._renderer, hardware["generation"], hardware["generation_batch_size"])
 
     def ask(self, questions: Sequence[Question], keep: Keep) -> list[str | Silence]:
         """Return the replies in order; an exchange that does not fit into the model's context gets none."""
@@ -94,7 +93,8 @@ class LocalJudge:
         requests = [self.request(question) for question in questions]
         fitting = [request for request in requests if self._fits(request)]
         replies: dict[str, str] = {}
-        for outputs in run_batches(plan_batches(fitting, self._batch_size), self._generator.run):
+        answer = self._answerers.generator(self._decoding, (), [request.ids for request in fitting])
+        for outputs in run_batches(plan_batches(fitting, self._together), answer):
             for output in outputs:
                 replies[output.id] = open_thought(output.prompt) + output.output
                 keep(by_key[output.id], replies[output.id])

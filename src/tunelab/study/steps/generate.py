@@ -15,16 +15,14 @@ from tunelab.files import append_lines, resume_lines, write_lines
 from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
 from tunelab.generation.batches import Asked, plan_batches, run_batches
-from tunelab.generation.choose import Chooser, manner
+from tunelab.generation.choose import manner
 from tunelab.generation.classify import Classifier
 from tunelab.generation.decoding import ChoiceRequest, Decoding, Output, Request
-from tunelab.generation.encoder_decoder import EncoderDecoderChooser, EncoderDecoderGenerator
-from tunelab.generation.local import LocalGenerator
+from tunelab.generation.engine.answerers import Answerers, answered_together
 from tunelab.models.context import refuse_long_prompts
 from tunelab.models.four_bit import from_identity
 from tunelab.models.heads import load_classifier
-from tunelab.models.kind import Kind
-from tunelab.models.load import load_config, load_kind, load_model, load_renderer
+from tunelab.models.load import load_config, load_kind, load_model, load_renderer, load_resident
 from tunelab.models.spec import ModelRef
 from tunelab.study.steps.rows import read_samples, read_shots
 from tunelab.study.steps.trained import how_trained
@@ -32,11 +30,6 @@ from tunelab.tasks.find import find_task
 from tunelab.tasks.task import ChoiceTask, Task, has_choices
 
 OUTPUTS = "outputs.jsonl"
-ANSWERERS: dict[Kind, tuple[type[LocalGenerator], type[Chooser]]] = {
-    "causal": (LocalGenerator, Chooser),
-    "encoder-decoder": (EncoderDecoderGenerator, EncoderDecoderChooser),
-}
-"""What writes text and what chooses, by the kind of the model."""
 
 
 def run(context: StepContext) -> None:
@@ -48,12 +41,15 @@ def run(context: StepContext) -> None:
     renderer = load_renderer(ref, fmt, read_shots(task, context.inputs, fmt.few_shots.k))
     requests = requests_for(settings, read_samples(context.inputs["rows"]), task, renderer)
     refuse_long_prompts({r.id: len(r.ids) for r in requests}, budget(settings), load_config(ref))
-    batches = plan_batches(requests, circumstance["hardware"]["generation_batch_size"])
+    hardware = circumstance["hardware"]
+    classifies = settings.get("by") == "classifier"
+    size = hardware["generation_batch_size"] if classifies else answered_together(hardware, load_kind(ref))
+    batches = plan_batches(requests, size)
     path = context.directory / OUTPUTS
     owed = unfinished(batches, path)
     done = len(requests) - sum(map(len, owed))
     if owed:
-        answer = answerer(context, ref, task, renderer)
+        answer = answerer(context, ref, task, renderer, [request.ids for request in requests])
         for outputs in run_batches(owed, answer):
             append_lines(path, [output.to_json() for output in outputs])
             done += len(outputs)
@@ -76,15 +72,20 @@ def requests_for(settings: Mapping[str, Any], samples: Sequence[Sample], task: T
     return choice_requests(samples, task, renderer, settings["by"])
 
 
-def answerer(context: StepContext, ref: ModelRef, task: Task, renderer: Renderer) -> Callable[[Any], Sequence[Output]]:
-    """Load what answers a batch of requests."""
-    settings = context.settings
+def answerer(
+    context: StepContext, ref: ModelRef, task: Task, renderer: Renderer, prompts: Sequence[list[int]]
+) -> Callable[[Any], Sequence[Output]]:
+    """Load what answers a batch of requests, all of whose ids are ``prompts``."""
+    settings, hardware = context.settings, context.circumstance["hardware"]
     if settings.get("by") == "classifier":
         return Classifier(load_classifying(ref, context), task.name, renderer.pad_id).run
-    model, (generator, chooser) = load_trained(ref, context), ANSWERERS[load_kind(ref)]
+    answerers = Answerers(
+        load_trained(ref, context), renderer, hardware["generation"], hardware["generation_batch_size"]
+    )
+    context.facts["generation"] = answerers.described(prompts)
     if settings.get("by") == "choose":
-        return chooser(model, renderer.pad_id).run
-    return generator(model, renderer, Decoding(**settings["decoding"]), task.stop).run
+        return answerers.chooser(prompts)
+    return answerers.generator(Decoding(**settings["decoding"]), task.stop, prompts)
 
 
 def choice_requests(samples: Sequence[Sample], task: ChoiceTask, renderer: Renderer, by: str) -> list[ChoiceRequest]:
@@ -128,10 +129,10 @@ def load_trained(ref: ModelRef, context: StepContext) -> Any:
     artifact = context.inputs.get("trained")
     if artifact is None:
         weights = context.settings.get("weights")
-        return load_model(ref, device, precision, four_bit=from_identity(weights) if weights else None)
+        return load_resident(ref, device, precision, four_bit=from_identity(weights) if weights else None)
     trained = how_trained(artifact, context.settings.get("checkpoint"))
     if trained.adapter:
-        return load_model(ref, device, precision, trained.folder, trained.four_bit)
+        return load_resident(ref, device, precision, trained.folder, trained.four_bit)
     return load_model(ModelRef(ref.name, str(trained.folder), None, ref.identity), device, precision)
 
 

@@ -1,0 +1,185 @@
+"""What one forward pass reads: tokens of many rows packed into one, and which keys each of them sees.
+
+First come the rows that draw, one token each; then new sequences, one after another. Every token sees the shared
+prefix, a drawing row sees its slot of the cache, a new sequence sees itself up to each token, and the branches of a
+sequence see all of it besides. Nothing is padded, so the rest of the model computes on tokens alone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+
+from tunelab.generation.engine.cache import Prefix, Slots
+from tunelab.generation.engine.partial import Mask
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A row that draws: ``token`` is its latest, which follows ``length`` tokens of its slot."""
+
+    slot: int
+    token: int
+    length: int
+
+
+@dataclass(frozen=True)
+class New:
+    """A new sequence. Its keys are kept in ``slot`` where there is one.
+
+    ``branches`` go on after its last token, each without the others.
+    """
+
+    ids: Sequence[int]
+    slot: int | None = None
+    branches: Sequence[Sequence[int]] = ()
+
+
+@dataclass(frozen=True)
+class Branching:
+    """Tokens ``start`` to ``end`` of the pass see all of ``parent_start`` to ``parent_end``."""
+
+    parent_start: int
+    parent_end: int
+    start: int
+    end: int
+
+
+@dataclass
+class Reading:
+    """One pass. ``prefix`` is what all its tokens see; ``kept`` is a prefix that the pass itself makes."""
+
+    device: torch.device
+    drawing: Sequence[Drawing] = ()
+    new: Sequence[New] = ()
+    prefix: Prefix | None = None
+    slots: Slots | None = None
+    kept: Prefix | None = None
+    windows: dict[int, int | None] | None = None
+    """Where to note the window that each layer asks for."""
+    spans: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    """Start and end of what is read causally: sequences and branches."""
+    slotted: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
+    """Start, end and slot of the sequences that are kept."""
+    branching: list[Branching] = field(default_factory=list[Branching])
+    ids: list[int] = field(default_factory=list[int])
+    places: list[int] = field(default_factory=list[int])
+    """The position of each token in its own text."""
+    _masks: dict[tuple[str, int | None], Mask | None] = field(
+        default_factory=dict[tuple[str, "int | None"], "Mask | None"]
+    )
+
+    def __post_init__(self) -> None:
+        before = 0 if self.prefix is None else self.prefix.length
+        for row in self.drawing:
+            self.ids.append(row.token)
+            self.places.append(before + row.length)
+        for sequence in self.new:
+            start, end = self._add(sequence.ids, before)
+            if sequence.slot is not None:
+                self.slotted.append((start, end, sequence.slot))
+            for branch in sequence.branches:
+                self._add(branch, before + len(sequence.ids))
+            if len(self.ids) > end:
+                self.branching.append(Branching(start, end, end, len(self.ids)))
+
+    def _add(self, ids: Sequence[int], position: int) -> tuple[int, int]:
+        start = len(self.ids)
+        self.ids += ids
+        self.places += range(position, position + len(ids))
+        self.spans.append((start, len(self.ids)))
+        return start, len(self.ids)
+
+    @property
+    def rows(self) -> int:
+        """How many rows draw."""
+        return len(self.drawing)
+
+    @cached_property
+    def tokens(self) -> torch.Tensor:
+        """The ids of the pass, (1, tokens)."""
+        return torch.tensor([self.ids], device=self.device)
+
+    @cached_property
+    def positions(self) -> torch.Tensor:
+        """The tokens' positions, (1, tokens)."""
+        return torch.tensor([self.places], device=self.device)
+
+    @cached_property
+    def lengths(self) -> torch.Tensor:
+        """How much the slots of drawing rows hold before this pass, (rows,)."""
+        return torch.tensor([row.length for row in self.drawing], device=self.device)
+
+    @cached_property
+    def used(self) -> torch.Tensor:
+        """The slots of the drawing rows, (rows,)."""
+        return torch.tensor([row.slot for row in self.drawing], device=self.device)
+
+    @cached_property
+    def is_dense(self) -> bool:
+        """Whether the drawing rows are those of the first slots, in order."""
+        return all(row.slot == at for at, row in enumerate(self.drawing))
+
+    @cached_property
+    def reach(self) -> tuple[int, int]:
+        """How many slots, and how much of them, the drawing rows see."""
+        return max(row.slot for row in self.drawing) + 1, max(row.length for row in self.drawing) + 1
+
+    @cached_property
+    def alike(self) -> list[torch.Tensor]:
+        """The tokens of the causal sequences, those of one length together: each (sequences, length)."""
+        by_length: defaultdict[int, list[int]] = defaultdict(list)
+        for start, end in self.spans:
+            by_length[end - start].append(start)
+        return [
+            torch.tensor(starts, device=self.device)[:, None] + torch.arange(length, device=self.device)
+            for length, starts in by_length.items()
+        ]
+
+    def seen_of_slots(self, window: int | None, like: torch.Tensor) -> Mask:
+        """Return what the drawing rows see of the slots within reach, (slots, 1, 1, tokens)."""
+        found = self._masks.get(("slots", window))
+        if found is None:
+            slots, tokens = self.reach
+            length = self.lengths
+            if not self.is_dense:
+                length = torch.zeros(slots, dtype=length.dtype, device=self.device).index_copy_(0, self.used, length)
+            at, last = torch.arange(tokens, device=self.device), length[:, None, None, None]
+            seen = at <= last
+            if window is not None:
+                seen = seen & (at > last - window)
+            found = self._masks[("slots", window)] = Mask(seen, True, like.dtype)
+        return found
+
+    def first_seen(self, window: int | None) -> int:
+        """Return the first position that any token sees."""
+        return 0 if window is None else max(0, min(self.places) - window + 1)
+
+    def seen_of_prefix(self, window: int | None, like: torch.Tensor) -> Mask | None:
+        """Return what all tokens see of the prefix from where any does, (1, 1, tokens, prefix); None for all of it."""
+        assert self.prefix is not None
+        if window is None or max(self.places) < window:
+            return None
+        keys = torch.arange(self.first_seen(window), self.prefix.length, device=self.device)
+        return self._seen("prefix", keys, self.positions[0], window, like)
+
+    def seen_of_parent(self, branching: Branching, window: int | None, like: torch.Tensor) -> Mask | None:
+        """Return what branches see of the sequence that they grow from, (1, 1, tokens, parent); None for all of it."""
+        places = self.places[branching.start : branching.end]
+        if window is None or max(places) - self.places[branching.parent_start] < window:
+            return None
+        keys = self.positions[0, branching.parent_start : branching.parent_end]
+        return self._seen(
+            f"parent {branching.parent_start}", keys, self.positions[0, branching.start : branching.end], window, like
+        )
+
+    def _seen(self, name: str, keys: torch.Tensor, queries: torch.Tensor, window: int, like: torch.Tensor) -> Mask:
+        found = self._masks.get((name, window))
+        if found is None:
+            seen = keys > (queries - window)[:, None]
+            found = self._masks[(name, window)] = Mask(seen[None, None], False, like.dtype)
+        return found
