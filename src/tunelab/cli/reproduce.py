@@ -22,6 +22,7 @@ from tunelab.cli.options import (
     StudyName,
 )
 from tunelab.cli.run import run_opened
+from tunelab.engine.supervisor import supervised
 from tunelab.study.open import open_study
 from tunelab.study.reproduce import reproduction
 
@@ -44,14 +45,20 @@ def command(
     results: ResultsDir = RESULTS,
 ) -> None:
     """Example: tunelab reproduce quickstart --adapters results/quickstart/models"""
-    found = reproduction(study, overrides or [], adapters)
-    if found.left_out:
-        print(f"tunelab: no weights are known of, so left out: {', '.join(found.left_out)}", file=sys.stderr)
-    opened = open_study(study, found.overrides, store, smoke, skip or [])
-    for name, step in opened.compiled.train.items():
-        checkpoint = step.circumstance.get("checkpoint")
-        source = (
-            f"adopted from {checkpoint['name']}" if checkpoint else "trained: a smoke run takes nothing from the hub"
-        )
-        print(f"tunelab: {name} is {source}", file=sys.stderr)
-    sys.exit(run_opened(opened, gate=gate, quiet=quiet, as_json=as_json, results=results))
+
+    def work(since: float | None) -> int:
+        found = reproduction(study, overrides or [], adapters)
+        if found.left_out:
+            print(f"tunelab: no weights are known of, so left out: {', '.join(found.left_out)}", file=sys.stderr)
+        opened = open_study(study, found.overrides, store, smoke, skip or [])
+        for name, step in opened.compiled.train.items():
+            checkpoint = step.circumstance.get("checkpoint")
+            source = (
+                f"adopted from {checkpoint['name']}"
+                if checkpoint
+                else "trained: a smoke run takes nothing from the hub"
+            )
+            print(f"tunelab: {name} is {source}", file=sys.stderr)
+        return run_opened(opened, gate=gate, quiet=quiet, as_json=as_json, results=results, since=since)
+
+    sys.exit(supervised(work, store))

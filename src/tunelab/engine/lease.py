@@ -16,6 +16,7 @@ import os
 import socket
 import threading
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +63,23 @@ def claim(path: Path) -> Lease | None:
     if is_held(path):
         return None
     token = uuid.uuid4().hex
-    write_json(path, {"token": token, "place": _place(), "pid": os.getpid(), "born": _born(os.getpid())})
+    write_json(path, {"token": token, **owner_of(os.getpid())})
     return Lease(path, token)
 
 
 def is_held(path: Path) -> bool:
     """Say whether a living process holds the lease at ``path``."""
     return path.exists() and not _abandoned(path)
+
+
+def owner_of(pid: int) -> dict[str, Any]:
+    """Return what a lease says of the process that took it, for a living process of this machine."""
+    return {"place": _place(), "pid": pid, "born": _born(pid)}
+
+
+def is_of(path: Path, owner: Mapping[str, Any]) -> bool:
+    """Say whether the lease at ``path`` was taken by that process, which may have died since."""
+    return owner.items() <= _read(path).items()
 
 
 def _abandoned(path: Path) -> bool:
