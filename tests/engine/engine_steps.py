@@ -99,6 +99,18 @@ def fail_without_trace(context):
     raise ValueError("loss is not finite")
 
 
+def die(context):
+    """Be killed as often as the circumstance says, then end with what the first attempt left; below 0 just wait."""
+    log(context)
+    (context.scratch / "checkpoint").touch()
+    deaths = context.circumstance["deaths"]
+    while deaths < 0:
+        time.sleep(0.05)
+    if starts(Path(context.circumstance["log"])).count(context.settings["name"]) <= deaths:
+        os.kill(os.getpid(), context.circumstance["killed_by"])
+    (context.directory / OUT).touch()
+
+
 def fail_late(context):
     """Fail after a while."""
     log(context)
@@ -199,10 +211,10 @@ class Events:
         self.ended_states[step.slug] = state.value
 
 
-def run(store, *targets):
+def run(store, *targets, since=None):
     """Run ``targets`` and return the outcome and the events."""
     events = Events()
-    return Runner(store, events).run(targets), events
+    return Runner(store, events).run(targets, since=since), events
 
 
 def chain(length, function=grow, **circumstance):

@@ -16,6 +16,8 @@ from tunelab.engine.forced import forced, with_forced
 from tunelab.engine.plan import Plan, Status
 from tunelab.models.available import available_memory
 from tunelab.study.detectable import detectable
+from tunelab.study.durations import Duration, clock, durations
+from tunelab.study.durations import lines as time_lines
 from tunelab.study.fitting import Need, device_of, gib, lines, needs
 from tunelab.study.open import open_study
 from tunelab.study.smoke_server import NOT_STARTED
@@ -41,19 +43,16 @@ def command(
     planned = with_forced(planned, again)
     device = device_of(planned)
     room = available_memory(device) if device else None
-    needed = needs(opened, planned, room)
+    needed, lasting = needs(opened, planned, room), durations(planned, opened.store)
     if as_json:
         told = {"left_out": dict(opened.compiled.left_out), "notices": notices}
         memory = {"device": device, "available": room}
-        print(
-            json.dumps(
-                {**as_data(planned, needed), "memory": memory, **told, "detectable": detectable(opened)}, indent=1
-            )
-        )
+        seen = {"memory": memory, **told, "detectable": detectable(opened)}
+        print(json.dumps({**as_data(planned, needed, lasting), **seen}, indent=1))
         return
     out = console()
-    out.print(_steps(planned, needed))
-    for line in lines(needed, device or ""):
+    out.print(_steps(planned, needed, lasting))
+    for line in [*lines(needed, device or ""), *time_lines(planned, lasting)]:
         out.print(escape(line))
     for variant, what in notices.items():
         out.print(escape(f"{variant}: {what}"))
@@ -65,8 +64,8 @@ def command(
     out.print(", ".join(counts + ([f"{len(again)} of them forced"] if again else [])))
 
 
-def as_data(planned: Plan, needed: Mapping[str, Need]) -> dict[str, Any]:
-    """Return a plan as plain JSON, with what memory its steps need."""
+def as_data(planned: Plan, needed: Mapping[str, Need], lasting: Mapping[str, Duration]) -> dict[str, Any]:
+    """Return a plan as plain JSON, with what memory its steps need and how long they would take."""
     steps = [
         {
             "name": p.step.name,
@@ -74,21 +73,24 @@ def as_data(planned: Plan, needed: Mapping[str, Need]) -> dict[str, Any]:
             "status": p.status.value,
             "reason": p.reason,
             "memory": needed[p.step.fingerprint].as_data() if p.step.fingerprint in needed else None,
+            "time": lasting[p.step.fingerprint].as_data() if p.step.fingerprint in lasting else None,
         }
         for p in planned.steps
     ]
     return {"counts": planned.counts(), "steps": steps}
 
 
-def _steps(planned: Plan, needed: Mapping[str, Need]) -> Table:
+def _steps(planned: Plan, needed: Mapping[str, Need], lasting: Mapping[str, Duration]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("step", "status"):
         table.add_column(name)
-    table.add_column("memory", justify="right", no_wrap=True)
+    for name in ("memory", "time"):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("reason")
     for p in planned.steps:
-        need = needed.get(p.step.fingerprint)
-        cells = (p.step.name, p.status.value.replace("_", " "), _memory(need) if need else "", p.reason)
+        need, duration = needed.get(p.step.fingerprint), lasting.get(p.step.fingerprint)
+        needs_what = _memory(need) if need else "", clock(duration.seconds) if duration else ""
+        cells = (p.step.name, p.status.value.replace("_", " "), *needs_what, p.reason)
         table.add_row(*map(escape, cells), style=STYLES[p.status])
     return table
 

@@ -23,6 +23,7 @@ from tunelab.cli.options import (
 )
 from tunelab.cli.run import run_opened
 from tunelab.cli.say import warn
+from tunelab.engine.supervisor import supervised
 from tunelab.study.open import open_study
 from tunelab.study.reproduce import reproduction
 
@@ -45,14 +46,20 @@ def command(
     results: ResultsDir = RESULTS,
 ) -> None:
     """Example: tunelab reproduce quickstart --adapters results/quickstart/models"""
-    found = reproduction(study, overrides or [], adapters)
-    if found.left_out:
-        warn(f"tunelab: no weights are known of, so left out: {', '.join(found.left_out)}")
-    opened = open_study(study, found.overrides, store, smoke, skip or [])
-    for name, step in opened.compiled.train.items():
-        checkpoint = step.circumstance.get("checkpoint")
-        source = (
-            f"adopted from {checkpoint['name']}" if checkpoint else "trained: a smoke run takes nothing from the hub"
-        )
-        warn(f"tunelab: {name} is {source}")
-    sys.exit(run_opened(opened, gate=gate, quiet=quiet, as_json=as_json, results=results))
+
+    def work(since: float | None) -> int:
+        found = reproduction(study, overrides or [], adapters)
+        if found.left_out:
+            warn(f"tunelab: no weights are known of, so left out: {', '.join(found.left_out)}")
+        opened = open_study(study, found.overrides, store, smoke, skip or [])
+        for name, step in opened.compiled.train.items():
+            checkpoint = step.circumstance.get("checkpoint")
+            source = (
+                f"adopted from {checkpoint['name']}"
+                if checkpoint
+                else "trained: a smoke run takes nothing from the hub"
+            )
+            warn(f"tunelab: {name} is {source}")
+        return run_opened(opened, gate=gate, quiet=quiet, as_json=as_json, results=results, since=since)
+
+    sys.exit(supervised(work, store))

@@ -35,6 +35,7 @@ from tunelab.engine.forced import forced, set_aside
 from tunelab.engine.record import describe_owed
 from tunelab.engine.runner import Outcome, State, artifact_of
 from tunelab.engine.store import REPLACED
+from tunelab.engine.supervisor import supervised
 from tunelab.errors import StudyError
 from tunelab.files import read_json
 from tunelab.report.served import unlisted
@@ -75,13 +76,18 @@ def command(
     def found(server: str | None = None) -> Opened:
         return open_study(study, overrides or [], store, smoke or server is not None, skip or [], server)
 
-    with ExitStack() as until_done:
-        opened = _served(found, until_done, force or []) if smoke_endpoint else found()
-        if only is Only.EVALUATE:
-            whole, opened = opened, only_trained(opened)
-            _tell_left_out(whole, opened)
-        code = run_opened(opened, gate=gate, quiet=quiet, as_json=as_json, results=results, force=force or [])
-    sys.exit(code)
+    def work(since: float | None) -> int:
+        again = [] if since else force or []
+        with ExitStack() as until_done:
+            opened = _served(found, until_done, again) if smoke_endpoint else found()
+            if only is Only.EVALUATE:
+                whole, opened = opened, only_trained(opened)
+                _tell_left_out(whole, opened)
+            return run_opened(
+                opened, gate=gate, quiet=quiet, as_json=as_json, results=results, force=again, since=since
+            )
+
+    sys.exit(supervised(work, store))
 
 
 def _served(found: Callable[[str], Opened], until_done: ExitStack, force: Sequence[str]) -> Opened:
@@ -96,9 +102,19 @@ def _served(found: Callable[[str], Opened], until_done: ExitStack, force: Sequen
 
 
 def run_opened(
-    opened: Opened, *, gate: bool, quiet: bool, as_json: bool, results: Path, force: Sequence[str] = ()
+    opened: Opened,
+    *,
+    gate: bool,
+    quiet: bool,
+    as_json: bool,
+    results: Path,
+    force: Sequence[str] = (),
+    since: float | None = None,
 ) -> int:
-    """Do what is not done yet, link the results, tell how it ended and return the exit code."""
+    """Do what is not done yet, link the results, tell how it ended and return the exit code.
+
+    ``since`` is when this run began, where it goes on with one whose process died.
+    """
     for variant, what in opened.compiled.settled.notices.items():
         warn(f"tunelab: {variant}: {what}")
     opened.refuse_blocked()
@@ -106,7 +122,7 @@ def run_opened(
         warn(f"tunelab: no verdicts: {reason}")
     again = forced(opened.plan(), force, opened.store)
     set_aside(again, opened.store)
-    outcome = _run(opened, quiet, as_json, results)
+    outcome = _run(opened, quiet, as_json, results, since)
     folder = link_results(opened, outcome, results)
     comparison = _comparison(opened, outcome)
     wrong = [*wrong_denominators(comparison), *track_results(opened.compiled.study, folder)]
@@ -136,11 +152,12 @@ def _exit_code(outcome: Outcome, comparison: dict[str, Any], gate: bool) -> int:
     return GATE if gate and missed else 0
 
 
-def _run(opened: Opened, quiet: bool, as_json: bool, results: Path) -> Outcome:
-    signal.signal(signal.SIGTERM, _interrupt)
+def _run(opened: Opened, quiet: bool, as_json: bool, results: Path, since: float | None) -> Outcome:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         with reporter(console(), opened.plan(), quiet, as_json) as report:
-            return run_noted(opened, report, results)
+            return run_noted(opened, report, results, since)
     except KeyboardInterrupt:
         if as_json:
             _print_end_event(None, None, INTERRUPTED)
@@ -149,6 +166,9 @@ def _run(opened: Opened, quiet: bool, as_json: bool, results: Path) -> Outcome:
 
 
 def _interrupt(number: int, frame: Any) -> None:
+    """End once, however often it is asked for: a terminal asks the whole group, and the supervisor hands it on."""
+    for asked in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(asked, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

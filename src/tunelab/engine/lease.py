@@ -73,9 +73,15 @@ def is_held(path: Path) -> bool:
     return path.exists() and not _abandoned(path)
 
 
-def owner() -> dict[str, Any]:
-    """Return what names this process among all that share a store."""
-    return {"place": _place(), "pid": os.getpid(), "born": _born(os.getpid())}
+def owner(pid: int | None = None) -> dict[str, Any]:
+    """Return what names this process, or another living one of this machine, among all that share a store."""
+    pid = os.getpid() if pid is None else pid
+    return {"place": _place(), "pid": pid, "born": _born(pid)}
+
+
+def is_of(path: Path, named: Mapping[str, Any]) -> bool:
+    """Say whether the lease at ``path`` was taken by the process that ``owner`` named, which may have died since."""
+    return named.items() <= _read(path).items()
 
 
 def lives(named: Mapping[str, Any]) -> bool | None:

@@ -95,12 +95,13 @@ class Runner:
         self._since = 0.0
         self._taken: Collection[str] = ()
 
-    def run(self, targets: Iterable[Step], taken: Collection[str] = ()) -> Outcome:
+    def run(self, targets: Iterable[Step], taken: Collection[str] = (), since: float | None = None) -> Outcome:
         """Run all that ``targets`` need. KeyboardInterrupt leaves the store ready to resume, and goes on up.
 
-        ``taken`` are fingerprints of steps that are taken as they are, whatever they owe.
+        ``taken`` are fingerprints of steps that are taken as they are, whatever they owe. ``since`` is when this run
+        began, where it goes on with one whose process died: what has failed since then is not tried again.
         """
-        outcome, self._since, self._taken = Outcome(), time.time(), taken
+        outcome, self._since, self._taken = Outcome(), time.time() if since is None else since, taken
         pending = topological(targets)
         while pending:
             remaining = self._pass(pending, outcome)
@@ -181,7 +182,7 @@ class Runner:
                 raise LeaseLost(
                     f"{step.name}: another process took this step over; it failed here: {message}"
                 ) from error
-            _keep_failure(directory, {"error": message, "traceback": traceback.format_exc(), "time": _now()})
+            keep_failure(directory / FAILED, message, traceback.format_exc())
             return State.FAILED, message
         return State.DONE, ""
 
@@ -231,10 +232,10 @@ def describe(error: Exception, directory: Path) -> str:
     return f"{type(error).__name__}: {first}"
 
 
-def _keep_failure(directory: Path, failure: dict[str, str]) -> None:
+def keep_failure(path: Path, error: str, trace: str = "") -> None:
     """Write ``failed.json``; where that cannot be done the failure is still reported, only not kept."""
     with suppress(OSError):
-        write_json(directory / FAILED, failure)
+        write_json(path, {"error": error, "traceback": trace, "time": _now()})
 
 
 def artifact_of(store: Store, outcome: Outcome, step: Step) -> Artifact | None:
