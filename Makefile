@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 QUIET := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 
-.PHONY: quickstart install format lint types test docs screenshots bench bench-learning bench-code bench-explorer bench-generation clean
+.PHONY: quickstart install format lint types test docs screenshots gallery bench bench-learning bench-code bench-explorer bench-generation clean
 
 quickstart: .venv/installed
 	$(BIN)/tunelab run quickstart
@@ -35,6 +35,9 @@ docs: .venv/installed
 
 screenshots: .venv/installed
 	$(BIN)/python scripts/take_screenshots.py
+
+gallery: .venv/installed
+	$(BIN)/python scripts/build_gallery.py
 
 bench: bench-code bench-learning bench-explorer bench-generation
 
