@@ -60,7 +60,9 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """Attend causally within sequences whose bounds are ``cu_seq_lens_q``, from 0 to the number of tokens.
 
-    ``query`` is (1, heads, tokens, width), ``key`` and ``value`` may have fewer heads. Returns (1, tokens, heads, width).
+    ``query`` is (1, heads, tokens, width), ``key`` and ``value`` may have fewer heads.
+
+    Returns (1, tokens, heads, width).
     """
     lengths = cu_seq_lens_q.diff().tolist()
     settings = {"scaling": scaling, "dropout": dropout, "window": sliding_window, "softcap": softcap}

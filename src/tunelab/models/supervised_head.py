@@ -15,9 +15,7 @@ from typing import Any
 import torch
 from torch.nn.functional import linear
 
-FP32 = 4
-TILE = 64 << 20
-"""Bytes of the logits that are made at a time; smaller tiles stay near the processor, larger ones multiply faster."""
+from tunelab.models.footprint import BYTES, TILE
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ class _Loss(torch.autograd.Function):
         )
         kind, sums = _computed_in(states), torch.zeros(3, device=states.device)
         matrix, offset = weight.to(kind), None if bias is None else bias.to(kind)
-        tile = max(1, TILE // (FP32 * len(weight)))
+        tile = max(1, TILE // (BYTES["fp32"] * len(weight)))
         for part in (slice(start, start + tile) for start in range(0, len(states), tile)):
             inputs = states[part].to(kind)
             found, slopes = _predicted(linear(inputs, matrix, offset).float(), targets[part], logits)
@@ -138,11 +136,11 @@ def _predicted(scores: torch.Tensor, targets: torch.Tensor, logits: Logits) -> t
         scores.mul_(logits.scale)
     if logits.softcap:
         scores.div_(logits.softcap).tanh_().mul_(logits.softcap)
-    partition = scores.logsumexp(-1, keepdim=True)
-    loss = (partition - scores.gather(1, targets[:, None])).sum()
-    hits = (scores.argmax(-1) == targets).sum()
-    slopes = (scores - partition).exp_()
-    entropy = partition.sum() - torch.linalg.vecdot(slopes, scores).sum()
+    slopes, highest = torch.softmax(scores, dim=-1), scores.amax(-1)
+    partition = highest - slopes.amax(-1).log()  # the logarithm of the sum, without another pass of exponentials
+    chosen = scores.gather(1, targets[:, None])[:, 0]
+    loss, hits = (partition - chosen).sum(), (chosen == highest).sum()
+    entropy = (partition - torch.linalg.vecdot(slopes, scores)).sum()
     slopes.scatter_add_(1, targets[:, None], slopes.new_full((len(targets), 1), -1.0))
     if logits.softcap:
         slopes.mul_(1 - scores.div_(logits.softcap).square_())

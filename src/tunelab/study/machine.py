@@ -67,6 +67,12 @@ class Machine:
         rounds = precision != "fp32" or (train.adaptation == "qlora" and train.qlora.compute != "fp32")
         return self.declared.micro_batch_size if dropout or normalised or rounds else None
 
+    def packing_that_matters(self, train: Train, precision: str) -> dict[str, str]:
+        """Packing where it decides about a result, as the micro batch does: dropout draws and bf16 rounds by both."""
+        packed = train.method == "sft" and train.head == "lm" and self.declared.packing == "auto"
+        matters = packed and self.micro_batch_that_matters(train, precision) is not None
+        return {"packing": "auto"} if matters else {}
+
     def settled(self, train: Train) -> tuple[Train, str | None]:
         """Return an entry as it runs here, and why it runs otherwise than asked, where it does."""
         if train.adaptation != "qlora":
