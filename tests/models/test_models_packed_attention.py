@@ -84,7 +84,7 @@ def packed(model, found):
             input_ids=ids,
             labels=labels,
             position_ids=positions,
-            cu_seq_lens_q=bounds.to(torch.int32),
+            sequence_lengths=LENGTHS,
             use_cache=False,
             learnt_tokens=(labels >= 0).sum(),
         )

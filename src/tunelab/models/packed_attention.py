@@ -1,15 +1,17 @@
 """Attention over sequences that lie end to end in one row, each of which sees itself alone: no padding is computed.
 
 It is registered with transformers, so every architecture that asks its configuration for an attention function can use
-it. Bounds, sliding window and softcap arrive by the arguments that transformers passes to flash attention, so what
-knows flash attention can be packed. On a CPU sequences are attended to one after the other, which gives to the bit what
-a padded batch does; elsewhere in one rectangle, as many small kernels cost more there than a little padding.
+it. Sliding window and softcap arrive by the arguments that transformers passes to flash attention, so what knows flash
+attention can be packed; the lengths of the sequences are an argument of the model that it hands on. On a CPU sequences
+are attended to one after the other, which gives to the bit what a padded batch does; elsewhere in one rectangle, as many
+small kernels cost more there than a little padding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -53,36 +55,34 @@ def attend(
     scaling: float | None = None,
     dropout: float = 0.0,
     *,
-    cu_seq_lens_q: torch.Tensor,
+    sequence_lengths: Sequence[int] | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
     **ignored: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attend causally within sequences whose bounds are ``cu_seq_lens_q``, from 0 to the number of tokens.
+    """Attend causally within sequences of ``sequence_lengths`` tokens, which lie end to end; all are one without it.
 
-    ``query`` is (1, heads, tokens, width), ``key`` and ``value`` may have fewer heads.
-
-    Returns (1, tokens, heads, width).
+    ``query`` is (1, heads, tokens, width), ``key`` and ``value`` may have fewer heads. Returns (1, tokens, heads,
+    width).
     """
-    lengths = cu_seq_lens_q.diff().tolist()
     settings = {"scaling": scaling, "dropout": dropout, "window": sliding_window, "softcap": softcap}
     each = _one_by_one if query.device.type == "cpu" else _in_a_rectangle
-    return each(query, key, value, lengths, settings), None
+    return each(query, key, value, tuple(sequence_lengths or query.shape[2:3]), settings), None
 
 
 def _one_by_one(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths: Sequence[int], settings: dict[str, Any]
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths: tuple[int, ...], settings: dict[str, Any]
 ) -> torch.Tensor:
     parts = zip(*(states.split(list(lengths), dim=2) for states in (query, key, value)), strict=True)
     return torch.cat([_causal(*part, **settings).transpose(1, 2) for part in parts], dim=1)
 
 
 def _in_a_rectangle(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths: Sequence[int], settings: dict[str, Any]
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths: tuple[int, ...], settings: dict[str, Any]
 ) -> torch.Tensor:
     """Attend in one batch that is padded on the right, which nothing before it sees."""
     rows, longest = len(lengths), max(lengths)
-    places = torch.cat([torch.arange(length) + row * longest for row, length in enumerate(lengths)]).to(query.device)
+    places = _places(lengths, query.device)
 
     def spread(states: torch.Tensor) -> torch.Tensor:
         _, heads, _, width = states.shape
@@ -91,6 +91,12 @@ def _in_a_rectangle(
 
     found = _causal(spread(query), spread(key), spread(value), **settings)
     return found.transpose(1, 2).flatten(0, 1)[places][None]
+
+
+@lru_cache(maxsize=1)
+def _places(lengths: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """Return where the tokens are in a rectangle, which is the same in every layer."""
+    return torch.cat([torch.arange(length) + row * max(lengths) for row, length in enumerate(lengths)]).to(device)
 
 
 def _causal(

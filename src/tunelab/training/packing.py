@@ -35,6 +35,7 @@ class PackedTrainer(SFTTrainer):
         """Return the summed loss of a packed batch, divided by the learnt tokens of the whole optimiser step."""
         own = (inputs["labels"][:, 1:] >= 0).sum()
         number = own if num_items_in_batch is None else num_items_in_batch
+        inputs["sequence_lengths"] = inputs["cu_seq_lens_q"].diff().tolist()
         found = model(**inputs, use_cache=False, learnt_tokens=torch.as_tensor(number).clamp(min=1))
         self._count(found, inputs["input_ids"].numel())
         averaged = self.args.average_tokens_across_devices and num_items_in_batch is not None
@@ -73,8 +74,8 @@ def unpackable(model: Any, rows: Sequence[Row], exact: bool) -> str | None:
 
 def _packed(model: Any, rows: Sequence[Row]) -> float:
     inputs = _collated(model, rows, padding_free=True)
-    labels = inputs.pop("labels")
-    return _mean(model, model.base_model(**inputs, use_cache=False).last_hidden_state, labels)
+    labels, lengths = inputs.pop("labels"), [len(row["input_ids"]) for row in rows]
+    return _mean(model, model.base_model(**inputs, sequence_lengths=lengths, use_cache=False).last_hidden_state, labels)
 
 
 def _padded(model: Any, rows: Sequence[Row]) -> float:
