@@ -438,6 +438,9 @@ def test_the_micro_batch_counts_under_dropout_and_where_it_normalises(tmp_path, 
         ({"precision": "bf16"}, True),
         ({}, False),
         ({"precision": "bf16", "method": "dpo"}, False),
+        ({"precision": "bf16", "method": "grpo"}, True),
+        ({"precision": "bf16", "method": "grpo", "grpo": {"beta": 0.1}}, False),
+        ({"method": "grpo", "grpo": {"loss_type": "bnpo"}}, False),
     ],
 )
 def test_packing_counts_where_it_is_done_and_dropout_or_rounding_make_it_count(tmp_path, settings, counts):

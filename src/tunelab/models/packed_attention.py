@@ -1,10 +1,11 @@
-"""Attention over sequences that lie end to end in one row, each of which sees itself alone: no padding is computed.
+"""Attention over sequences that lie end to end in one row, each of which sees itself alone, or a beginning that several
+share: no padding is computed, and nothing twice.
 
 It is registered with transformers, so every architecture that asks its configuration for an attention function can use
 it. Sliding window and softcap arrive by the arguments that transformers passes to flash attention, so what knows flash
 attention can be packed; the lengths of the sequences are an argument of the model that it hands on. On a CPU sequences
-are attended to one after the other, which gives to the bit what a padded batch does; elsewhere in one rectangle, as many
-small kernels cost more there than a little padding.
+are attended to one after the other, which gives to the bit what a padded batch does; elsewhere in one rectangle, as
+many small kernels cost more there than a little padding.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import torch
@@ -20,6 +22,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 NAME = "tunelab_packed"
+
+Branches = Sequence[tuple[int, Sequence[int]]]
+"""Tokens of a beginning, and of each branch that goes on from it."""
 
 
 @contextmanager
@@ -56,16 +61,20 @@ def attend(
     dropout: float = 0.0,
     *,
     sequence_lengths: Sequence[int] | None = None,
+    branches: Branches | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
     **ignored: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attend causally within sequences of ``sequence_lengths`` tokens, which lie end to end; all are one without it.
 
+    With ``branches``, a beginning lies before its branches, which see it and themselves.
     ``query`` is (1, heads, tokens, width), ``key`` and ``value`` may have fewer heads. Returns (1, tokens, heads,
     width).
     """
     settings = {"scaling": scaling, "dropout": dropout, "window": sliding_window, "softcap": softcap}
+    if branches:
+        return _branching(query, key, value, branches, settings), None
     each = _one_by_one if query.device.type == "cpu" else _in_a_rectangle
     return each(query, key, value, tuple(sequence_lengths or query.shape[2:3]), settings), None
 
@@ -75,6 +84,21 @@ def _one_by_one(
 ) -> torch.Tensor:
     parts = zip(*(states.split(list(lengths), dim=2) for states in (query, key, value)), strict=True)
     return torch.cat([_causal(*part, **settings).transpose(1, 2) for part in parts], dim=1)
+
+
+def _branching(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, branches: Branches, settings: dict[str, Any]
+) -> torch.Tensor:
+    lengths = [tokens for beginning, ends in branches for tokens in (beginning, *ends)]
+    parts = iter(zip(*(states.split(lengths, dim=2) for states in (query, key, value)), strict=True))
+    found: list[torch.Tensor] = []
+    for _, ends in branches:
+        asked, keys, values = next(parts)
+        found.append(_causal(asked, keys, values, **settings))
+        for own_query, own_key, own_value in islice(parts, len(ends)):
+            seen = torch.cat([keys, own_key], dim=2), torch.cat([values, own_value], dim=2)
+            found.append(_causal(own_query, *seen, **settings))
+    return torch.cat([part.transpose(1, 2) for part in found], dim=1)
 
 
 def _in_a_rectangle(
@@ -109,9 +133,13 @@ def _causal(
     window: int | None,
     softcap: float | None,
 ) -> torch.Tensor:
-    """Attend causally in a batch, (rows, heads, tokens, width), to the ``window`` latest tokens where one is given."""
-    tokens = query.shape[2]
-    seen = _window(tokens, window, query.device) if softcap or (window and window < tokens) else None
+    """Attend causally in a batch, (rows, heads, tokens, width), to the ``window`` latest tokens where one is given.
+
+    Queries are those of the last tokens that have keys.
+    """
+    asked, tokens = query.shape[2], key.shape[2]
+    plain = asked == tokens and not softcap and (window or tokens) >= tokens
+    seen = None if plain else _window(asked, tokens, window, query.device)
     if softcap:
         return _capped(query, key, value, seen, scaling, dropout, softcap)
     return scaled_dot_product_attention(
@@ -126,9 +154,9 @@ def _causal(
     )
 
 
-def _window(tokens: int, window: int | None, device: torch.device) -> torch.Tensor:
-    """Say of each token which it sees, itself among them."""
-    distance = torch.arange(tokens, device=device)[:, None] - torch.arange(tokens, device=device)
+def _window(asked: int, tokens: int, window: int | None, device: torch.device) -> torch.Tensor:
+    """Say of each of the last ``asked`` tokens which it sees, itself among them."""
+    distance = torch.arange(tokens - asked, tokens, device=device)[:, None] - torch.arange(tokens, device=device)
     return (distance >= 0) & (distance < (window or tokens))
 
 

@@ -14,8 +14,12 @@ from typing import Any
 
 import torch
 from torch.nn.functional import linear
+from trl.kernels import ChunkedLogProbFunction
 
 from tunelab.models.footprint import BYTES, TILE
+
+VOCABULARY_TILE = 32768
+"""Words whose logits TRL's function makes at a time."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,28 @@ def add_supervised_head(model: Any) -> None:
         labels = kwargs.pop("labels")
         hidden = self.base_model(*args, **kwargs).last_hidden_state
         return vars(supervised_loss(hidden, labels, self.get_output_embeddings(), logits, learnt_tokens))
+
+    model.forward = types.MethodType(forward, model)
+
+
+def add_scored_places(model: Any, temperature: float) -> None:
+    """Let ``model(..., places=places, targets=targets)`` return a map of log-probabilities and entropies, (targets,).
+
+    Target i is predicted by the hidden state at place i of the only row, at a temperature. Calls without ``places`` are
+    as before.
+    """
+    original: Callable[..., Any] = model.forward
+    logits = logits_of(model.config)
+
+    def forward(self: Any, *args: Any, places: torch.Tensor | None = None, **kwargs: Any) -> Any:
+        if places is None:
+            return original(*args, **kwargs)
+        targets = kwargs.pop("targets")
+        states = self.base_model(*args, **kwargs).last_hidden_state[0].index_select(0, places)
+        head = self.get_output_embeddings()
+        known = temperature, VOCABULARY_TILE, logits.softcap, logits.scale, ("entropy",)
+        log_probs, entropy, *_ = ChunkedLogProbFunction.apply(states, head.weight, head.bias, targets, *known)
+        return {"log_probs": log_probs, "entropy": entropy}
 
     model.forward = types.MethodType(forward, model)
 

@@ -63,7 +63,7 @@ def unpackable(model: Any, rows: Sequence[Row], exact: bool) -> str | None:
     }
     with torch.no_grad():
         model.eval()
-        expected = _padded(model, [longest, shortest]), _whole(model, few)
+        expected = padded_loss(model, [longest, shortest]), _whole(model, few)
         with packed_attention(model):
             found = _packed(model, [longest, shortest]), _packed(model, [few])
     for what, ours, theirs in zip(("padded", "by its own head"), found, expected, strict=True):
@@ -75,15 +75,18 @@ def unpackable(model: Any, rows: Sequence[Row], exact: bool) -> str | None:
 def _packed(model: Any, rows: Sequence[Row]) -> float:
     inputs = _collated(model, rows, padding_free=True)
     labels, lengths = inputs.pop("labels"), [len(row["input_ids"]) for row in rows]
-    return _mean(model, model.base_model(**inputs, sequence_lengths=lengths, use_cache=False).last_hidden_state, labels)
+    return mean_loss(
+        model, model.base_model(**inputs, sequence_lengths=lengths, use_cache=False).last_hidden_state, labels
+    )
 
 
-def _padded(model: Any, rows: Sequence[Row]) -> float:
+def padded_loss(model: Any, rows: Sequence[Row]) -> float:
+    """Return the mean loss of rows by the attention that the model has, padded."""
     inputs = _collated(model, rows, padding_free=False)
     labels = inputs.pop("labels")
     labels[:, 0] = IGNORED
     hidden = model.base_model(**inputs, use_cache=False).last_hidden_state
-    return _mean(model, hidden.flatten(0, 1)[None], labels.flatten()[None])
+    return mean_loss(model, hidden.flatten(0, 1)[None], labels.flatten()[None])
 
 
 def _collated(model: Any, rows: Sequence[Row], padding_free: bool) -> dict[str, Any]:
@@ -91,10 +94,11 @@ def _collated(model: Any, rows: Sequence[Row], padding_free: bool) -> dict[str, 
     return {k: v.to(model.device) if isinstance(v, torch.Tensor) else v for k, v in collated.items()}
 
 
-def _mean(model: Any, hidden: torch.Tensor, labels: torch.Tensor) -> float:
+def mean_loss(model: Any, hidden: torch.Tensor, labels: torch.Tensor) -> float:
     """Return the mean loss of rows that lie end to end."""
     learnt = (labels[:, 1:] >= 0).sum().clamp(min=1)
-    return float(supervised_loss(hidden, labels, model.get_output_embeddings(), logits_of(model.config), learnt).loss)
+    found = supervised_loss(hidden, labels, model.get_output_embeddings(), logits_of(model.config), learnt)
+    return found.loss.item()
 
 
 def _whole(model: Any, row: Row) -> float:
