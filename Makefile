@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 QUIET := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 
-.PHONY: quickstart install format lint types test docs bench bench-learning bench-code clean
+.PHONY: quickstart install format lint types test docs bench bench-learning bench-code bench-training clean
 
 quickstart: .venv/installed
 	$(BIN)/tunelab run quickstart
@@ -40,6 +40,9 @@ bench-learning: .venv/installed
 
 bench-code: .venv/installed
 	$(QUIET) $(BIN)/python scripts/bench_code.py
+
+bench-training: .venv/installed
+	$(QUIET) $(BIN)/python scripts/bench_training.py
 
 clean:
 	rm -rf .venv build dist src/*.egg-info

@@ -7,7 +7,14 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from tunelab.models import packed_attention, supervised_head
 from tunelab.models.packed_attention import without_packing
-from tunelab.models.supervised_head import Logits, add_supervised_head, logits_of, supervised_loss
+from tunelab.models.supervised_head import (
+    Logits,
+    add_scored_places,
+    add_supervised_head,
+    logits_of,
+    supervised_loss,
+)
+from tunelab.training.shared_prompts import grow
 
 SMALL = {
     "hidden_size": 32,
@@ -108,6 +115,29 @@ def test_a_packed_row_is_what_it_is_alone(name, way, monkeypatch):
     learnt = packed(model, rows())
     assert learnt["loss"].item() == pytest.approx(expected.item(), abs=2e-6)
     assert distance(gradients(model), slopes) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2-windows", "gemma2", "gemma3_text", "granite"])
+def test_branches_are_what_they_are_behind_their_own_copy_of_the_beginning(name):
+    model = built(name).train()
+    torch.manual_seed(2)
+    beginnings, ends = (torch.randint(1, 97, (9,)), torch.randint(1, 97, (4,))), (8, 3, 1)
+    whole = [(beginning, torch.randint(1, 97, (end,))) for beginning in beginnings for end in ends]
+    expected = torch.cat([_log_probs(model, *row) for row in whole])
+    expected.mean().backward()
+    slopes = gradients(model)
+    tree = grow([(beginning.tolist(), end.tolist()) for beginning, end in whole])
+    add_scored_places(model, temperature=0.7)
+    with packed_attention.packed_attention(model):
+        found = model(**tree.inputs("cpu"), places=torch.tensor(tree.places), targets=torch.tensor(tree.targets))
+        found["log_probs"].mean().backward()
+    torch.testing.assert_close(found["log_probs"], expected, rtol=1e-5, atol=1e-5)
+    assert distance(gradients(model), slopes) < 1e-5
+
+
+def _log_probs(model, beginning, end):
+    logits = model(torch.cat([beginning, end])[None]).logits[0, len(beginning) - 1 : -1] / 0.7
+    return logits.log_softmax(-1).gather(1, end[:, None])[:, 0]
 
 
 def test_what_was_computed_before_is_computed_after():

@@ -70,8 +70,8 @@ class Hardware(Strict):
     micro_batch_size: int = Field(default=16, gt=0, description="Rows per forward pass in training.")
     packing: Literal["auto", "off"] = Field(
         default="auto",
-        description="auto: sft lays the rows of a forward pass end to end, without padding, and grpo without beta computes "
-        "a prompt once for its completions, where the model can; off: rows are padded.",
+        description="auto: sft lays the rows of a forward pass end to end, without padding, and grpo without beta "
+        "computes a prompt once for its completions, where the model can; off: rows are padded.",
     )
     generation_batch_size: int = Field(default=32, gt=0, description="Prompts per batch in generation.")
     rollouts: Literal["local", "vllm"] = Field(
