@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 QUIET := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 
-.PHONY: quickstart install format lint types test docs screenshots gallery bench bench-learning bench-code bench-explorer bench-generation clean
+.PHONY: quickstart install format lint types test docs screenshots gallery bench bench-learning bench-code bench-explorer bench-generation bench-training clean
 
 quickstart: .venv/installed
 	$(BIN)/tunelab run quickstart
@@ -39,7 +39,7 @@ screenshots: .venv/installed
 gallery: .venv/installed
 	$(BIN)/python scripts/build_gallery.py
 
-bench: bench-code bench-learning bench-explorer bench-generation
+bench: bench-code bench-learning bench-explorer bench-generation bench-training
 
 bench-learning: .venv/installed
 	$(QUIET) $(BIN)/python scripts/bench_learning.py
@@ -52,6 +52,9 @@ bench-explorer: .venv/installed
 
 bench-generation: .venv/installed
 	$(QUIET) $(BIN)/python scripts/bench_generation.py
+
+bench-training: .venv/installed
+	$(QUIET) $(BIN)/python scripts/bench_training.py
 
 clean:
 	rm -rf .venv build dist src/*.egg-info

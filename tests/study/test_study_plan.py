@@ -74,6 +74,7 @@ def test_two_names_for_the_same_work_are_one_step(tmp_path):
     "hardware",
     [
         {"micro_batch_size": 2},
+        {"packing": "off"},
         {"generation_batch_size": 3},
         {"gradient_checkpointing": True},
         {"track": ["tensorboard"]},
@@ -442,6 +443,28 @@ def test_the_micro_batch_counts_under_dropout_and_where_it_normalises(tmp_path, 
         for size in (1, 2)
     )
     assert (small.train["one"].fingerprint != large.train["one"].fingerprint) is counts
+
+
+@pytest.mark.parametrize(
+    ("settings", "counts"),
+    [
+        ({"adaptation": "lora", "lora": {"dropout": 0.1}}, True),
+        ({"precision": "bf16"}, True),
+        ({}, False),
+        ({"precision": "bf16", "method": "dpo"}, False),
+        ({"precision": "bf16", "method": "grpo"}, True),
+        ({"precision": "bf16", "method": "grpo", "grpo": {"beta": 0.1}}, False),
+        ({"method": "grpo", "grpo": {"loss_type": "bnpo"}}, False),
+    ],
+)
+def test_packing_counts_where_it_is_done_and_dropout_or_rounding_make_it_count(tmp_path, settings, counts):
+    entry = {"format": "chat", "loss": "all", **settings}
+    packed, padded = (
+        compiled(tmp_path, changed(train={"one": entry}, hardware={"device": "cpu", "packing": packing}))
+        for packing in ("auto", "off")
+    )
+    assert (packed.train["one"].fingerprint != padded.train["one"].fingerprint) is counts
+    assert "packing" not in padded.train["one"].settings
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def turned(entry, hardware, settings):
     (LORA, {}, 100, ["hardware.micro_batch_size"]),
     (SFT, {}, 180, ["hardware.micro_batch_size"]),
     (SFT, {}, 130, ["hardware.gradient_checkpointing"]),
-    (LORA | {"max_length": 4096}, SMALL, 38, ["train.one.max_length"]),
+    (LORA | {"max_length": 4096}, SMALL, 36, ["train.one.max_length"]),
     (SFT, {"gradient_checkpointing": True}, 60, ["train.one.adaptation"]),
     (LORA, SMALL, 20, ["train.one.adaptation"]),
     (LONG, SMALL, 100, ["hardware.rollout_batch_size"]),

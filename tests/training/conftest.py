@@ -30,7 +30,20 @@ class Bench:
         limits = {"max_length": 512, "max_too_long": 0.0, **limits}
         return supervised_rows(self.samples[:n], find_task("arithmetic"), self.renderer, loss, **limits)
 
-    def train(self, name, *, n=24, micro=8, seed=0, progress=lambda *_: None, model=None, **recipe):
+    def train(
+        self,
+        name,
+        *,
+        n=24,
+        micro=8,
+        seed=0,
+        packing="auto",
+        checkpointing=False,
+        precision="fp32",
+        progress=lambda *_: None,
+        model=None,
+        **recipe,
+    ):
         """Train in the folder ``name``, which may hold an interrupted attempt; return the facts.
 
         ``model`` is what is trained, the tiny one in full weights where none is given.
@@ -48,9 +61,9 @@ class Bench:
         }
         job = Job(
             recipe=Recipe(**settings),
-            precision="fp32",
+            precision=precision,
             seed=seed,
-            hardware=Hardware("cpu", micro, False, ()),
+            hardware=Hardware("cpu", micro, checkpointing, (), packing=packing),
             directory=self.root / name,
             scratch=self.root / name / "scratch",
             progress=progress,

@@ -14,6 +14,9 @@ Parts = dict[str, int]
 """Bytes by what they are for."""
 
 BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2}
+TILE = 64 << 20
+"""Bytes of the logits that training without padding makes at a time: small ones stay near the processor, and large
+ones multiply faster."""
 BLOCK, BLOCKS_TOGETHER = 64, 256
 """Weights of 4 bits that share a scale, and scales that share one where these are quantised too."""
 FRAGMENTS: dict[Device, float] = {"cpu": 0.6, "cuda": 0.0, "mps": 0.0}

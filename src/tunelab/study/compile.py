@@ -192,6 +192,7 @@ class _Compiler:
                 "format": fmt.training_identity() if train.method in SUPERVISED else fmt.identity(),
                 "seed": variant.seed,
                 "micro_batch_size": self.machine.micro_batch_that_matters(train, precision),
+                **self.machine.packing_that_matters(train, precision),
                 **self.reward(variant, judges),
                 **self.balanced(variant),
                 **self.machine.rollouts(train),

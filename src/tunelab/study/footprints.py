@@ -98,6 +98,7 @@ def _training(step: Step, model: Architecture, known: Lengths | None) -> Footpri
         gradient_checkpointing=hardware["gradient_checkpointing"],
         drawn_together=hardware["rollout_batch_size"],
         lengths=lengths,
+        packed=recipe.method == "sft" and recipe.head == "lm" and hardware["packing"] == "auto",
         judges=judges,
     )
     return Footprint(work, assumed)

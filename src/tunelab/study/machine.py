@@ -63,10 +63,14 @@ class Machine:
 
         Dropout draws by it (T5 has its own), bf16 rounds by it, and bnpo takes the mean over the tokens of each.
         """
-        dropout = train.method == "seq2seq" or (train.adapter and train.lora.dropout > 0)
         normalised = train.method == "grpo" and train.grpo.loss_type == "bnpo"
-        rounds = precision != "fp32" or (train.adaptation == "qlora" and train.qlora.compute != "fp32")
-        return self.declared.micro_batch_size if dropout or normalised or rounds else None
+        return self.declared.micro_batch_size if normalised or _draws_or_rounds(train, precision) else None
+
+    def packing_that_matters(self, train: Train, precision: str) -> dict[str, str]:
+        """Packing where it is done and decides about a result: dropout draws and bf16 rounds by it."""
+        done = (train.method == "sft" and train.head == "lm") or (train.method == "grpo" and not train.grpo.beta)
+        matters = done and self.declared.packing == "auto" and _draws_or_rounds(train, precision)
+        return {"packing": "auto"} if matters else {}
 
     def settled(self, train: Train) -> tuple[Train, str | None]:
         """Return an entry as it runs here, and why it runs otherwise than asked, where it does."""
@@ -192,3 +196,9 @@ class Machine:
 def drawing(temperature: float) -> dict[str, Any]:
     """Return the version of what a random number draws, for the identity of text that is drawn by one."""
     return {"draws": DRAWS} if temperature > 0 else {}
+
+
+def _draws_or_rounds(train: Train, precision: str) -> bool:
+    """Say whether a training's dropout draws, or its numbers are rounded, by how rows are laid out."""
+    dropout = train.method == "seq2seq" or (train.adapter and train.lora.dropout > 0)
+    return dropout or precision != "fp32" or (train.adaptation == "qlora" and train.qlora.compute != "fp32")

@@ -62,12 +62,17 @@ class Data(Strict):
 
 
 class Hardware(Strict):
-    """What running needs. Batch sizes are identity only where dropout, sampling, bf16 or bnpo make them count."""
+    """What running needs. Batch sizes and packing are identity where dropout, sampling or rounding make them count."""
 
     device: str = Field(
         default="auto", description="Where to compute: auto, cpu, mps, cuda, or cuda:1 for one of several GPUs."
     )
     micro_batch_size: int = Field(default=16, gt=0, description="Rows per forward pass in training.")
+    packing: Literal["auto", "off"] = Field(
+        default="auto",
+        description="auto: sft lays the rows of a forward pass end to end, without padding, and grpo without beta "
+        "computes a prompt once for its completions, where the model can; off: rows are padded.",
+    )
     generation_batch_size: int = Field(default=32, gt=0, description="Prompts per batch in generation.")
     generation: Literal["auto", "plain"] = Field(
         default="auto",

@@ -14,6 +14,7 @@ from tunelab.models.architecture import Architecture
 from tunelab.models.device import Device, Precision
 from tunelab.models.footprint import (
     BYTES,
+    TILE,
     Lengths,
     Parts,
     Shape,
@@ -30,10 +31,12 @@ from tunelab.training.sizes import largest_divisor, rows_per_step, weights_preci
 FP32 = BYTES["fp32"]
 MOMENTS = 2
 """Running means that AdamW keeps of every trained weight, in fp32 (Loshchilov and Hutter 2019)."""
-TILE = (4096, 32768)
+PADDED_TILE = (4096, 32768)
 """Tokens and words of which TRL computes logits at a time; it never makes those of all tokens."""
 COPIES = 7
 """What is made of a tile beside it: without a GPU's kernel, which works in place, each operation makes a copy."""
+PACKED_COPIES = 3
+"""The logits of our own tile, their shares of a word each, and these rounded or a cap's slope."""
 LOGITS = 4
 """Copies of an encoder-decoder model's logits: as they are, in fp32, as log-probabilities, and their gradient."""
 
@@ -50,6 +53,8 @@ class Training:
     gradient_checkpointing: bool
     drawn_together: int
     lengths: Lengths
+    packed: bool = False
+    """Whether rows lie end to end, under our own head."""
     judges: int = 0
     """Bytes of the judges that are loaded beside, to reward completions."""
 
@@ -125,14 +130,17 @@ class Training:
             return LOGITS * self._sequences * self.lengths.answer * self.model.vocabulary * FP32
         tokens, vocabulary = self._sequences * self.lengths.row, self.model.vocabulary
         weight = 0 if self.recipe.adapter else vocabulary * self.model.hidden
-        return min(tokens, TILE[0]) * self._tile() + FP32 * (tokens * self.model.hidden + weight)
+        gradients = FP32 * (tokens * self.model.hidden + weight)
+        if self.packed:
+            return PACKED_COPIES * min(TILE, FP32 * tokens * vocabulary) + gradients
+        return min(tokens, PADDED_TILE[0]) * self._tile() + gradients
 
     def _tile(self) -> int:
         """Bytes of a token's logits: a buffer that is always whole, or as much of it as is written, with copies."""
         size = BYTES[self.precision]
         if self.device == "cuda":
-            return size * TILE[1]
-        return (size + FP32 * COPIES) * min(self.model.vocabulary, TILE[1])
+            return size * PADDED_TILE[1]
+        return (size + FP32 * COPIES) * min(self.model.vocabulary, PADDED_TILE[1])
 
     def _drawing(self) -> list[Parts]:
         batch = min(self.drawn_together, rows_per_step(self.recipe))

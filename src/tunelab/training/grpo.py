@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from tunelab.formats.renderer import Renderer
 from tunelab.generation.local import stop_ids
 from tunelab.generation.vllm import sampling
 from tunelab.models.context import refuse_long_prompts
+from tunelab.models.supervised_head import add_scored_places
 from tunelab.tasks.task import Task
 from tunelab.training.gold import GARBAGE, check_reward, first_of_each_task
 from tunelab.training.groups import ROLLOUTS, fewest_together
@@ -35,6 +37,7 @@ from tunelab.training.judged import Ask, JudgedRewards
 from tunelab.training.order import visits
 from tunelab.training.recipe import Recipe
 from tunelab.training.rollouts import Rollouts, questions
+from tunelab.training.shared_prompts import SharedPromptTrainer, unsharable
 from tunelab.training.sizes import rows_per_step
 
 if TYPE_CHECKING:
@@ -70,10 +73,12 @@ def train_grpo(
     engine = vllm_config(rollouts.longest, stop_ids(model, renderer)) if job.hardware.rollouts == "vllm" else None
     refuse_long_prompts({i: len(q.ids) for i, q in rollouts.questions.items()}, budget, model.config)
 
+    padded = _padded(job, rollouts, model)
+
     def build(trainable: Any) -> GRPOTrainer:
         datasets.disable_progress_bars()
         os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
-        return GRPOTrainer(
+        trainer = (GRPOTrainer if padded else SharedPromptTrainer)(
             model=trainable,
             reward_funcs=[rollouts.reward],
             args=grpo_config(job, total, budget, model, engine),
@@ -82,11 +87,34 @@ def train_grpo(
             rollout_func=rollouts.generate,
             callbacks=[rollouts],
         )
+        if isinstance(trainer, SharedPromptTrainer):
+            trainer.policy = model
+            add_scored_places(model, trainer.temperature)
+        return trainer
 
     facts = carry_out(job, model, total, build)
     if job.recipe.adapter and rollouts.sampled is not None:
         facts["adapter_effect"] = adapter_effect(rollouts.sampled, rollouts.questions[samples[0].id].ids)
-    return {"receipt": receipt(job, len(samples)) | {"gold_refused": refused}, **facts}
+    return {"receipt": receipt(job, len(samples)) | {"gold_refused": refused}, "padded": padded, **facts}
+
+
+def _padded(job: Job, rollouts: Rollouts, model: PreTrainedModel) -> str | None:
+    """Return why completions are padded in training, None where they share their prompts.
+
+    Before the first update policy and reference are equal, and the divergence has no gradient. Were the two computed
+    in other ways, rounding would be one, and AdamW makes a whole step of the smallest gradient.
+    """
+    if job.hardware.packing == "off":
+        return "hardware.packing is off"
+    if job.hardware.gradient_checkpointing:
+        return "activations are computed again in the backward pass"
+    if job.recipe.grpo.beta:
+        return "grpo.beta compares with a reference, to the last bit"
+    exact = job.precision == "fp32" and job.recipe.adaptation != "qlora"
+    prompts = [question.ids for question in rollouts.questions.values()]
+    if reason := unsharable(model, prompts, exact):
+        warnings.warn(f"packing: completions are padded, as {reason}; hardware.packing: off says so", stacklevel=2)
+    return reason
 
 
 def vllm_config(longest: int, stops: set[int]) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import datasets
@@ -10,7 +12,10 @@ from transformers import PreTrainedModel
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
+from tunelab.models.packed_attention import packed_attention
+from tunelab.models.supervised_head import add_supervised_head
 from tunelab.training.job import Job, arguments, carry_out
+from tunelab.training.packing import PackedTrainer, unpackable
 from tunelab.training.recipe import Recipe
 from tunelab.training.rows import SupervisedRows
 
@@ -21,19 +26,39 @@ if TYPE_CHECKING:
 def train_sft(
     job: Job, rows: SupervisedRows, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> dict[str, Any]:
-    """Teach the targets of ``rows``; write ``model/`` and return the facts for the record."""
+    """Teach the targets of ``rows``; write ``model/`` and return the facts for the record.
+
+    Rows are packed where the machine says so and the model can, else padded; the facts say which, and why.
+    """
     total = total_steps(job.recipe, len(rows.rows))
+    padded = _padded(job, rows, model)
 
     def build(trainable: Any) -> SFTTrainer:
         datasets.disable_progress_bars()
-        return SFTTrainer(
+        batch = arguments(job, total, job.recipe.batch_size)
+        trainer = (SFTTrainer if padded else PackedTrainer)(
             model=trainable,
-            args=SFTConfig(**arguments(job, total, job.recipe.batch_size), max_length=None, packing=False),
+            args=SFTConfig(**batch, max_length=None, packing=False, padding_free=padded is None),
             train_dataset=datasets.Dataset.from_list(rows.rows),
             processing_class=tokenizer,
         )
+        if padded is None:
+            add_supervised_head(model)
+        return trainer
 
-    return {"receipt": rows.receipt, **carry_out(job, model, total, build)}
+    with nullcontext() if padded else packed_attention(model):
+        facts = carry_out(job, model, total, build)
+    return {"receipt": rows.receipt, "padded": padded, **facts}
+
+
+def _padded(job: Job, rows: SupervisedRows, model: PreTrainedModel) -> str | None:
+    """Return why rows are padded, None where they are packed. Warns where packing was wanted."""
+    if job.hardware.packing == "off":
+        return "hardware.packing is off"
+    exact = job.precision == "fp32" and job.recipe.adaptation != "qlora"
+    if reason := unpackable(model, rows.rows, exact):
+        warnings.warn(f"packing: rows are padded, as {reason}; hardware.packing: off says so", stacklevel=2)
+    return reason
 
 
 def total_steps(recipe: Recipe, rows: int) -> int:
