@@ -5,6 +5,7 @@ import copy
 import pytest
 import random_models
 from transformers import (
+    AttentionInterface,
     BloomConfig,
     BloomForCausalLM,
     GptOssConfig,
@@ -17,11 +18,13 @@ from transformers import (
 
 from tunelab.data.sample import Message
 from tunelab.generation.decoding import ChoiceRequest, Decoding, Request
+from tunelab.generation.engine import attention as answering
 from tunelab.generation.engine.answerers import Answerers
 from tunelab.generation.engine.check import refusal
 from tunelab.generation.engine.generator import PackedGenerator
 from tunelab.generation.engine.model import shared_ids
 from tunelab.generation.local import LocalGenerator
+from tunelab.models import packed_attention as training
 from tunelab.tasks.arithmetic_problems import problems
 
 SIZES = random_models.SIZES
@@ -117,3 +120,8 @@ def test_choices_are_the_same_whoever_answers(tiny, renderer):
     for name, one in packed.items():
         assert one.output == plain[name].output
         assert list(one.logprobs.values()) == pytest.approx(list(plain[name].logprobs.values()), abs=1e-4)
+
+
+def test_training_and_answering_in_one_process_have_attention_of_their_own():
+    assert AttentionInterface()[answering.NAME] is answering.packed_attention
+    assert AttentionInterface()[training.NAME] is training.attend
