@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tunelab.engine.record import Artifact, FileEntry, Record
@@ -41,6 +42,16 @@ def scored(folder: Path, rows: list[dict], **facts) -> Artifact:
     write_json(folder / "results.json", rows)
     write_lines(folder / "scores.jsonl", [{k: row[k] for k in ("id", "sample", "outcome", "values")} for row in rows])
     return left(folder, "score", {"task": "arithmetic", "metrics": {"numeric": {}}} | facts)
+
+
+def generated(folder: Path, model: Path, prompt_tokens: dict[str, int]) -> Artifact:
+    """A generate step that asked the model in a folder."""
+    folder.mkdir(parents=True)
+    rows = [{"id": id_, "sample": 0, "prompt_tokens": count} for id_, count in prompt_tokens.items()]
+    write_lines(folder / "outputs.jsonl", rows)
+    made = left(folder, "generate", {})
+    ref = {"name": model.name, "location": str(model), "revision": None, "identity": {}}
+    return Artifact(replace(made.record, circumstance={"model": ref}), folder)
 
 
 def judged(folder: Path, rows: list[dict]) -> Artifact:

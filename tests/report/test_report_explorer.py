@@ -1,12 +1,16 @@
 """samples.html in a browser: two cells side by side, counts that agree with the report, views that can be shared."""
 
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from explorer_fakes import evidence, judged, page_of, sample, scored, write_page
+from explorer_fakes import evidence, generated, judged, page_of, sample, scored, write_page
+from playwright.sync_api import expect
 from report_fakes import CROSSED, N, build, report_step
+from tokenizers import Tokenizer
 
 from browsing import collect_problems
+from tunelab.models.spec import resolve
 
 
 @pytest.fixture
@@ -172,6 +176,33 @@ def test_prompts_are_shown_once_where_they_are_equal(visit, tmp_path):
     page.wait_for_selector("#detail pre.prompt")
     assert page.locator("#detail pre.prompt").all_text_contents() == ["2 + 2?", "Question: 2 + 2?"]
     assert (tmp_path / "samples.html").read_text(encoding="utf-8").count('id="prompts-') == 2
+
+
+def test_tokens_of_a_prompt_are_shown_on_demand_and_join_to_it(visit, tmp_path):
+    tiny = Path(resolve("tiny").location)
+    tokenizer = Tokenizer.from_file(str(tiny / "tokenizer.json"))
+    prompt = "Leo has 12 shells, naïve 🐚<b>.</b>\nHow many?"
+    ids = tokenizer.encode(prompt, add_special_tokens=False).ids
+    rows = [sample("a", prompt=prompt), sample("b", prompt="half \ud83d of it")]
+    steps = {
+        "score/sft/raw": scored(tmp_path / "scored", rows),
+        "generate/sft/raw": generated(tmp_path / "made", tiny, {"a": len(ids) + 1, "b": 4}),
+    }
+    page, problems = visit(write_page(tmp_path, evidence(steps)) + "#a=sft%2Fraw&show=all&id=a")
+    button = page.get_by_role("button", name="tokens")
+    button.click()
+    pieces = page.locator(".token")
+    expect(pieces).to_have_count(len(ids))
+    assert "".join(pieces.all_text_contents()) == prompt
+    assert pieces.first.get_attribute("title") == f"token 1 of {len(ids)}: id {ids[0]}"
+    expect(page.locator(".tokens .cut")).to_contain_text(f"{len(ids)} tokens; {len(ids) + 1} were sent")
+    button.click()
+    expect(pieces).to_have_count(0)
+    page.keyboard.press("Escape")
+    page.locator(".row .name", has_text="b").click()
+    page.get_by_role("button", name="tokens").click()
+    expect(page.get_by_role("button", name="tokens")).to_be_disabled()
+    assert problems == []
 
 
 def test_one_cell_stands_alone(visit, tmp_path):

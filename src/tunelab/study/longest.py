@@ -55,7 +55,7 @@ class Longest:
 
     def _look(self, step: Step, ref: ModelRef) -> Lengths | None:
         path = known_file(ref, "tokenizer.json")
-        if path is None or (counter := _counter(path)) is None:
+        if path is None or (counter := load_counter(path)) is None:
             return None
         asked = {name: made for name, made in step.inputs.items() if name in READ}
         prepared = {name: found for name, made in asked.items() if (found := self.store.find(made))}
@@ -92,7 +92,7 @@ def _prompts(fmt: Format, task: Task, samples: Sequence[Sample], inputs: Mapping
     return [raw_text(fmt, t) if fmt.template == "raw" else "\n".join(turn.content for turn in t) for t in turns]
 
 
-def _counter(path: Path) -> Any:
+def load_counter(path: Path) -> Any:
     """Load what counts tokens; None for a file that it cannot read, of which loading the model says what is wrong."""
     from tokenizers import Tokenizer
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -19,6 +20,7 @@ from tunelab.files import read_json, read_lines
 from tunelab.report.evidence import Evidence
 from tunelab.report.explorer.packed import Packed
 from tunelab.report.explorer.texts import SENSITIVE, WHOLE, Limit, Text
+from tunelab.report.explorer.tokens import Tokenizers
 from tunelab.study.judges_plan import VERDICTS
 from tunelab.study.steps.answers import OUTPUTS
 from tunelab.study.steps.score import SCORES, group_of
@@ -45,6 +47,8 @@ class Samples:
     facts: dict[str, Row] = field(default_factory=dict[str, Row])
     prompts: dict[str, int] = field(default_factory=dict[str, int])
     """Digest of the prompts of some cell to the number under which they are packed."""
+    tokens: dict[tuple[int, Path], str] = field(default_factory=dict[tuple[int, Path], str])
+    """Prompts and tokenizer to the name under which the tokens of the ones by the other are packed."""
 
 
 def collect(evidence: Evidence, packed: Packed, most: int = MOST) -> tuple[list[Row], list[Row]]:
@@ -54,15 +58,18 @@ def collect(evidence: Evidence, packed: Packed, most: int = MOST) -> tuple[list[
         by_task.setdefault(artifact.record.facts["task"], {})[name] = artifact
     size = sum(a.path(RESULTS).stat().st_size for found in by_task.values() for a in found.values())
     share = min(1.0, most / max(size, 1))
+    tokenizers = Tokenizers()
     tasks: list[Row] = []
     cells: list[Row] = []
     for number, (name, found) in enumerate(by_task.items()):
         samples = _samples(number, name, found, share)
-        columns = {cell: _put_cell(evidence, packed, samples, cell, len(cells) + i) for i, cell in enumerate(found)}
+        columns = {
+            cell: _put_cell(evidence, packed, samples, cell, len(cells) + i, tokenizers) for i, cell in enumerate(found)
+        }
         packed.put(f"columns-{number}", {"ids": samples.ids, "groups": _coded(samples), "cells": columns})
         _put_chunks(packed, f"facts-{number}", samples, [samples.facts.get(i) for i in samples.ids])
         tasks.append({"name": name, "samples": len(samples.ids), "texts": samples.texts})
-        cells += [{"cell": cell, "task": number, "prompts": columns[cell].pop("prompts")} for cell in found]
+        cells += [{"cell": cell, "task": number, **columns[cell].pop("asked")} for cell in found]
     return tasks, cells
 
 
@@ -73,7 +80,9 @@ def _samples(number: int, name: str, cells: Mapping[str, Artifact], share: float
     return Samples(number, name, ids, texts)
 
 
-def _put_cell(evidence: Evidence, packed: Packed, samples: Samples, name: str, number: int) -> Row:
+def _put_cell(
+    evidence: Evidence, packed: Packed, samples: Samples, name: str, number: int, tokenizers: Tokenizers
+) -> Row:
     """Pack a cell's texts and return its columns."""
     artifact = evidence.inputs[f"score/{name}"]
     limit = SENSITIVE if artifact.record.facts.get("sensitive") else WHOLE
@@ -87,10 +96,14 @@ def _put_cell(evidence: Evidence, packed: Packed, samples: Samples, name: str, n
         [_answer(row, limit) | beside.get((i, row["sample"]), {}) for row in rows.get(i, [])] for i in samples.ids
     ]
     _put_chunks(packed, f"answers-{number}", samples, answers)
-    prompts = [limit.cut(rows[i][0]["prompt"]) if i in rows else None for i in samples.ids]
+    prompts = [_prompt(rows[i][0], limit) if i in rows else None for i in samples.ids]
     headline = next(iter(artifact.record.facts["metrics"]))
     columns = _columns([rows.get(i, []) for i in samples.ids], headline)
-    return {**columns, "prompts": _put_prompts(packed, samples, prompts)}
+    asked: Row = {"prompts": _put_prompts(packed, samples, prompts)}
+    generated = evidence.inputs.get(f"generate/{name}")
+    if path := tokenizers.path_of(generated.record if generated else None):
+        asked["tokens"] = _put_tokens(packed, samples, asked["prompts"], prompts, path, tokenizers)
+    return {**columns, "asked": asked}
 
 
 def _note_facts(samples: Samples, artifact: Artifact, id_: str, row: Row, limit: Limit) -> None:
@@ -100,6 +113,11 @@ def _note_facts(samples: Samples, artifact: Artifact, id_: str, row: Row, limit:
     if id_ not in samples.facts:
         targets = [limit.cut(target) for target in row["targets"]]
         samples.facts[id_] = {"targets": targets, "metadata": limit.cut_all(row["metadata"])}
+
+
+def _prompt(row: Row, limit: Limit) -> Text | None:
+    """Return what was sent; of outputs from a file nobody may know it."""
+    return None if row["prompt"] is None else limit.cut(row["prompt"])
 
 
 def _answer(row: Row, limit: Limit) -> Row:
@@ -154,6 +172,16 @@ def _put_prompts(packed: Packed, samples: Samples, prompts: Sequence[Text | None
         samples.prompts[digest] = len(samples.prompts)
         _put_chunks(packed, f"prompts-{samples.number}-{samples.prompts[digest]}", samples, prompts)
     return samples.prompts[digest]
+
+
+def _put_tokens(
+    packed: Packed, samples: Samples, number: int, prompts: Sequence[Text | None], path: Path, tokenizers: Tokenizers
+) -> str:
+    """Pack where a tokenizer parts prompts, unless a cell with the same of both did; return the name of the chunks."""
+    if (number, path) not in samples.tokens:
+        samples.tokens[number, path] = name = f"tokens-{samples.number}-{len(samples.tokens)}"
+        _put_chunks(packed, name, samples, tokenizers.split(path, prompts[: samples.texts]))
+    return samples.tokens[number, path]
 
 
 def _put_chunks(packed: Packed, name: str, samples: Samples, texts: Sequence[Any]) -> None:

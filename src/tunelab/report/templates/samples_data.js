@@ -34,6 +34,10 @@ async function textsOf(cells, sample) {
   return { facts, sides: cells.map((cell, i) => ({ cell, prompt: others[2 * i], draws: others[2 * i + 1] })) };
 }
 
+async function tokensOf(cell, sample) {
+  return (await read(`${cell.tokens}-${Math.floor(sample / index.chunk)}`))[sample % index.chunk];
+}
+
 function searched(id, texts) {
   const found = [id];
   for (const side of texts ? texts.sides : []) {

@@ -73,13 +73,50 @@ function verdictOf(verdict, side) {
   return part(`judge ${verdict.judge}: ${said}`, ...verdict.replies.map((reply) => pre(reply, 'reply', side.cell.whole)));
 }
 
-function promptsOf(texts) {
+// A prompt with a button that shows its tokens, where the tokenizer was at hand when the report was written.
+function promptOf(side, title, sample) {
+  const made = part(title, pre(side.prompt, 'prompt', side.cell.whole));
+  if (!side.cell.tokens || typeof side.prompt !== 'string') return made;
+  const button = make('button', 'quiet', 'tokens');
+  button.type = 'button';
+  button.setAttribute('aria-pressed', 'false');
+  button.addEventListener('click', async () => {
+    const pressed = button.getAttribute('aria-pressed') !== 'true';
+    const tokens = pressed ? await tokensOf(side.cell, sample) : null;
+    if (pressed && !tokens) {
+      button.disabled = true;
+      return;
+    }
+    button.setAttribute('aria-pressed', String(pressed));
+    made.querySelector('pre').replaceWith(pressed ? tokenised(side, tokens) : pre(side.prompt, 'prompt', side.cell.whole));
+  });
+  made.querySelector('h4').append(' ', button);
+  return made;
+}
+
+function tokenised(side, tokens) {
+  const made = make('pre', 'prompt tokens');
+  made.tabIndex = 0;
+  let from = 0;
+  tokens.ids.forEach((id, i) => {
+    const piece = make('span', i % 2 ? 'token odd' : 'token', side.prompt.slice(from, tokens.ends[i]));
+    piece.title = `token ${i + 1} of ${tokens.ids.length}: id ${id}`;
+    made.append(piece);
+    from = tokens.ends[i];
+  });
+  const sent = side.draws[0] && side.draws[0].prompt_tokens;
+  const other = sent !== undefined && sent !== null && sent !== tokens.ids.length ? `; ${sent} were sent, with what a text does not show, such as a mark of its beginning` : '';
+  made.append(make('span', 'cut', `${tokens.ids.length} tokens${other}`));
+  return made;
+}
+
+function promptsOf(texts, sample) {
   const [first, second] = texts.sides;
   const differ = second && JSON.stringify(first.prompt) !== JSON.stringify(second.prompt);
   const sides = differ && first.prompt !== null && second.prompt !== null ? [first, second] : [first.prompt === null && second ? second : first];
   const made = sides.map((side, i) => {
     const title = sides.length > 1 ? `prompt as sent to ${'AB'[i]}` : 'prompt as sent';
-    return part(title, pre(side.prompt, 'prompt', side.cell.whole));
+    return promptOf(side, title, sample);
   });
   return make('div', sides.length > 1 ? 'sides' : 'sides one', ...made);
 }
@@ -129,5 +166,5 @@ async function showDetail(sample) {
     return;
   }
   const outputs = make('div', '', outputsOf(texts, 0));
-  refill(detail, head, factsOf(sample, texts.facts), promptsOf(texts), ...targetsOf(texts.facts, state.a.whole), ...drawPicker(texts, outputs), outputs);
+  refill(detail, head, factsOf(sample, texts.facts), promptsOf(texts, sample), ...targetsOf(texts.facts, state.a.whole), ...drawPicker(texts, outputs), outputs);
 }
