@@ -18,7 +18,8 @@ from tunelab.errors import ModelError
 from tunelab.generation.engine.partial import Mask, Part, Scores, added, attend, attend_causally
 from tunelab.generation.engine.reading import Reading
 
-NAME = "tunelab_packed"
+NAME = "tunelab_cached"
+"""Not that of packed rows in training, ``models.packed_attention``: both may be at work in one process."""
 READING = "packed_reading"
 UNKNOWN = ("s_aux", "sinks", "position_bias", "cu_seq_lens_q")
 """What some models hand to attention and this one does not compute."""
