@@ -46,6 +46,7 @@ def packed_attention(
     if reading.windows is not None:
         reading.windows[module.layer_idx] = sliding_window
     layer = Layer(reading, module.layer_idx, Scores(scaling or query.shape[-1] ** -0.5, softcap), sliding_window)
+    query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves norms and rotations in fp32
     output = layer.attend(query[0], key[0], value[0]).to(query.dtype)
     return output.transpose(0, 1)[None], None
 
