@@ -498,6 +498,11 @@ def test_what_draws_the_completions_is_identity_of_grpo_alone(tmp_path, monkeypa
             for rollouts in ("local", "vllm")
         )
         assert (local.train["one"].fingerprint != vllm.train["one"].fingerprint) is differs
+        auto, plain = (
+            compiled(tmp_path, changed(train={"one": entry}, hardware={"generation": generation}))
+            for generation in ("auto", "plain")
+        )
+        assert (auto.train["one"].fingerprint != plain.train["one"].fingerprint) is differs
 
 
 def test_every_reward_setting_counts_and_a_buffer_only_with_its_penalty(tmp_path):

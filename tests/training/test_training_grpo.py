@@ -13,6 +13,7 @@ from tunelab.errors import DataError, StepError
 from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
 from tunelab.generation.decoding import Decoding, Request
+from tunelab.generation.engine.decode import Table
 from tunelab.generation.local import LocalGenerator, stop_ids
 from tunelab.generation.vllm import draw as draw_by_engine
 from tunelab.models.load import load_model
@@ -107,10 +108,10 @@ def recipe(**settings):
     return Recipe(**shared | {"lora": Lora(rank=4, alpha=8)} | settings)
 
 
-def job(bench, name, micro=8, seed=0, progress=lambda *_: None, **settings):
+def job(bench, name, micro=8, seed=0, progress=lambda *_: None, generation="auto", **settings):
     folder = bench.root / name
     (folder / "scratch").mkdir(parents=True, exist_ok=True)
-    hardware = Hardware("cpu", micro, False, ())
+    hardware = Hardware("cpu", micro, False, (), generation=generation)
     return Job(recipe(**settings), "fp32", seed, hardware, folder, folder / "scratch", progress)
 
 
@@ -487,36 +488,39 @@ def test_lengths_that_differ_do_not_hide_a_task_that_never_teaches(bench, train)
         train("still", task=OnlyGold(), epochs=6, grpo=extra)
 
 
-def test_without_memory_fewer_completions_are_drawn_together_and_that_is_kept(bench, monkeypatch):
+@pytest.mark.parametrize("generation", ["auto", "plain"])
+def test_without_memory_fewer_completions_are_drawn_together_and_that_is_kept(bench, monkeypatch, generation):
     model, sizes = load_model(resolve("tiny"), "cpu", "fp32"), []
-    draw = LocalGenerator.draw
+    drawer, name = {"auto": (Table, "run"), "plain": (LocalGenerator, "draw")}[generation]
+    original = getattr(drawer, name)
 
-    def little(self, batch):
-        sizes.append(len(batch))
-        if len(batch) > 5:
+    def little(self, *args):
+        sizes.append(len(args[0]) if args else len(self._rows))
+        if sizes[-1] > 5:
             raise torch.OutOfMemoryError("no room")
-        return draw(self, batch)
+        return original(self, *args)
 
     prompts = [sample.id for sample in bench.samples[:4] for _ in range(GROUP)]
     _, roomy = made(bench, model, prompts)
-    monkeypatch.setattr(LocalGenerator, "draw", little)
+    monkeypatch.setattr(drawer, name, little)
     with pytest.warns(UserWarning, match="drawn 4 at a time instead of 64"):
-        found, output = made(bench, model, prompts)
+        found, output = made(bench, model, prompts, generation=generation)
     assert texts(output) == texts(roomy)
-    assert sizes == [16, 8, 4, 4, 4, 4]
+    assert sizes == [16, 8, 4] + [4] * (3 if generation == "plain" else 0)
     found.reward(prompts, output["made"], SimpleNamespace(global_step=0))
     assert [row["drawn_together"] for row in lines(bench, "made")] == [4] * 4
-    again, _ = resumed(bench, model, prompts, sizes)
-    assert sizes == [4] * 4
+    again, _ = resumed(bench, model, prompts, sizes, generation)
+    assert sizes == [4] * (4 if generation == "plain" else 1)
     assert rollouts.fewest_together(lines(bench, "made"), 64) == 4
     assert again is not found
 
 
-def resumed(bench, model, prompts, sizes):
+def resumed(bench, model, prompts, sizes, generation):
     """Completions of step 1 after a kill; ``sizes`` then holds the batches of that step alone."""
     state = SimpleNamespace(global_step=1)
     task = find_task("arithmetic")
-    found = Rollouts(job(bench, "made"), questions(bench.samples, task, bench.renderer), task, bench.renderer)
+    asked = job(bench, "made", generation=generation)
+    found = Rollouts(asked, questions(bench.samples, task, bench.renderer), task, bench.renderer)
     found.on_train_begin(None, state, None)
     sizes.clear()
     trainer = SimpleNamespace(model=model, accelerator=SimpleNamespace(unwrap_model=lambda m: m), state=state)

@@ -7,6 +7,8 @@ import pytest
 import torch
 from transformers import AttentionInterface, BloomConfig, BloomForCausalLM
 
+from tunelab.generation.engine import attention as engine_attention
+from tunelab.models import packed_attention
 from tunelab.models.four_bit import FourBit
 from tunelab.models.load import load_model
 from tunelab.models.packed_attention import NAME
@@ -180,3 +182,9 @@ def test_trying_takes_nothing_from_the_draws_of_the_training(bench):
     torch.manual_seed(0)
     assert unpackable(load_model(resolve("tiny"), "cpu", "fp32"), bench.rows().rows, exact=True) is None
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_attention_of_training_and_of_the_engine_are_known_side_by_side():
+    known = AttentionInterface()
+    assert known[NAME] is packed_attention.attend
+    assert known[engine_attention.NAME] is engine_attention.packed_attention

@@ -150,14 +150,18 @@ def test_no_more_completions_are_drawn_together_than_the_machine_is_said_to_hold
     assert drawn == [4, 4, 2]
 
 
-def test_a_completion_ends_where_its_own_task_ends_it(bench):
+@pytest.mark.parametrize("generation", ["auto", "plain"])
+def test_a_completion_ends_where_its_own_task_ends_it(bench, generation):
     samples = rows()
-    found = rollouts(bench, Mixed(ROUTED), samples)
+    found = rollouts(bench, Mixed(ROUTED), samples, hardware=Hardware("cpu", 8, False, (), generation=generation))
     model = load_model(resolve("tiny"), "cpu", "fp32")
     trainer = SimpleNamespace(
         model=model, accelerator=SimpleNamespace(unwrap_model=lambda m: m), state=SimpleNamespace(global_step=0)
     )
     made = found.generate([sample.id for sample in samples], trainer)["made"]
+    assert found.drawn_by["engine"] == ("packed" if generation == "auto" else "plain")
+    other = rollouts(bench, Mixed(ROUTED), samples, hardware=Hardware("cpu", 8, False, (), generation="plain"))
+    assert made == other.generate([sample.id for sample in samples], trainer)["made"]
     of = {task: [m for s, m in zip(samples, made, strict=True) if s.metadata["task"] == task] for task in ROUTED}
     assert max(m.tokens for m in of["words"]) == Words.max_new_tokens < max(m.tokens for m in of["numbers"])
     assert all(m.clipped for m in of["words"] if m.tokens == Words.max_new_tokens and "=" not in m.text)

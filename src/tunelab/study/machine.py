@@ -114,9 +114,10 @@ class Machine:
         if chosen == "vllm" and (reason := devices.without_vllm(self.device)):
             raise StudyError(f"hardware.rollouts: got 'vllm', but {reason}")
         together = self.declared.rollout_batch_size
-        counts = {"drawn_together": together} if chosen == "local" and together != DRAWN_TOGETHER else {}
-        drawn = drawing(train.grpo.temperature) if chosen == "local" else {}
-        return {"backend": "transformers" if chosen == "local" else chosen, **drawn, **counts}
+        counts = {"drawn_together": together} if together != DRAWN_TOGETHER else {}
+        if chosen != "local":
+            return {"backend": chosen}
+        return {"backend": "transformers", **self.engine_that_matters(together, train.grpo.temperature), **counts}
 
     def batch_that_matters(self, settings: Evaluate, weights: Mapping[str, Any] | None = None) -> int | None:
         """The generation batch where rounding by it can change an answer: sampled text, and everything but fp32.

@@ -76,13 +76,14 @@ class Hardware(Strict):
     generation_batch_size: int = Field(default=32, gt=0, description="Prompts per batch in generation.")
     generation: Literal["auto", "plain"] = Field(
         default="auto",
-        description="What answers: our own engine where it computes what the model does, or transformers' generate.",
+        description="What answers, and draws GRPO's local completions: our own engine where it computes what the model "
+        "does, or transformers' generate.",
     )
     rollouts: Literal["local", "vllm"] = Field(
         default="local", description="What draws GRPO's completions: this process, or vLLM in it (CUDA; never yet run)."
     )
     rollout_batch_size: int = Field(
-        default=DRAWN_TOGETHER, gt=0, description="Completions that GRPO draws together; a padded batch rounds by it."
+        default=DRAWN_TOGETHER, gt=0, description="Completions that GRPO draws together; they round by it."
     )
     gradient_checkpointing: bool = Field(default=False, description="Trade time for memory in training.")
     track: tuple[Literal["wandb", "tensorboard", "trackio"], ...] = Field(

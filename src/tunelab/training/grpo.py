@@ -95,7 +95,8 @@ def train_grpo(
     facts = carry_out(job, model, total, build)
     if job.recipe.adapter and rollouts.sampled is not None:
         facts["adapter_effect"] = adapter_effect(rollouts.sampled, rollouts.questions[samples[0].id].ids)
-    return {"receipt": receipt(job, len(samples)) | {"gold_refused": refused}, "padded": padded, **facts}
+    made = {"padded": padded, "generation": rollouts.drawn_by}
+    return {"receipt": receipt(job, len(samples)) | {"gold_refused": refused}, **made, **facts}
 
 
 def _padded(job: Job, rollouts: Rollouts, model: PreTrainedModel) -> str | None:

@@ -41,6 +41,8 @@ class Hardware:
     rollouts: Literal["local", "vllm"] = "local"
     rollout_batch_size: int = DRAWN_TOGETHER
     """Completions drawn together."""
+    generation: Literal["auto", "plain"] = "auto"
+    """What draws them locally: the engine where it computes what the model does, or transformers' generate."""
     packing: Literal["auto", "off"] = "auto"
     """Whether rows of a forward pass lie end to end, or share their prompts, where they can, or are padded."""
 

@@ -1,7 +1,8 @@
 """Rollouts: the completions that GRPO learns from, what they earned, and the file that keeps it.
 
 Draws are keyed by seed, step, sample and index, and the prompts of a step are a function of the seed and the step,
-so a resumed run asks and draws what an undisturbed one would have.
+so a resumed run asks and draws what an undisturbed one would have. The engine that evaluates draws them, every prompt
+read once for its group; where it cannot, transformers does.
 
 A completion ends where its own task ends it, by stop string or budget, as in an evaluation of that task.
 """
@@ -22,6 +23,9 @@ from tunelab.files import append_lines, resume_lines, sync_file, write_lines
 from tunelab.formats.renderer import Renderer
 from tunelab.generation.batches import run_within
 from tunelab.generation.decoding import Decoding, Request
+from tunelab.generation.engine.answerers import why_plain
+from tunelab.generation.engine.generator import PackedGenerator
+from tunelab.generation.engine.model import shared_ids
 from tunelab.generation.local import LocalGenerator
 from tunelab.generation.vllm import Drawn, draw
 from tunelab.scoring.judges.judge import Verdict
@@ -78,6 +82,8 @@ class Rollouts(TrainerCallback):
         self.questions = asked
         self.sampled: Any = None
         """The model that the latest completions were drawn from."""
+        self.drawn_by: dict[str, str] | None = None
+        """What draws them, for the facts of a record; None before it is known."""
         self._job = job
         self._task = task
         self._renderer = renderer
@@ -101,8 +107,8 @@ class Rollouts(TrainerCallback):
         """Return prompt and completion ids for sample ids, each of which occurs once per completion wanted."""
         self.sampled = trainer.accelerator.unwrap_model(trainer.model)  # pyright: ignore[reportArgumentType]
         requests = self._requests(prompts)
-        generator = LocalGenerator(self.sampled, self._renderer, self._decoding(trainer.state.global_step))
         self.sampled.eval()
+        generator = self._generator(requests, trainer.state.global_step)
         if self._job.hardware.rollouts == "vllm":
             drawn = draw(trainer.vllm_generation, requests, generator)
         else:
@@ -157,21 +163,45 @@ class Rollouts(TrainerCallback):
         grpo, budget = self._job.recipe.grpo, self._job.recipe.grpo.max_new_tokens or self._task.max_new_tokens
         return Decoding(budget, grpo.temperature, grpo.top_p, seed=self._job.seed * 1_000_003 + step)
 
+    def _generator(self, requests: Sequence[Request], step: int) -> LocalGenerator:
+        """Return what draws in a step: a new one each time, as weights change and the engine keeps a prefix's keys."""
+        decoding = self._decoding(step)
+        if self.drawn_by is None:
+            self.drawn_by = self._drawer()
+        if self.drawn_by["engine"] != "packed":
+            return LocalGenerator(self.sampled, self._renderer, decoding)
+        shared = shared_ids([request.ids for request in requests])
+        return PackedGenerator(self.sampled, self._renderer, decoding, slots=self._together, shared=shared)
+
+    def _drawer(self) -> dict[str, str]:
+        if self._job.hardware.rollouts == "vllm":
+            return {"engine": "vllm"}
+        why = why_plain(self.sampled, self._job.hardware.generation)
+        return {"engine": "plain", "why": why} if why else {"engine": "packed"}
+
     def _draw(self, requests: Sequence[Request], generator: LocalGenerator) -> list[list[int]]:
-        """Return the new ids of all requests, in smaller batches from the first that does not fit into memory."""
-        drawn: list[list[int]] = []
+        """Return the new ids of all requests, fewer at a time from where they do not fit into memory."""
         before = self._together
-        size = self._job.hardware.rollout_batch_size
-        for start in range(0, len(requests), size):
-            batch = requests[start : start + size]
-            ids, self._together = run_within(batch, generator.draw, self._together)
-            drawn += ids
+        if isinstance(generator, PackedGenerator):
+            drawn = generator.draw(requests)
+            self._together = generator.slots
+        else:
+            drawn = self._draw_in_batches(requests, generator)
         if self._together < before:
             warnings.warn(
                 f"grpo: out of memory; completions are now drawn {self._together} at a time instead of {before}, and "
                 "may round otherwise",
                 stacklevel=2,
             )
+        return drawn
+
+    def _draw_in_batches(self, requests: Sequence[Request], generator: LocalGenerator) -> list[list[int]]:
+        drawn: list[list[int]] = []
+        size = self._job.hardware.rollout_batch_size
+        for start in range(0, len(requests), size):
+            batch = requests[start : start + size]
+            ids, self._together = run_within(batch, generator.draw, self._together)
+            drawn += ids
         return drawn
 
     def _group(self, sample: Sample, names: Iterable[str]) -> dict[str, Any]:

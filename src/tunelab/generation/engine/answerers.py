@@ -33,6 +33,19 @@ def answered_together(hardware: Mapping[str, Any], kind: Kind) -> int:
     return hardware["generation_batch_size"] * (TOGETHER if packed else 1)
 
 
+def why_plain(model: Any, engine: Engine) -> str:
+    """Return why transformers answers with a loaded model, an empty text where the engine does. Warns of a refusal."""
+    if engine == "plain":
+        return "hardware.generation is plain"
+    if kind_of(model.config) == "encoder-decoder":
+        return "the model has an encoder"
+    if reason := refusal(model):
+        name = type(model).__name__
+        warnings.warn(f"{name}: transformers' own generation answers, which is slower: {reason}", stacklevel=3)
+        return reason
+    return ""
+
+
 class Answerers:
     """What answers with one loaded model under one format, ``size`` rows at a time."""
 
@@ -41,7 +54,7 @@ class Answerers:
         self._renderer = renderer
         self._size = size
         self._kind = kind_of(model.config)
-        self.plainly = self._why_plain(engine)
+        self.plainly = why_plain(model, engine)
         """Why transformers answers, an empty text where the engine does."""
 
     def described(self, prompts: Sequence[Sequence[int]]) -> dict[str, Any]:
@@ -70,14 +83,3 @@ class Answerers:
     def _batched(self, run: Callable[[Sequence[Asked]], Sequence[Output]]) -> Callable[[Sequence[Asked]], list[Output]]:
         """Let plain generation have its batches, however many requests it is given."""
         return lambda asked: [made for batch in run_batches(plan_batches(asked, self._size), run) for made in batch]
-
-    def _why_plain(self, engine: Engine) -> str:
-        if engine == "plain":
-            return "hardware.generation is plain"
-        if self._kind == "encoder-decoder":
-            return "the model has an encoder"
-        if reason := refusal(self._model):
-            name = type(self._model).__name__
-            warnings.warn(f"{name}: transformers' own generation answers, which is slower: {reason}", stacklevel=3)
-            return reason
-        return ""

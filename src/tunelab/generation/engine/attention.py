@@ -19,6 +19,7 @@ from tunelab.generation.engine.partial import Mask, Part, Scores, added, attend,
 from tunelab.generation.engine.reading import Reading
 
 NAME = "tunelab_engine"
+"""Not that of packed rows in training, ``models.packed_attention``: both may be at work in one process."""
 READING = "packed_reading"
 UNKNOWN = ("s_aux", "sinks", "position_bias", "cu_seq_lens_q")
 """What some models hand to attention and this one does not compute."""
@@ -45,6 +46,7 @@ def packed_attention(
     if reading.windows is not None:
         reading.windows[module.layer_idx] = sliding_window
     layer = Layer(reading, module.layer_idx, Scores(scaling or query.shape[-1] ** -0.5, softcap), sliding_window)
+    query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves norms and rotations in fp32
     output = layer.attend(query[0], key[0], value[0]).to(query.dtype)
     return output.transpose(0, 1)[None], None
 

@@ -97,16 +97,23 @@ def _compared(model: Any) -> str:
 def _difference(model: Any) -> str:
     texts = _texts(model.config.get_text_config().vocab_size)
     windows: dict[int, int | None] = {}
-    found = _packed(PackedModel(model, texts[0][:SHARED]), texts, windows)
+    packed = PackedModel(model, texts[0][:SHARED])
+    found, computed = _packed(packed, texts, windows), _computed(packed)
     if missing := _unheeded(model.config.get_text_config(), windows):
         return missing
     for text, logits in zip(texts, found, strict=True):
         tokens = torch.tensor([text], device=model.device)
         plain = model(input_ids=tokens, use_cache=False).logits[0, -len(logits) :].float()
         apart = float((logits - plain).abs().max() / plain.std())
-        if not apart <= CLOSE.get(model.dtype, CLOSE_IN_HALF):
+        if not apart <= CLOSE.get(computed, CLOSE_IN_HALF):
             return f"its logits differ from the plain ones by {apart:.2g} of their standard deviation"
     return ""
+
+
+def _computed(model: PackedModel) -> torch.dtype:
+    """Return the type that a model computes in, which under autocast is not that of its weights."""
+    layers = [] if model.prefix is None else list(model.prefix.layers.values())
+    return layers[0][0].dtype if layers else model.model.dtype
 
 
 def _texts(vocabulary: int) -> list[list[int]]:

@@ -39,6 +39,11 @@ class PackedGenerator(LocalGenerator):
         self._decoder = Decoder(packed, Picker(decoding, penalty, scored=False), slots, self.ended)
         self._scoring = Decoder(packed, Picker(decoding, penalty, scored=True), slots, self.ended)
 
+    @property
+    def slots(self) -> int:
+        """How many rows ``draw`` has at a time; fewer than it was given once memory ran out."""
+        return self._decoder.slots
+
     def draw(self, batch: Sequence[Request]) -> list[list[int]]:
         """Return the new ids of all requests, however many; each begins with the shared ids."""
         return [drawn.ids for drawn in self._cut(batch, self._decoder.draw(batch))]

@@ -62,6 +62,7 @@ def run(context: StepContext) -> None:
             track=tuple(hardware["track"]),
             rollouts=hardware["rollouts"],
             rollout_batch_size=hardware["rollout_batch_size"],
+            generation=hardware["generation"],
             packing=hardware["packing"],
         ),
         directory=context.directory,
