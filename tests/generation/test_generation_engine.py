@@ -11,6 +11,7 @@ from scipy.stats import chisquare
 
 from tunelab.errors import StepError
 from tunelab.generation.decoding import Decoding, Request
+from tunelab.generation.engine.attention import NAME
 from tunelab.generation.engine.decode import Decoder
 from tunelab.generation.engine.model import PackedModel, shared_ids
 from tunelab.generation.engine.picking import Picker
@@ -186,5 +187,5 @@ def test_fewer_rows_are_together_from_where_memory_ran_out(llama, monkeypatch):
 def test_the_model_attends_as_before_afterwards(llama):
     before = llama.config._attn_implementation
     texts(llama, requests(random_models.prompts(0, 2)))
-    assert llama.config._attn_implementation == before != "tunelab_packed"
+    assert llama.config._attn_implementation == before != NAME
     assert llama(torch.tensor([[1, 2, 3]])).logits.shape == (1, 3, VOCABULARY)

@@ -5,6 +5,7 @@ import copy
 import pytest
 import random_models
 from transformers import (
+    AttentionInterface,
     BloomConfig,
     BloomForCausalLM,
     GptOssConfig,
@@ -17,11 +18,13 @@ from transformers import (
 
 from tunelab.data.sample import Message
 from tunelab.generation.decoding import ChoiceRequest, Decoding, Request
+from tunelab.generation.engine import attention as engine_attention
 from tunelab.generation.engine.answerers import Answerers
 from tunelab.generation.engine.check import refusal
 from tunelab.generation.engine.generator import PackedGenerator
 from tunelab.generation.engine.model import shared_ids
 from tunelab.generation.local import LocalGenerator
+from tunelab.models import packed_attention
 from tunelab.tasks.arithmetic_problems import problems
 
 SIZES = random_models.SIZES
@@ -36,6 +39,12 @@ def of(kind, config, **settings):
 @pytest.mark.parametrize("precision", ["double", "float", "bfloat16"])
 def test_causal_models_of_the_usual_kinds_are_the_engines(name, precision):
     assert refusal(getattr(random_models.made(name), precision)()) == ""
+
+
+def test_the_engine_has_its_attention_beside_that_of_packed_training():
+    assert AttentionInterface()[packed_attention.NAME] is packed_attention.attend
+    assert AttentionInterface()[engine_attention.NAME] is engine_attention.packed_attention
+    assert refusal(random_models.made("llama")) == ""
 
 
 REFUSED = {
