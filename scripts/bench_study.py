@@ -14,8 +14,8 @@ training, its two evaluations and the table; scripts that remember nothing run a
 
 Before any ratio stands the gate: losses of all steps within 1e-5, the same texts (or another from where the two
 likeliest tokens are within 1e-4) and the same choices with log-probabilities within 1e-4. tunelab runs twice in a
-round, before and after its peer or around its other run; where the two differ by over a tenth the ratio is void. What
-counts is the CPU time of all processes of a run, as other work on the machine changes it least.
+round, before and after its peer; where the two differ by over a tenth every ratio is void. What counts is the CPU time
+of all processes of a run, as other work on the machine changes it least.
 """
 
 import argparse

@@ -4,8 +4,9 @@
 
 Models are initialised at random or bundled; nothing is downloaded. Checked are greedy text and choices of the engine
 against ``generate`` in fp32, its discordance in bf16 against that of ``generate`` with itself in other batches (within
-two standard errors of the count), packed training against TRL and a bare loop in fp32, one study with a GRPO and a QLoRA training, the memory estimates against
-the peak, and energy. Times stand only beside results that are equal. ``OUT.json`` and ``OUT.md`` say what was found.
+two standard errors of the count), packed training against TRL and a bare loop in fp32, one study with a GRPO and a
+QLoRA training, the memory estimate of a full training against the peak, and energy. Times stand only beside results
+that are equal. ``OUT.json`` and ``OUT.md`` say what was found.
 Exit codes: 0 all is well, 1 a check failed, 2 there is no such device. ``--device cpu --tiny`` tries the script out.
 """
 
