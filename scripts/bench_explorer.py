@@ -151,7 +151,10 @@ def main() -> int:
     parser.add_argument("--samples", type=int, default=1319)
     parser.add_argument("--cells", type=int, default=20)
     parser.add_argument("--times", type=int, default=7)
+    parser.add_argument("--quick", action="store_true", help="200 samples of 4 cells, three times")
     asked = parser.parse_args()
+    if asked.quick:
+        asked = argparse.Namespace(samples=200, cells=4, times=3)
     with tempfile.TemporaryDirectory() as temporary:
         found = evidence(Path(temporary) / "store", asked.samples, asked.cells)
         start = time.perf_counter()

@@ -126,7 +126,7 @@ def same_text(model: Any, asked: Sequence[Request], one: Sequence[list[int]], ot
         if a != b:
             at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
             with torch.no_grad():
-                logits = model(torch.tensor([request.ids + a[:at]])).logits[0, -1]
+                logits = model(torch.tensor([request.ids + a[:at]], device=model.device)).logits[0, -1]
             first, second = logits.topk(2).values.tolist()
             print(f"  {request.id} parts at token {at}, where the two largest logits are {first - second:.1e} apart")
             if first - second > CLOSE:
@@ -248,7 +248,13 @@ def main() -> int:
     parser.add_argument("--models", default="*")
     parser.add_argument("--only", default="*", help="benches, by a pattern of their names")
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
+    parser.add_argument(
+        "--quick", action="store_true", help="one round of 8 requests of the smaller model, two batches"
+    )
     arguments = parser.parse_args()
+    if arguments.quick:
+        quick = {"rounds": 1, "requests": 8, "models": "llama-13M", "batches": (1, 8)}
+        arguments = argparse.Namespace(**vars(arguments) | quick)
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(1)
     keep_freed_memory()

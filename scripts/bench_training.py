@@ -47,6 +47,8 @@ from tunelab.models.spec import resolve
 from tunelab.models.supervised_head import add_supervised_head
 from tunelab.training.packing import PackedTrainer
 
+DEVICE = torch.device(os.environ.get("BENCH_DEVICE", "cpu"))
+"""Set by ``gpu_check.py``; everywhere else a CPU."""
 BATCH = 8
 LR = 1e-4
 GATE = 3
@@ -85,7 +87,7 @@ class Case:
             tie_word_embeddings=True,
             pad_token_id=0,
         )
-        model = LlamaForCausalLM(config)
+        model = LlamaForCausalLM(config).to(DEVICE)
         if not self.adapter:
             return model
         return get_peft_model(
@@ -116,6 +118,8 @@ class Seen:
     clock: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
 
     def tick(self) -> None:
+        if DEVICE.type == "cuda":
+            torch.cuda.synchronize()
         self.clock.append((time.process_time(), time.perf_counter()))
 
     @property
@@ -163,7 +167,7 @@ def settings(steps: int, passes: int, folder: str) -> dict[str, Any]:
         "gradient_accumulation_steps": BATCH // passes,
         "max_grad_norm": 1.0,
         "bf16": False,
-        "use_cpu": True,
+        "use_cpu": DEVICE.type == "cpu",
         "gradient_checkpointing": None,
         "activation_checkpointing": False,
         "save_strategy": "no",
@@ -231,10 +235,10 @@ class Bench:
         model.train()
         for step in range(steps):
             rows = [self.rows[i] for i in order[step * BATCH : (step + 1) * BATCH]]
-            learnt = torch.tensor(sum(sum(label >= 0 for label in row["labels"][1:]) for row in rows))
+            learnt = torch.tensor(sum(sum(label >= 0 for label in row["labels"][1:]) for row in rows), device=DEVICE)
             total = 0.0
             for start in range(0, BATCH, self.passes["bare loop"]):
-                batch = collate(rows[start : start + self.passes["bare loop"]])
+                batch = {k: v.to(DEVICE) for k, v in collate(rows[start : start + self.passes["bare loop"]]).items()}
                 loss = model(**batch, use_cache=False, num_items_in_batch=learnt).loss
                 loss.backward()
                 total += loss.item()
@@ -288,7 +292,7 @@ def digest(model: Any) -> str:
     found = hashlib.sha256()
     for name, weight in model.named_parameters():
         found.update(name.encode())
-        found.update(weight.detach().numpy().tobytes())
+        found.update(weight.detach().cpu().numpy().tobytes())
     return found.hexdigest()[:12]
 
 
@@ -373,7 +377,10 @@ def main() -> int:
     parser.add_argument("--only", default="*", help="cases, by glob: " + ", ".join(CASES))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2, help="that are timed in a run, after one that is not")
+    parser.add_argument("--quick", action="store_true", help="one round of one case")
     asked = parser.parse_args()
+    if asked.quick:
+        asked = argparse.Namespace(**vars(asked) | {"rounds": 1, "steps": 1, "only": "lora-32k-masked"})
     quiet()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)

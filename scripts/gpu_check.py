@@ -1,0 +1,298 @@
+"""Does tunelab compute on this GPU what it computes on a CPU, and how fast? One command, under nine minutes.
+
+    python scripts/gpu_check.py [--out gpu-check] [--device cuda|cpu] [--tiny]
+
+Models are initialised at random or bundled; nothing is downloaded. Checked are greedy text and choices of the engine
+against ``generate`` in fp32, its discordance in bf16 against that of ``generate`` with itself in other batches (within
+two standard errors of the count), packed training against TRL and a bare loop in fp32, one study with a GRPO and a
+QLoRA training, the memory estimate of a full training against the peak, and energy. Times stand only beside results
+that are equal. ``OUT.json`` and ``OUT.md`` say what was found.
+Exit codes: 0 all is well, 1 a check failed, 2 there is no such device. ``--device cpu --tiny`` tries the script out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Check:
+    """One line of the table: ``passed`` is None where something could not be checked."""
+
+    name: str
+    passed: bool | None
+    found: str
+    figures: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Where and how much."""
+
+    device: str
+    tiny: bool
+
+
+def clock(run: Callable[[], Any], device: str, rounds: int) -> tuple[Any, float]:
+    """Return what is made, and the median of the seconds it takes after a first run."""
+    import torch
+
+    made, took = run(), []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        run()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        took.append(time.perf_counter() - start)
+    return made, statistics.median(took)
+
+
+def answering(asked: Asked) -> list[Check]:
+    """B4 and B5: the engine against plain generation, in fp32 for equality and in bf16 for discordance."""
+    import random
+
+    import torch
+
+    import bench_generation as bench
+
+    stops = random.Random(3).sample(range(1, bench.VOCABULARY), bench.VOCABULARY // 40)
+    if asked.tiny:
+        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}
+        bench.MODELS["llama-13M"] = sizes
+    model = bench.model_of("llama-13M" if asked.tiny else "llama-43M", stops).to(asked.device)
+    count, batches, rounds = (2, (1, 2), 1) if asked.tiny else (64, (8, 64), 3)
+    found: list[Check] = []
+    for one in bench.benches(model, count):
+        ours, seconds = clock(one.engine, asked.device, rounds)
+        peers = {
+            size: clock(lambda size=size, one=one: one.peers["plain"](size), asked.device, rounds) for size in batches
+        }
+        size = min(peers, key=lambda size: peers[size][1])
+        reason = one.unlike(peers[size][0], ours)
+        figures = {"engine_s": seconds, "plain_s": peers[size][1], "batch": size}
+        ratio = (
+            f"{seconds:.2f} s, generate {peers[size][1]:.2f} s at batch {size}: {peers[size][1] / seconds:.1f} times"
+        )
+        found.append(Check(f"{one.name}, fp32", not reason, reason or ratio, figures))
+    text = bench.benches(model.to(torch.bfloat16), count)[0]
+    ours, plain = text.engine(), [text.peers["plain"](size) for size in batches]
+    apart, itself = differing(ours, plain[0]), differing(plain[1], plain[0])
+    said = f"{apart} of {count} texts differ from generate's, {itself} of its own between batches of {batches}"
+    found.append(
+        Check(
+            "B4 few-shot text, bf16",
+            apart <= itself + 2 * math.sqrt(max(itself, 1)),
+            said,
+            {"engine": apart, "itself": itself},
+        )
+    )
+    return found
+
+
+def differing(one: list[Any], other: list[Any]) -> int:
+    return sum(a != b for a, b in zip(one, other, strict=True))
+
+
+def training(asked: Asked) -> list[Check]:
+    """B1: packed steps against TRL's and a bare loop's, in fp32."""
+    os.environ["BENCH_DEVICE"] = asked.device
+    import bench_training as bench
+
+    if asked.tiny:
+        bench.HIDDEN, bench.INNER, bench.LAYERS = 32, 64, 2
+    found: list[Check] = []
+    for case in (bench.Case(500 if asked.tiny else 32_000, adapter, True) for adapter in (False, True)):
+        with tempfile.TemporaryDirectory() as folder:
+            tokenizer = bench.load_tokenizer(bench.resolve("tiny"))
+            one = bench.Bench(case, tokenizer, folder, case.rows(bench.BATCH * bench.GATE))
+            equal = bench.gate(one)
+            figures: dict[str, Any] = {}
+            if equal:
+                seen = {way: one.run(way, case.model(), 2 if asked.tiny else bench.GATE) for way in bench.WAYS}
+                figures = {way: run.wall for way, run in seen.items()}
+        said = ", ".join(f"{way} {wall:.3f} s a step" for way, wall in figures.items())
+        found.append(Check(f"B1 {case.name}, fp32", equal, said or "results differ", figures))
+    return found
+
+
+def study(asked: Asked) -> list[Check]:
+    """A study with supervised training, GRPO and QLoRA of the bundled model, its memory and its energy."""
+    import torch
+
+    from tunelab.files import read_json
+    from tunelab.study.api import SilentReporter
+    from tunelab.study.api import run as run_study
+
+    trained: dict[str, Any] = {
+        "sft": {"adaptation": "lora", "method": "sft", "loss": "completion"},
+        "grpo": {"adaptation": "full", "method": "grpo", "grpo": {"max_new_tokens": 16}},
+    }
+    if find_spec("bitsandbytes"):
+        trained["qlora"] = {"adaptation": "qlora", "method": "sft", "loss": "completion"}
+    with tempfile.TemporaryDirectory() as folder:
+        if asked.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        comparison = run_study(
+            described(asked, trained),
+            store=Path(folder, "store"),
+            results=Path(folder, "results"),
+            reporter=SilentReporter(),
+        )
+        records = [read_json(path) for path in Path(folder, "store").glob("*/*/record.json")]
+    holes = "; ".join(map(str, comparison["holes"]))
+    made = [r["slug"] for r in records if r["kind"] == "train"]
+    joules = sum(r.get("energy", {}).get("gpu", 0.0) for r in records)
+    found = [
+        Check(
+            "study: " + ", ".join(trained),
+            not holes and len(made) == len(trained),
+            holes or f"{len(made)} trained and evaluated",
+        )
+    ]
+    if asked.device == "cuda":
+        found.append(Check("energy through NVML", joules > 0, f"{joules:.0f} J", {"joules": joules}))
+    else:
+        found.append(Check("energy through NVML", None, "no GPU"))
+    return found
+
+
+def described(asked: Asked, trained: dict[str, Any], **more: Any) -> Any:
+    """Return a study of the bundled model, two steps a training."""
+    from tunelab.study.spec import Study
+
+    shared = {"format": "chat", "lr": 1e-5, "epochs": 1, "batch_size": 8, "rows": 16, "max_steps": 2}
+    return Study.model_validate(
+        {
+            "study": "gpu-check",
+            "question": "Does all of it run here?",
+            "model": "tiny",
+            "task": "arithmetic",
+            "formats": {"chat": {"template": "chat"}},
+            "train": {name: {**shared, **entry} for name, entry in trained.items()},
+            "evaluate": {"chat": {"format": "chat", "rows": 8}},
+            "hardware": {"device": asked.device},
+            **more,
+        }
+    )
+
+
+def memory(asked: Asked) -> list[Check]:
+    """The plan's estimate of a full training against the most that PyTorch had allocated."""
+    import torch
+
+    if asked.device == "cpu":
+        return [Check("memory estimate", None, "no GPU")]
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from tunelab.models.load import load_tokenizer
+    from tunelab.models.spec import resolve
+    from tunelab.study.api import SilentReporter
+    from tunelab.study.api import run as run_study
+    from tunelab.study.fitting import needs
+    from tunelab.study.open import open_points
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        tokenizer: Any = load_tokenizer(resolve("tiny"))
+        config = LlamaConfig(
+            hidden_size=1024,
+            intermediate_size=2816,
+            num_hidden_layers=12,
+            num_attention_heads=16,
+            vocab_size=len(tokenizer),
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        LlamaForCausalLM(config).save_pretrained(folder / "model")
+        tokenizer.save_pretrained(folder / "model")
+        full = {"full": {"adaptation": "full", "method": "sft", "loss": "completion"}}
+        one = described(asked, full, model=str(folder / "model"))
+        opened = open_points([("", one)], folder, folder / "store")
+        estimates = [need.as_data() for need in needs(opened, opened.plan(), None).values()]
+        expected = max(sum(v for k, v in e["parts"].items() if k != "runtime") for e in estimates if e.get("parts"))
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run_study(one, store=folder / "store", results=folder / "results", reporter=SilentReporter())
+        peak = torch.cuda.max_memory_allocated() - before
+    ratio = expected / peak
+    said = f"estimate {expected / 2**30:.2f} GiB, peak {peak / 2**30:.2f} GiB"
+    return [Check("memory estimate", 0.8 <= ratio <= 1.5, said, {"estimate": expected, "peak": peak})]
+
+
+PARTS: tuple[Callable[[Asked], list[Check]], ...] = (answering, training, study, memory)
+
+
+def checked(asked: Asked) -> list[Check]:
+    """Run all parts; one that raises is a failed check, and the others go on."""
+    found: list[Check] = []
+    for part in PARTS:
+        start = time.perf_counter()
+        try:
+            found += part(asked)
+        except Exception as error:  # noqa: BLE001 - the report of a machine that is lent for minutes must come
+            traceback.print_exc()
+            found.append(Check(part.__name__, False, f"{type(error).__name__}: {str(error)[:300]}"))
+        print(f"{part.__name__}: {time.perf_counter() - start:.0f} s", flush=True)
+    return found
+
+
+def device_name(device: str) -> str:
+    """Return the name of the device, an empty text where there is none."""
+    import torch
+
+    if device == "cpu":
+        return "CPU"
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+
+
+def table(name: str, found: list[Check]) -> str:
+    """Return the Markdown table."""
+    words = {True: "yes", False: "NO", None: "not checked"}
+    lines = [f"| {check.name} | {words[check.passed]} | {check.found} |" for check in found]
+    return "\n".join([f"# {name}", "", "| check | passed | found |", "| --- | --- | --- |", *lines, ""])
+
+
+def main() -> int:
+    """Check and write what was found."""
+    parser = argparse.ArgumentParser(description="Check results and speed on a GPU.")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--tiny", action="store_true", help="tiny sizes, to try the script out")
+    parser.add_argument("--out", type=Path, default=Path("gpu-check"), help="written with .json and .md")
+    given = parser.parse_args()
+    name = device_name(given.device)
+    if not name:
+        print("gpu-check: no CUDA GPU is visible, expected one; run it there, or try it out with --device cpu --tiny")
+        return 2
+    import torch
+    import transformers
+
+    from tunelab.models.load import quiet
+
+    quiet()
+    torch.backends.cuda.matmul.allow_tf32 = False
+    found = checked(Asked(given.device, given.tiny))
+    page = table(name, found)
+    print(page)
+    given.out.with_suffix(".md").write_text(page)
+    facts = {"device": name, "torch": torch.__version__, "transformers": transformers.__version__}
+    content = {**facts, "tiny": given.tiny, "checks": [asdict(check) for check in found]}
+    given.out.with_suffix(".json").write_text(json.dumps(content, indent=2))
+    return 1 if any(check.passed is False for check in found) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
