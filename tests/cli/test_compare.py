@@ -148,6 +148,15 @@ def test_results_whose_store_is_gone_say_so(studies, tunelab):
     assert (done.returncode, "has no record behind" in done.stderr) == (2, True)
 
 
+def test_scores_of_another_cell_under_its_name_are_not_read(studies, tunelab):
+    folder = studies / "results" / "quickstart-smoke" / "eval"
+    other = (folder / "base_eval_raw" / "scores.jsonl").resolve()
+    (folder / "base_eval_chat" / "scores.jsonl").unlink()
+    (folder / "base_eval_chat" / "scores.jsonl").symlink_to(other)
+    done = tunelab("compare", SFT, BASE)
+    assert (done.returncode, f"{BASE} is not what {other} has" in done.stderr) == (2, True)
+
+
 def samples(folder, name, change=lambda rows: rows):
     """Write what a cell put out as plain rows."""
     rows = read_json(folder / "results" / "quickstart-smoke" / "eval" / name / "results.json")

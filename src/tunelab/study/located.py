@@ -103,4 +103,10 @@ def _of_row(root: Path, row: Row) -> Located:
             f"cell: {root.name}/{row['cell']} has no record behind {directory / SCORES}, expected a link into the "
             f"store; run the study {root.name} again, which links it anew"
         )
+    compared = Records().read((root / COMPARISON).resolve().parent)
+    if compared is not None and compared.inputs.get(row["cell"]) != record.fingerprint:
+        raise StudyError(
+            f"cell: {root.name}/{row['cell']} is not what {directory / SCORES} has, expected the scores that "
+            f"{root / COMPARISON} was made of; run the study {root.name} again, which links it anew"
+        )
     return Located(root.name, row, Artifact(record, directory), Store(directory.parent.parent))
