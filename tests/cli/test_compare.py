@@ -180,8 +180,8 @@ def test_a_file_of_outputs_is_scored_on_the_rows_of_the_other_cell(studies, tune
 def test_a_file_that_lacks_rows_is_refused_with_what_can_be_done(studies, tunelab):
     done = tunelab("compare", samples(studies, "base_eval_chat", lambda rows: rows[2:]), SFT)
     assert (done.returncode, "2 (test-" in done.stderr, "have no output" in done.stderr) == (2, True, True)
-    assert "give a file of all rows, or a study that imports it" in done.stderr
-    assert "or partial: allow under outputs" in done.stderr
+    assert "give a file of all rows, or import it in a study" in done.stderr
+    assert "declares partial: allow under outputs" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["../imp/nosuch.jsonl", "nosuch.jsonl", "/nowhere/at/all", "./nosuch"])
