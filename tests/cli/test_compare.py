@@ -148,6 +148,15 @@ def test_results_whose_store_is_gone_say_so(studies, tunelab):
     assert (done.returncode, "has no record behind" in done.stderr) == (2, True)
 
 
+def test_scores_of_another_cell_under_its_name_are_not_read(studies, tunelab):
+    folder = studies / "results" / "quickstart-smoke" / "eval"
+    other = (folder / "base_eval_raw" / "scores.jsonl").resolve()
+    (folder / "base_eval_chat" / "scores.jsonl").unlink()
+    (folder / "base_eval_chat" / "scores.jsonl").symlink_to(other)
+    done = tunelab("compare", SFT, BASE)
+    assert (done.returncode, f"{BASE} is not what {other} has" in done.stderr) == (2, True)
+
+
 def samples(folder, name, change=lambda rows: rows):
     """Write what a cell put out as plain rows."""
     rows = read_json(folder / "results" / "quickstart-smoke" / "eval" / name / "results.json")
@@ -168,9 +177,35 @@ def test_a_file_of_outputs_is_scored_on_the_rows_of_the_other_cell(studies, tune
     )
 
 
-def test_a_file_that_lacks_rows_is_refused(studies, tunelab):
+def test_a_file_that_lacks_rows_is_refused_with_what_can_be_done(studies, tunelab):
     done = tunelab("compare", samples(studies, "base_eval_chat", lambda rows: rows[2:]), SFT)
     assert (done.returncode, "2 (test-" in done.stderr, "have no output" in done.stderr) == (2, True, True)
+    assert "give a file of all rows, or import it in a study" in done.stderr
+    assert "declares partial: allow under outputs" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["../imp/nosuch.jsonl", "nosuch.jsonl", "/nowhere/at/all", "./nosuch"])
+def test_a_file_that_is_not_there_is_said_not_to_be(studies, tunelab, name):
+    done = tunelab("compare", name, SFT)
+    assert (done.returncode, f"{name}: no such file" in done.stderr, len(done.stderr.splitlines())) == (2, True, 1)
+
+
+def test_two_cells_of_one_name_are_told_apart_by_their_results(studies, tunelab):
+    (studies / "twin" / "results" / "twin").rename(studies / "twin" / "results" / "quickstart-smoke")
+    folder = studies / "twin" / "results" / "quickstart-smoke" / "eval" / "base_eval_chat"
+    here, there = f"{BASE} ({studies / 'results'})", f"{BASE} ({studies / 'twin' / 'results'})"
+    found = json.loads(tunelab("compare", BASE, str(folder), "--json").stdout)
+    assert (found["cell"], found["baseline"]) == (here, there)
+    assert {side: score["cell"] for side, score in found["scores"].items()} == {"a": here, "b": there}
+    assert found["scores"]["a"]["value"] == found["scores"]["b"]["value"]
+    edit(folder / "scores.jsonl", lambda rows: rows[1:])
+    said = "".join(tunelab("compare", BASE, str(folder)).stdout.split())
+    assert all(f"in{''.join(name.split())}" in said for name in (here, there))
+
+
+def test_a_cell_beside_itself_has_two_sides(studies, tunelab):
+    done = tunelab("compare", SFT, SFT)
+    assert f"{SFT} (a) − {SFT} (b)" in " ".join(done.stdout.split())
 
 
 def test_a_cell_is_the_same_as_itself(studies, tunelab):

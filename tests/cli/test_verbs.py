@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tunelab.engine.lease import is_held
+from tunelab.files import read_json, write_json
 
 
 def test_help_names_every_verb_and_imports_nothing_heavy():
@@ -299,3 +300,21 @@ def test_training_metrics_go_to_tensorboard_too(tunelab, tmp_path):
     [table] = folder.glob("quickstart-smoke/events*")
     assert b"sft_chat/chat/difference" in table.read_bytes()
     assert tunelab("doctor").returncode == 0
+
+
+def test_show_says_how_far_a_study_without_results_is(tunelab, finished, tmp_path):
+    """As after a kill: the store has steps and a note of the run, and nothing is linked yet."""
+    shutil.copytree(finished / ".tunelab", tmp_path / ".tunelab")
+    [note] = (tmp_path / ".tunelab" / "runs").glob("*/run.json")
+    left = {**read_json(note), "ended": None, "end": None, "states": {}}
+    left["owner"]["pid"] = 2**22 + 1
+    write_json(note, left)
+    for kind in ("compare", "report"):
+        shutil.rmtree(tmp_path / ".tunelab" / kind)
+    planned = len(left["steps"])
+    how_far = f"{planned - 2} of {planned} steps are finished in .tunelab; the same tunelab run goes on with it"
+    named, listed = tunelab("show", "quickstart-smoke"), tunelab("show")
+    assert (named.returncode, len(named.stderr.splitlines()), how_far in named.stderr) == (2, 1, True)
+    assert f"quickstart-smoke: no results yet, {how_far}" in " ".join(listed.stdout.split())
+    assert "tunelab report STUDY.yaml" in named.stderr
+    assert tunelab("show", "nothing").stderr.rstrip().endswith("run it first")

@@ -16,6 +16,7 @@ from tunelab.errors import StudyError
 from tunelab.files import read_json, read_lines
 from tunelab.publish.finished import finished
 from tunelab.publish.inspect_log import write_inspect
+from tunelab.publish.lm_eval import aggregated as aggregated_log
 from tunelab.publish.lm_eval import write_lm_eval
 from tunelab.study.api import run
 from tunelab.study.open import open_study
@@ -63,6 +64,16 @@ def test_every_variant_has_a_folder_with_the_harnesss_fields(harness):
             assert {"name", "alias", "sample_len"} < set(found["results"][task])
             assert found["n-samples"][task] == {"original": 1000, "effective": 20}
             assert (found["n-shot"][task], found["higher_is_better"][task]) == (0, {"numeric": True})
+
+
+def test_only_what_all_tasks_have_in_common_is_said_of_the_whole_run(cells):
+    chat, raw = (cell for cell in cells if cell.cell.variant.name == "base")
+    found = aggregated_log("base", [raw, chat], {}, chat.score.record.finished)
+    assert found["config"]["gen_kwargs"] == {"max_gen_toks": 16, "do_sample": False}
+    stops = [config["generation_kwargs"]["until"] for config in found["configs"].values()]
+    assert stops == [["\nQuestion:"], []]
+    alone = aggregated_log("base", [raw], {}, raw.score.record.finished)
+    assert alone["config"]["gen_kwargs"]["until"] == ["\nQuestion:"]
 
 
 def test_the_harnesss_values_are_those_of_the_comparison(harness, results):

@@ -247,6 +247,9 @@ def test_cells_of_other_tasks_are_not_paired(visit, tmp_path):
     assert page.input_value("#b") == ""
     page, _ = visit(f"{(tmp_path / 'samples.html').as_uri()}#a=gone%2Fx&b=&show=all")
     assert "no scored cell gone/x" in page.text_content("#notice")
+    page, _ = visit(f"{(tmp_path / 'samples.html').as_uri()}#a=nosuch")
+    assert page.is_visible("#notice")
+    assert "no scored cell nosuch" in page.text_content("#notice")
 
 
 def test_draws_and_verdicts_of_judges_are_shown(visit, tmp_path):

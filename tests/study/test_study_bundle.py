@@ -230,7 +230,7 @@ def test_an_unfinished_study_is_refused_and_its_finished_part_can_be_exported(ra
     for folder in (*(tmp_path / "store" / "score").glob("sft-sums-*"), *(tmp_path / "store").glob("compare/*")):
         shutil.rmtree(folder)
     opened = open_study(str(ran / "study.yaml"), [], tmp_path / "store")
-    with pytest.raises(StudyError, match=r"steps unfinished, like score/sft-sums-.*--partial"):
+    with pytest.raises(StudyError, match=r"steps are not finished, like score/sft-sums-.*--partial"):
         refuse_unfinished(opened)
     part = only_finished(opened)
     write_bundle(part, Runner(part.store, Silent()).run(part.targets()), tmp_path / "part.zip")

@@ -1,6 +1,7 @@
 """Cells and plans: equal work is one step, and identity is exactly what can change a result."""
 
 import json
+import re
 import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -281,6 +282,23 @@ def test_two_variants_of_one_name_are_refused_and_not_merged(tmp_path):
     train = {name: {"format": "raw", "loss": "all", "model": f"{name}/same"} for name in ("a", "b")}
     with pytest.raises(StudyError, match="two variants have the name 'base_same'"):
         cells(opened(tmp_path, changed(train=train)))
+
+
+@pytest.mark.parametrize(
+    ("train", "evaluate", "told"),
+    [
+        (("lr/1", "lr-1"), ("chat",), "variants 'lr/1' and 'lr-1' would both be 'lr-1' under results"),
+        (("one",), ("a/b", "a-b"), "evaluations 'a/b' and 'a-b' would both be 'a-b'"),
+        (("one", "one_eval_x"), ("x_eval_y", "y"), "cells 'one/x_eval_y' and 'one_eval_x/y' would both be"),
+    ],
+)
+def test_names_that_would_be_one_file_are_refused(tmp_path, train, evaluate, told):
+    raw = changed(
+        train={name: {"format": "chat", "loss": "all"} for name in train},
+        evaluate={name: {"format": "chat"} for name in evaluate},
+    )
+    with pytest.raises(StudyError, match=re.escape(told)):
+        cells(opened(tmp_path, raw))
 
 
 def test_a_sweep_names_what_differs_and_keeps_what_is_equal_once(tmp_path):

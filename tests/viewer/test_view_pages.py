@@ -7,8 +7,10 @@ from viewer_steps import STUDY, plan, run
 
 from tunelab.engine.lease import claim
 from tunelab.viewer.curves import MOST, Curves, draw
+from tunelab.viewer.detail import read_detail
 from tunelab.viewer.files import StoreFiles
 from tunelab.viewer.graph import lay_out
+from tunelab.viewer.live import run_state, study_pieces
 from tunelab.viewer.runs import PlannedStep, read_runs
 from tunelab.viewer.states import look, seconds_left
 
@@ -42,6 +44,35 @@ def test_a_second_run_is_cached_and_a_step_that_another_process_runs_is_running(
     assert seen_by_kind(store)["sft"].state.value == "running"
     lease.release()
     assert seen_by_kind(store)["sft"].state.value == "not run"
+
+
+def test_a_step_that_another_study_ran_under_another_name_is_cached(tmp_path):
+    store = tmp_path / "store"
+    run(store, study="first", named="a")
+    run(store, named="with-space")
+    seen, files = seen_by_kind(store), StoreFiles(store)
+    assert {label: s.state.value for label, s in seen.items() if label != "small"} == dict.fromkeys(
+        ("rows", "base-exact", "with-space", "sft-exact"), "cached"
+    )
+    assert run_state(read_runs(files)[0][STUDY], list(seen.values())) == "finished"
+    assert set(read_detail(files, seen["with-space"].name).studies) == {"first", STUDY}
+    [folder] = (store / "train").iterdir()
+    assert set(read_detail(files, f"train/{folder.name}").studies) == {"first", STUDY}
+    lease = claim(folder / "lease.json")
+    (folder / "record.json").unlink()
+    assert seen_by_kind(store)["with-space"].state.value == "running"
+    lease.release()
+
+
+def test_how_a_run_was_cut_short_is_said_once(finished, tmp_path):
+    store = tmp_path / "store"
+    shutil.copytree(finished, store)
+    [note] = (store / "runs").glob("*/run.json")
+    for end, told in (("interrupted", "somebody stopped it"), ("crashed", "an error ended it")):
+        note.write_text(json.dumps({**json.loads(note.read_text()), "end": end}))
+        run_of = read_runs(StoreFiles(store))[0][STUDY]
+        said = study_pieces(run_of, list(seen_by_kind(store).values()), StoreFiles(store), Curves())["run"]["text"]
+        assert said.startswith(f"! interrupted: {told}; begun")
 
 
 def test_a_note_that_cannot_be_read_is_named_and_hides_nothing(finished, tmp_path):

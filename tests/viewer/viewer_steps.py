@@ -57,10 +57,10 @@ def report(context):
     context.facts["answer"] = "It helps."
 
 
-def plan(until="/", fails="", page="<!doctype html><title>r</title><h1>The report</h1>", study=STUDY):
+def plan(until="/", fails="", page="<!doctype html><title>r</title><h1>The report</h1>", study=STUDY, named="sft"):
     """prepare → train → score → report, and a score of the base beside."""
     rows = Step("prepare", 1, "rows", "viewer_steps:prepare", {})
-    trained = Step("train", 1, "sft", "viewer_steps:train", {}, {"rows": rows}, {"until": str(until), "fails": fails})
+    trained = Step("train", 1, named, "viewer_steps:train", {}, {"rows": rows}, {"until": str(until), "fails": fails})
     scores = {
         "base": Step("score", 1, "base-exact", "viewer_steps:score", {}, {"rows": rows}),
         "sft": Step("score", 1, "sft-exact", "viewer_steps:score", {}, {"rows": rows, "trained": trained}),

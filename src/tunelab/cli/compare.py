@@ -60,8 +60,10 @@ def _sides(one: str, other: str, results: Path, scratch: Path) -> tuple[Located,
 def _print(out: Console, found: Mapping[str, Any]) -> None:
     """Print both scores, what lies between them, and what the two differ in."""
     out.print(f"\n[bold]{escape(found['cell'])} − {escape(found['baseline'])}[/]  {escape(found['task'])}\n")
-    for cell, score in found["scores"].items():
-        out.print(f"  {escape(cell)}: {found['metric']} {number(score['value'])} ({span(score)}), n = {score['n']}")
+    for score in found["scores"].values():
+        out.print(
+            f"  {escape(score['cell'])}: {found['metric']} {number(score['value'])} ({span(score)}), n = {score['n']}"
+        )
     if "refused" in found:
         out.print(f"\n[red]not compared:[/] {escape(found['refused'])}")
     else:

@@ -8,12 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from tunelab.cli.options import RESULTS, Json, ResultsDir
+from tunelab.cli.options import RESULTS, STORE, Json, ResultsDir, StoreDir
 from tunelab.cli.say import say
 from tunelab.cli.tables import console, print_comparison
 from tunelab.errors import StudyError, UserError, nearest
 from tunelab.files import read_json
 from tunelab.report.tabular import WRITERS, Table, has_tables, read_tables
+from tunelab.viewer.files import StoreFiles
+from tunelab.viewer.runs import read_runs
+from tunelab.viewer.states import FINISHED, counts, look
 
 
 def command(
@@ -26,6 +29,7 @@ def command(
         str, typer.Option("--table", metavar="NAME", help="Which table of the report; with --format.")
     ] = "results",
     results: ResultsDir = RESULTS,
+    store: StoreDir = STORE,
 ) -> None:
     """Example: tunelab show quickstart --format latex --table effects"""
     if written is not None and written not in WRITERS:
@@ -34,8 +38,10 @@ def command(
         raise UserError("--format: expected the name of a study, and not --json too; one table is printed at a time")
     known = {path.parent.name: path for path in sorted(results.glob("*/comparison.json"))}
     if study is None:
-        _print_list(known, as_json)
+        _print_list(known, {} if as_json else _begun(store), as_json)
         return
+    if study not in known and (begun := _begun(store).get(study)):
+        raise StudyError(f"show: {study!r} has no results in {results} yet: {begun}")
     if study not in known:
         raise StudyError(f"show: {study!r} has no results in {results}{nearest(study, known)}; run it first")
     if written is not None:
@@ -59,7 +65,23 @@ def _table(report: Path, name: str) -> Table:
     return tables[name]
 
 
-def _print_list(known: dict[str, Path], as_json: bool) -> None:
+def _begun(store: Path) -> dict[str, str]:
+    """Say of every study that a store has notes of how far it is."""
+    files = StoreFiles(store)
+    runs, _ = read_runs(files)
+    found: dict[str, str] = {}
+    for name, run in runs.items():
+        seen = look(run, files, runs.values())
+        finished = sum(counts(seen)[state] for state in FINISHED)
+        goes_on = "it is running" if run.alive else "the same tunelab run goes on with it"
+        found[name] = (
+            f"{finished} of {len(seen)} steps are finished in {store}; {goes_on}, "
+            "and tunelab report STUDY.yaml shows what is there"
+        )
+    return found
+
+
+def _print_list(known: dict[str, Path], begun: dict[str, str], as_json: bool) -> None:
     rows: list[dict[str, Any]] = []
     for name, path in known.items():
         comparison = read_json(path)
@@ -68,5 +90,8 @@ def _print_list(known: dict[str, Path], as_json: bool) -> None:
         print(json.dumps(rows, indent=1))
     for row in rows if not as_json else []:
         say(f"{row['study']}: {row['cells']} cells, {row['holes']} holes")
-    if not rows and not as_json:
+    for name, how_far in begun.items():
+        if name not in known:
+            say(f"{name}: no results yet, {how_far}")
+    if not rows and not begun and not as_json:
         say("No results yet. Try: tunelab run quickstart")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,23 @@ ATTEMPTS = "attempts.jsonl"
 LEASE = "lease.json"
 SCRATCH = "scratch"
 NOT_RESULTS = {RECORD, STEP, INPUTS, FAILED, ATTEMPTS, LEASE}
+
+
+DIGITS = re.compile(r"[0-9a-f]{8}\Z")
+"""What the name of a step's folder ends in."""
+
+
+def step_folder(root: Path, name: str) -> Path:
+    """Return the folder of ``kind/slug-<8 hex>`` in a store, whether or not it exists.
+
+    The digits find it: a step that another study calls by another name is still the same step.
+    """
+    directory = root / name
+    if directory.exists():
+        return directory
+    digits = directory.name.rpartition("-")[2]
+    renamed = sorted(directory.parent.glob(f"*-{digits}")) if DIGITS.match(digits) else []
+    return renamed[0] if renamed else directory
 
 
 class Records:

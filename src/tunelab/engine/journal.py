@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from tunelab.engine import lease
+from tunelab.engine.folder import LEASE, step_folder
 from tunelab.engine.plan import topological
 from tunelab.engine.runner import Reporter, State
 from tunelab.engine.step import Step
@@ -174,7 +175,7 @@ def _touched(note: dict[str, Any], folder: Path) -> bool:
         running: str = read_json(folder / PROGRESS)["as"]
     except (FileNotFoundError, ValueError, KeyError):
         return bool(fresh)
-    return bool(fresh) or lease.looks_held(folder.parents[1] / running / "lease.json")
+    return bool(fresh) or lease.looks_held(step_folder(folder.parents[1], running) / LEASE)
 
 
 def _described(step: Step) -> dict[str, Any]:

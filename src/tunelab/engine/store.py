@@ -29,6 +29,7 @@ from tunelab.engine.folder import (
     file_entry,
     read_json,
     result_files,
+    step_folder,
 )
 from tunelab.engine.record import Artifact, Record
 from tunelab.engine.step import Step
@@ -50,11 +51,7 @@ class Store:
 
     def directory(self, step: Step) -> Path:
         """Return the folder of a step, whether or not it exists."""
-        directory = self.root / step.name
-        if directory.exists():
-            return directory
-        renamed = sorted(directory.parent.glob(f"*-{step.fingerprint[:8]}"))
-        return renamed[0] if renamed else directory
+        return step_folder(self.root, step.name)
 
     def find(self, step: Step) -> Artifact | None:
         """Return the finished step, or None while it is to be run: it has no record, or one of other inputs' content.

@@ -54,7 +54,7 @@ def aggregated(variant: str, cells: Sequence[Finished], samples: Mapping[str, Se
         "n-shot": {name: cell.shots for name, cell in named.items() if cell.shots is not None},
         "higher_is_better": {name: dict.fromkeys(cell.metrics(), True) for name, cell in named.items()},
         "n-samples": {name: _counts(cell) for name, cell in named.items()},
-        "config": _run(cells[0]),
+        "config": {**_run(cells[0]), **_drawn_alike(cells)},
         "date": datetime.fromisoformat(date).timestamp(),
         **_libraries(cells[0]),
         "task_hashes": {name: hashed for name, rows in samples.items() if (hashed := _task_hash(rows))},
@@ -134,8 +134,16 @@ def _run(cell: Finished) -> Row:
         "model": _source(cell),
         "model_args": {"pretrained": model["name"], **revision, **precision},
         **({"batch_size": hardware["generation_batch_size"], "device": hardware["device"]} if hardware else {}),
-        **({"gen_kwargs": generation_arguments(cell)} if _decoding(cell) else {}),
     }
+
+
+def _drawn_alike(cells: Sequence[Finished]) -> Row:
+    """How text was drawn as far as all tasks say the same; where they differ, their ``configs`` say it."""
+    found = [generation_arguments(cell) for cell in cells if not cell.imported and _decoding(cell)]
+    if not found:
+        return {}
+    first, *others = found
+    return {"gen_kwargs": {k: v for k, v in first.items() if all(o.get(k) == v for o in others)}}
 
 
 def _libraries(cell: Finished) -> Row:

@@ -64,7 +64,7 @@ def refuse_unfinished(opened: Opened) -> None:
     owed = [planned.step.name for planned in steps if planned.status is not Status.CACHED]
     if owed:
         raise StudyError(
-            f"{opened.name}: got {len(owed)} of {len(steps)} steps unfinished, like {owed[0]}, expected none; "
+            f"{opened.name}: {len(owed)} of {len(steps)} steps are not finished, like {owed[0]}; "
             "run the study first, or export what is there with --partial"
         )
 

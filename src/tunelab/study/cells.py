@@ -98,7 +98,26 @@ def cells(points: Sequence[tuple[str, Study]]) -> list[Cell]:
             baseline=_renamed(cell.baseline, variant_labels, format_labels) if cell.baseline else None,
         )
         named.setdefault(relabelled.name, relabelled)
+    if points:
+        _refuse_one_file(points[0][1].study, list(named.values()))
     return list(named.values())
+
+
+def _refuse_one_file(study: str, named: Sequence[Cell]) -> None:
+    """Raise StudyError where two names would be one file under results, and each overwrite the other's."""
+    files: dict[tuple[str, str], str] = {}
+    for cell in named:
+        variant, evaluation = cell.variant.name, cell.evaluation.name
+        for kind, name, file in (
+            ("variant", variant, file_name(variant)),
+            ("evaluation", evaluation, file_name(evaluation)),
+            ("cell", cell.name, cell_folder(variant, evaluation)),
+        ):
+            if (other := files.setdefault((kind, file), name)) != name:
+                raise StudyError(
+                    f"{study}: the {kind}s {other!r} and {name!r} would both be {file!r} under results, expected names "
+                    "that differ as files, where / is written as -; rename one"
+                )
 
 
 def _point_cells(study: Study) -> list[Cell]:
@@ -315,3 +334,8 @@ def _other_settings(cell: Cell) -> dict[str, Any]:
 def file_name(name: str) -> str:
     """Return what a variant, an evaluation or a format is called as a file."""
     return name.replace("/", "-")
+
+
+def cell_folder(variant: str, evaluation: str) -> str:
+    """Return what a cell's folder under ``eval`` is called."""
+    return f"{file_name(variant)}_eval_{file_name(evaluation)}"

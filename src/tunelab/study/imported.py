@@ -74,8 +74,12 @@ def refuse_gaps(found: Matched, total: int, partial: str, file: str) -> None:
         spare = f", and {counted(found.unmatched)} of the file match none of them" if found.unmatched else ""
         raise DataError(
             f"{file}: {counted(found.missing)} of {total} rows have no output{spare}; give a file of all rows, "
-            "or the evaluation's split and rows as they were asked"
-            + ("" if not found.answers else ", or write partial: allow, which leaves them unscored")
+            "or import it in a study that asks for its split and rows"
+            + (
+                ""
+                if not found.answers
+                else ", or that declares partial: allow under outputs, which leaves them unscored"
+            )
         )
 
 

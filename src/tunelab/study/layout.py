@@ -37,7 +37,7 @@ from tunelab.errors import StoreError
 from tunelab.files import read_json, write_json
 from tunelab.study.adopt_plan import KIND as ADOPT
 from tunelab.study.by_model import EVALUATION, SUFFIX, write_by_model
-from tunelab.study.cells import Cell, file_name
+from tunelab.study.cells import Cell, cell_folder, file_name
 from tunelab.study.closing_plan import verdict_steps
 from tunelab.study.configurations import configuration
 from tunelab.study.examples_copy import copy_examples
@@ -74,7 +74,7 @@ def link_results(opened: Opened, outcome: Outcome, results: Path) -> Path:
 
 def _link_cell(opened: Opened, outcome: Outcome, cell: Cell, root: Path) -> None:
     step = opened.compiled.scores[cell.name]
-    folder = root / "eval" / f"{file_name(cell.variant.name)}_eval_{file_name(cell.evaluation.name)}"
+    folder = eval_folder(root, cell.variant.name, cell.evaluation.name)
     if artifact := artifact_of(opened.store, outcome, step):
         for name in ("results.json", "summary.json", "scores.jsonl"):
             _link(folder / name, artifact.directory / name)
@@ -130,7 +130,7 @@ def _link_checkpoints(artifact: Artifact, folder: Path) -> None:
 
 def eval_folder(root: Path, variant: str, evaluation: str) -> Path:
     """Return where a cell's files are in a study's folder."""
-    return root / "eval" / f"{file_name(variant)}_eval_{file_name(evaluation)}"
+    return root / "eval" / cell_folder(variant, evaluation)
 
 
 def logged(root: Path, variant: str) -> Path:

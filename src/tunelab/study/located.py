@@ -22,6 +22,7 @@ from tunelab.study.steps.compare import COMPARISON
 from tunelab.study.steps.score import SCORES
 
 Row = Mapping[str, Any]
+DATA_SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Located:
     """A cell of a study: its name with the study's, its row of the comparison, and what is known of its scores."""
 
     study: str
+    results: Path
+    """The folder that the study's is in."""
     row: Row
     score: Artifact
     store: Store
@@ -61,12 +64,20 @@ def locate(name: str, results: Path) -> Located:
         return _of_folder(folder.absolute())
     study, _, cell = name.partition("/")
     known = {path.parent.name: path.parent for path in sorted(results.glob(f"*/{COMPARISON}"))}
+    if study not in known and _is_path(name):
+        what = f"has no {SCORES}" if folder.is_dir() else "no such file"
+        raise StudyError(f"{name}: {what}, expected STUDY/VARIANT/EVALUATION, a cell's folder or a file of outputs")
     if study not in known:
         raise StudyError(
             f"cell: got {name!r}, expected STUDY/VARIANT/EVALUATION, a cell's folder or a file of outputs; "
             f"{results} has no results of {study!r}{nearest(study, known)}"
         )
     return _of_row(known[study], _row(known[study], name, cell))
+
+
+def _is_path(name: str) -> bool:
+    """Say whether a name can only mean a file or a folder."""
+    return name.partition("/")[0] in ("", ".", "..", "~") or Path(name).suffix in DATA_SUFFIXES or Path(name).exists()
 
 
 def _row(root: Path, name: str, cell: str) -> Row:
@@ -103,4 +114,10 @@ def _of_row(root: Path, row: Row) -> Located:
             f"cell: {root.name}/{row['cell']} has no record behind {directory / SCORES}, expected a link into the "
             f"store; run the study {root.name} again, which links it anew"
         )
-    return Located(root.name, row, Artifact(record, directory), Store(directory.parent.parent))
+    compared = Records().read((root / COMPARISON).resolve().parent)
+    if compared is not None and compared.inputs.get(row["cell"]) != record.fingerprint:
+        raise StudyError(
+            f"cell: {root.name}/{row['cell']} is not what {directory / SCORES} has, expected the scores that "
+            f"{root / COMPARISON} was made of; run the study {root.name} again, which links it anew"
+        )
+    return Located(root.name, root.absolute().parent, row, Artifact(record, directory), Store(directory.parent.parent))

@@ -24,6 +24,7 @@ from tunelab.study.steps.compare import read_scored
 from tunelab.study.steps.rows import read_samples
 from tunelab.tasks.find import find_task
 
+SIDES = ("a", "b")
 FINGERPRINT = 64
 """Hex digits of one."""
 OUTPUTS = "outputs"
@@ -34,9 +35,10 @@ AGAIN = "outputs.rows."
 def side_by_side(one: Located, other: Located, alpha: float) -> dict[str, Any]:
     """Return the first minus the second as plain JSON, with ``differ_in`` and ``run_differs_in``.
 
-    ``refused`` stands in place of the numbers where the two are not comparable.
+    ``scores`` has the two by side, ``a`` and ``b``. ``refused`` stands in place of the numbers where the two are not
+    comparable.
     """
-    sides = [_scored(side) for side in (one, other)]
+    sides = [_scored(side, label) for side, label in zip((one, other), _labels(one, other), strict=True)]
     row = difference(sides[0], sides[1], alpha)
     if "refused" not in row and (reason := _other_questions(one, other) or _other_examples(one, other)):
         row = {name: row[name] for name in ("cell", "baseline", "task", "metric", "matched")} | {"refused": reason}
@@ -44,17 +46,30 @@ def side_by_side(one: Located, other: Located, alpha: float) -> dict[str, Any]:
     return {
         **row,
         "alpha": alpha,
-        "scores": {s.cell["cell"]: s.summary["metrics"][s.headline] for s in sides},
+        "scores": {
+            side: {"cell": s.cell["cell"], **s.summary["metrics"][s.headline]}
+            for side, s in zip(SIDES, sides, strict=True)
+        },
         "differ_in": [asdict(found) for found in _settings(one, other)],
         "run_differs_in": [asdict(found) for found in _circumstances(one, other)],
     }
 
 
-def _scored(side: Located) -> Scored:
-    """A cell's scores under its name with the study's."""
+def _labels(one: Located, other: Located) -> tuple[str, str]:
+    """Name both sides; where they have one name, by the results that they are in, or else by side."""
+    if one.name != other.name:
+        return one.name, other.name
+    if one.results != other.results:
+        return f"{one.name} ({one.results})", f"{other.name} ({other.results})"
+    a, b = (f"{one.name} ({side})" for side in SIDES)
+    return a, b
+
+
+def _scored(side: Located, label: str) -> Scored:
+    """A cell's scores under the name that it has here."""
     folder = Path(side.score.record.circumstance["folder"])
     found = read_scored(side.row, side.score, find_task(side.row["task"], folder).metrics[0])
-    return replace(found, cell={**side.row, "cell": side.name})
+    return replace(found, cell={**side.row, "cell": label})
 
 
 def _other_questions(one: Located, other: Located) -> str:

@@ -11,7 +11,7 @@ from tunelab.engine.step import holes_of
 from tunelab.files import read_lines
 from tunelab.viewer.files import StoreFiles
 from tunelab.viewer.runs import PlannedStep, Run, read_runs
-from tunelab.viewer.states import Seen, StepState, look
+from tunelab.viewer.states import Seen, StepState, identity, look
 
 NOBODY = Run("", "", "", "1970-01-01T00:00:00+00:00", None, None, False, (), {})
 """Stands for the run of a step that no study asks for any more."""
@@ -38,16 +38,16 @@ def read_detail(files: StoreFiles, name: str) -> StepDetail | None:
     runs, _ = read_runs(files)
     asking = {run.study: planned for run in runs.values() if (planned := _planned(run, name))}
     seen = _seen(files, name, asking, runs)
-    identity = files.json(files.step(seen.name) / STEP)
-    if identity is None and not asking:
+    begun_as = files.json(files.step(seen.name) / STEP)
+    if begun_as is None and not asking:
         return None
-    named: Mapping[str, str | None] = (identity or {}).get("inputs", {})
+    named: Mapping[str, str | None] = (begun_as or {}).get("inputs", {})
     holes, begun = holes_of(named), files.steps()
     return StepDetail(
         seen=seen,
         alive=any(run.alive for run in runs.values()),
         studies=list(asking),
-        identity=identity,
+        identity=begun_as,
         inputs={key: begun.get(f[:8]) for key, f in named.items() if f and key not in holes},
         holes=holes,
         attempts=_attempts(files, seen.name),
@@ -58,7 +58,9 @@ def read_detail(files: StoreFiles, name: str) -> StepDetail | None:
 def _planned(run: Run, name: str) -> PlannedStep | None:
     """Return the step of a run that is, or has become, the one by a name."""
     names = {step: run.states.get(step.name, {}).get("as", step.name) for step in run.steps}
-    return next((step for step, became in names.items() if name in (step.name, became)), None)
+    return next(
+        (step for step, became in names.items() if identity(name) in (identity(step.name), identity(became))), None
+    )
 
 
 def _seen(files: StoreFiles, name: str, asking: Mapping[str, PlannedStep], runs: Mapping[str, Run]) -> Seen:

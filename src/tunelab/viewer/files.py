@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tunelab.engine.folder import FAILED, LEASE, STEP, Records, read_json
+from tunelab.engine.folder import FAILED, LEASE, STEP, Records, read_json, step_folder
 from tunelab.engine.lease import looks_held
 from tunelab.engine.record import Record
 from tunelab.errors import StoreError
@@ -31,8 +31,11 @@ class StoreFiles:
         return found
 
     def step(self, name: str) -> Path:
-        """Return the folder of ``kind/slug-<8 hex>``, whether or not it exists. Raises Outside."""
-        return self.inside(self.root / name)
+        """Return the folder of ``kind/slug-<8 hex>``, whether or not it exists. Raises Outside.
+
+        The digits find it: the study that first ran the step may have called it by another name.
+        """
+        return self.inside(step_folder(self.root, self.inside(self.root / name).relative_to(self.root).as_posix()))
 
     def steps(self) -> dict[str, str]:
         """Return the name of every step that was ever begun, by the 8 digits of its fingerprint."""

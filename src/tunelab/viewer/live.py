@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from tunelab.engine.journal import CRASHED, INTERRUPTED
 from tunelab.engine.record import Record
 from tunelab.report.wording import DASH, interval
 from tunelab.viewer.curves import METRICS, SERIES, Curves, draw
@@ -27,6 +28,7 @@ SOON, LATER = 1, 3
 TRACK = 200
 """The length of the line that a score is shown on."""
 
+ENDS = {None: "its process is gone", INTERRUPTED: "somebody stopped it", CRASHED: "an error ended it"}
 WORDS = {"running": "▶ running", "interrupted": "! interrupted", "finished": "✓ finished", "failed": "✗ failed"}
 
 Piece = dict[str, Any]
@@ -119,8 +121,7 @@ def _sentence(run: Run, state: str) -> str:
     if state == "running":
         return f"▶ running since {moment(run.started)}"
     if state == "interrupted":
-        how = "its process is gone" if run.end is None else f"it was {run.end}"
-        return f"! interrupted: {how}; begun {moment(run.started)}. The same command goes on with it"
+        return f"! interrupted: {ENDS[run.end]}; begun {moment(run.started)}. The same command goes on with it"
     mark = "✓ finished" if state == "finished" else "✗ ended with steps that have no result"
     return f"{mark}, {moment(run.ended)}"
 

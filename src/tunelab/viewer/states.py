@@ -55,16 +55,21 @@ class Seen:
 
 def look(run: Run, files: StoreFiles, runs: Iterable[Run]) -> list[Seen]:
     """Return every step of a run as it is now; ``runs`` are all of the store, since each may run any step."""
-    progress = {str(other.progress["as"]): other.progress for other in runs if other.alive and other.progress}
+    progress = {identity(str(r.progress["as"])): r.progress for r in runs if r.alive and r.progress}
     seen: dict[str, Seen] = {}
     for step in run.steps:
         noted = run.states.get(step.name, {})
         name = noted.get("as") or _running_as(run, step)
         try:
-            seen[step.name] = _look(run, step, name, noted, files, progress.get(name))
+            seen[step.name] = _look(run, step, name, noted, files, progress.get(identity(name)))
         except (StoreError, Outside) as error:
             seen[step.name] = Seen(step, name, StepState.FAILED, str(error))
     return list(seen.values())
+
+
+def identity(name: str) -> tuple[str, str]:
+    """Return what a step's name says of which step it is: its kind and digits. What it is called is for people."""
+    return name.partition("/")[0], name.rpartition("-")[2]
 
 
 def _running_as(run: Run, step: PlannedStep) -> str:
