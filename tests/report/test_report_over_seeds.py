@@ -130,7 +130,8 @@ def test_what_was_drawn_twice_stands_beside_the_differences():
 def test_the_first_sentence_ends_with_the_noise_floor():
     text = first_screen({**compared({"base/raw": 20, "sft_raw/raw": 40}), "noise": [FLIPS]}, study())
     assert text.endswith(
-        "drawn twice, base changes its score on 12.5% of the items [8.0%, 19.0%], and its mean by -0.015."
+        "drawn twice, base changes its score on 12.5% of the items [8.0%, 19.0%], and its mean by -0.015 "
+        "(twice minus once)."
     )
 
 
@@ -155,7 +156,7 @@ def test_the_terminal_shows_recipes_and_noise_with_whole_numbers(seeds, width, c
     assert "sft/raw × 3" in text
     flat_text = " ".join(text.split())
     assert "not compared over seeds: x/raw: 2 of its 4 seeds have" in flat_text
-    assert "12.5% of 200 items change their score (8.0% … 19.0%), the mean by -0.015" in flat_text
+    assert "12.5% of 200 items change their score (8.0% … 19.0%), the mean by -0.015 (twice minus once)" in flat_text
     assert "0 by construction" in flat_text
 
 

@@ -14,6 +14,7 @@ from tunelab.cli.tables import console, print_comparison
 from tunelab.errors import StudyError, UserError, nearest
 from tunelab.files import read_json
 from tunelab.report.tabular import WRITERS, Table, has_tables, read_tables
+from tunelab.report.wording import counted
 
 
 def command(
@@ -67,6 +68,6 @@ def _print_list(known: dict[str, Path], as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=1))
     for row in rows if not as_json else []:
-        say(f"{row['study']}: {row['cells']} cells, {row['holes']} holes")
+        say(f"{row['study']}: {counted(row['cells'], 'cell')}, {counted(row['holes'], 'hole')}")
     if not rows and not as_json:
         say("No results yet. Try: tunelab run quickstart")

@@ -14,7 +14,7 @@ from typing import Any
 from tunelab.report.crossed import crossed_effects, is_matched_effect
 from tunelab.report.disagreements import Link, disagreements
 from tunelab.report.evidence import Evidence
-from tunelab.report.wording import MARKS, number, signed, signed_range
+from tunelab.report.wording import MARKS, could_see, number, signed, signed_range
 
 LISTED = 8
 """Lines on the first screen; the others are folded."""
@@ -87,7 +87,7 @@ def _line(row: Row, reaches: Mapping[str, float], name: str, against: str, links
     size = _size(row)
     ends = [size if end is None else end for end in (row["low"], size, row["high"])]
     low, at, high = (0.5 + end / (2 * reach) for end in ends)
-    smallest = f"could see ≥ {number(row['minimum_detectable_effect'])}" if row["verdict"] == "undecided" else ""
+    smallest = could_see(row) if row["verdict"] == "undecided" else ""
     amount = f"{signed(size)} {signed_range(row)}"
     mark = MARKS[row["verdict"]]
     return Line(name, against, row["metric"], low, at, high, amount, row["verdict"], mark, smallest, links)

@@ -18,7 +18,7 @@ from tunelab.errors import ModelError
 from tunelab.generation.engine.partial import Mask, Part, Scores, added, attend, attend_causally
 from tunelab.generation.engine.reading import Reading
 
-NAME = "tunelab_packed"
+NAME = "tunelab_engine"
 READING = "packed_reading"
 UNKNOWN = ("s_aux", "sinks", "position_bias", "cu_seq_lens_q")
 """What some models hand to attention and this one does not compute."""
