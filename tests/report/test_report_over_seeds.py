@@ -11,6 +11,7 @@ from tunelab.cli.tables import print_comparison
 from tunelab.files import read_json
 from tunelab.report.answer import first_screen
 from tunelab.report.evidence import TABLES, Evidence
+from tunelab.report.glance import glance
 from tunelab.report.over_seeds import NOISE, RECIPES, flat, floor_of, noise_table, recipes_table
 from tunelab.study.comparison import compare
 
@@ -163,3 +164,16 @@ def test_the_terminal_shows_recipes_and_noise_with_whole_numbers(seeds, width, c
 def test_the_comparison_of_the_report_holds_the_recipes(seeds):
     comparison = read_json(next(iter(seeds.directory.parent.parent.glob("compare/*/comparison.json"))))
     assert [row["recipe"] for row in comparison["recipes"]] == ["sft", "dpo"]
+
+
+def test_the_strip_shows_recipes_and_folds_their_seeds():
+    found = glance(evidence(**{k: v for k, v in compared(SEEDS).items() if k in TABLES}))
+    assert [line.name for line in found.lines] == ["sft/raw over 3 seeds", "dpo/raw over 3 seeds"]
+    assert sorted(line.name for line in found.folded) == sorted(name for name in SEEDS if "#" in name)
+    row = compared(SEEDS)["recipes"][0]
+    assert found.lines[0].amount.startswith(f"{row['difference']:+.3f} [{row['difference_low']:+.3f}, ")
+
+
+def test_without_recipes_the_strip_shows_checkpoints():
+    found = glance(evidence(**{k: v for k, v in compared({"base/raw": 20, "sft_raw/raw": 40}).items() if k in TABLES}))
+    assert ([line.name for line in found.lines], found.folded) == (["sft_raw/raw"], [])

@@ -13,7 +13,6 @@ from tunelab.report.cells import OUTCOMES
 from tunelab.report.evidence import Evidence
 from tunelab.report.tabular import Table
 from tunelab.report.wording import listing, short
-from tunelab.study.reproduce import REPRODUCED
 
 LEAKS_LISTED = 20
 TEXT_LIMIT = 1500
@@ -179,10 +178,3 @@ def fingerprints(evidence: Evidence) -> Table:
     """The identity of every scored cell: equal fingerprints mean equal results."""
     rows = [[name, a.record.fingerprint, f"{a.record.finished[:19]}Z"] for name, a in evidence.of("score").items()]
     return Table("Fingerprints of the cells", ("cell", "fingerprint of the score step", "finished"), rows)
-
-
-def command(evidence: Evidence) -> str:
-    """Return the command that runs the study again."""
-    name = str(evidence.study["study"]).removesuffix("-smoke" if evidence.study["smoke"] else "")
-    verb = "reproduce" if name.endswith(REPRODUCED) else "run"
-    return f"tunelab {verb} {name.removesuffix(REPRODUCED)}" + (" --smoke" if evidence.study["smoke"] else "")
