@@ -1,6 +1,7 @@
 """The verbs, run as a user runs them."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -299,3 +300,13 @@ def test_training_metrics_go_to_tensorboard_too(tunelab, tmp_path):
     [table] = folder.glob("quickstart-smoke/events*")
     assert b"sft_chat/chat/difference" in table.read_bytes()
     assert tunelab("doctor").returncode == 0
+
+
+def test_a_step_that_fails_says_why_once(tunelab, finished):
+    overrides = ("train.sft_chat.max_length=5", "train.sft_chat.max_too_long=0.5")
+    result = tunelab("run", "quickstart", *overrides, "--smoke", "--store", str(finished / ".tunelab"))
+    assert result.returncode == 1
+    printed = " ".join(result.stdout.split())
+    [(name, why)] = re.findall(r"✗ (train/sft_chat\S*) (.{40})", printed)
+    assert printed.count(why) == printed.split("Failed: ")[0].count(why) == 1
+    assert f"Failed: {name} (the reason stands above)" in printed

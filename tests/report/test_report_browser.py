@@ -130,6 +130,7 @@ def test_paper_has_the_examples_of_three_cells_and_neither_the_studys_text_nor_v
     assert opened.locator(".examples:visible").count() == 3
     assert opened.locator("#table-fingerprints").is_visible()
     assert opened.locator("#table-versions, .screen pre").locator("visible=true").count() == 0
+    assert len(re.findall(rb"/Type\s*/Page\b", opened.pdf(prefer_css_page_size=True))) < 40
 
 
 @pytest.mark.parametrize("width", [400, 700, 1200])
