@@ -82,6 +82,13 @@ def test_three_seeds_say_what_their_mean_would_see(tmp_path):
     assert len(written(tmp_path, seeds=[0, 1])) == 2
 
 
+def test_fewer_items_than_the_exact_test_needs_are_said_to_see_nothing(tmp_path):
+    one = {"one": {"format": "raw", "rows": 5}}
+    assert written(tmp_path, evaluate=one) == [
+        "evaluate.one: 5 items see nothing: no difference can be seen with fewer than 6 items"
+    ]
+
+
 def test_a_contrast_says_what_it_would_see(tmp_path):
     lines = written(tmp_path, contrasts=[["sft/one", "base/two"]])
     assert lines[-1] == line("one", "100 items", 100).replace("evaluate.one", "contrast sft/one - base/two")

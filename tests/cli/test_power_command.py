@@ -52,14 +52,25 @@ def test_seeds_are_planned_by_their_spread():
     exact = [1.2 * TTestPower().solve_power(nobs=n, power=0.8, alpha=0.05) for n in (seeds - 1, seeds, 5)]
     assert exact[1] <= 2 < exact[0]
     assert row["seeds"]["sees"] == pytest.approx(exact[2], rel=1e-4)
-    assert "6 seeds, if seeds lie 1.2 points (SD) apart, however many items there are" in power(
+    assert "6 seeds of a recipe if seeds lie 1.2 points (SD) apart, however many items there are" in power(
         "--effect", "2", "--seed-sd", "1.2"
     )
 
 
 def test_items_that_hide_an_effect_are_named_instead_of_seeds():
     assert found("--effect", "2", "--seed-sd", "1.2", "--n", "263")[0]["seeds"]["needed"] is None
-    assert "with no number of seeds: more items are needed" in power("--effect", "2", "--seed-sd", "1", "--n", "263")
+    assert (
+        "no number of seeds sees 2 points if seeds lie 1 point (SD) apart, with the items' error on 263 items: "
+        "more items are needed"
+    ) in power("--effect", "2", "--seed-sd", "1", "--n", "263")
+
+
+def test_fewer_items_than_the_exact_test_needs_see_nothing():
+    [row] = found("--n", "5")
+    assert row["items"]["sees"] is None
+    assert power("--n", "5") == "no difference can be seen with fewer than 6 items: got 5\n"
+    assert "fewer than 8 items: got 7" in power("--n", "7", "--alpha", "0.01")
+    assert "6 items see 96.3 points" in power("--n", "6")
 
 
 def against(**fields):
@@ -93,7 +104,7 @@ def test_a_finished_study_lends_what_it_observed(results):
     assert recipe["seeds"]["seeds"] == 3
     assert recipe["seeds"]["sees"] > 100 * 0.02 * 2.8
     text = power("--effect", "5", "--study", "done", "--results", str(results))
-    assert "sft/e - base: 5 points are seen over seeds" in text
+    assert "sft/e - base: no number of seeds sees 5 points if seeds lie 1.2 points (SD) apart" in text
     assert "with the items' error on 200 items" in text
 
 
@@ -104,7 +115,9 @@ def test_a_finished_study_lends_what_it_observed(results):
         (("--effect", "0"), "got --effect 0"),
         (("--effect", "200"), "got --effect 200"),
         (("--effect", "2", "--seeds", "3"), "got --seeds without --seed-sd"),
-        (("--effect", "2", "--alpha", "0"), "alpha: got 0"),
+        (("--effect", "2", "--alpha", "0"), "--alpha: got 0, expected"),
+        (("--effect", "2", "--power", "1"), "--power: got 1, expected"),
+        (("--seeds", "2", "--seed-sd", "1.2"), "--seeds: got 2, expected at least 3"),
         (("--study", "gone"), "'gone' has no results"),
     ],
 )

@@ -1,6 +1,7 @@
 """The verbs, run as a user runs them."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -318,3 +319,13 @@ def test_show_says_how_far_a_study_without_results_is(tunelab, finished, tmp_pat
     assert f"quickstart-smoke: no results yet, {how_far}" in " ".join(listed.stdout.split())
     assert "tunelab report STUDY.yaml" in named.stderr
     assert tunelab("show", "nothing").stderr.rstrip().endswith("run it first")
+
+
+def test_a_step_that_fails_says_why_once(tunelab, finished):
+    overrides = ("train.sft_chat.max_length=5", "train.sft_chat.max_too_long=0.5")
+    result = tunelab("run", "quickstart", *overrides, "--smoke", "--store", str(finished / ".tunelab"))
+    assert result.returncode == 1
+    printed = " ".join(result.stdout.split())
+    [(name, why)] = re.findall(r"✗ (train/sft_chat\S*) (.{40})", printed)
+    assert printed.count(why) == printed.split("Failed: ")[0].count(why) == 1
+    assert f"Failed: {name} (the reason stands above)" in printed

@@ -7,6 +7,7 @@ import pytest
 from report_fakes import METRICS, N, cell, study
 
 from tunelab.report.answer import first_screen
+from tunelab.report.wording import TOO_FEW
 from tunelab.scoring.aggregate import summarise
 from tunelab.scoring.score import judged
 from tunelab.study.comparison import compare
@@ -42,6 +43,14 @@ def test_undecided_comes_with_the_smallest_difference_that_could_be_seen():
     assert "is undecided" in text
     assert ", could see 0." in text
     assert "no difference" not in text
+
+
+def test_too_few_items_are_said_to_show_nothing():
+    found = compare({name: scored(name, n) for name, n in {"base/raw": 20, "sft_raw/raw": 21}.items()}, 0.05)
+    rows = [{**row, "minimum_detectable_effect": None} for row in found["comparisons"]]
+    text = first_screen(found | {"holes": [], "comparisons": rows}, study())
+    assert f", {TOO_FEW}, would take " in text
+    assert "could see" not in text
 
 
 def test_contrasts_are_said_with_both_cells_interval_and_verdict():

@@ -124,6 +124,15 @@ def test_on_paper_all_is_open_and_no_table_is_cut(opened):
     assert len(opened.pdf()) > 10_000
 
 
+def test_paper_has_the_examples_of_three_cells_and_neither_the_studys_text_nor_versions(opened):
+    opened.emulate_media(media="print")
+    assert opened.locator(".examples").count() > 3
+    assert opened.locator(".examples:visible").count() == 3
+    assert opened.locator("#table-fingerprints").is_visible()
+    assert opened.locator("#table-versions, .screen pre").locator("visible=true").count() == 0
+    assert len(re.findall(rb"/Type\s*/Page\b", opened.pdf(prefer_css_page_size=True))) < 40
+
+
 @pytest.mark.parametrize("width", [400, 700, 1200])
 def test_nothing_is_wider_than_the_screen(opened, width):
     opened.set_viewport_size({"width": width, "height": 800})

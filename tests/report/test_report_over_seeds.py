@@ -11,6 +11,7 @@ from tunelab.cli.tables import print_comparison
 from tunelab.files import read_json
 from tunelab.report.answer import first_screen
 from tunelab.report.evidence import TABLES, Evidence
+from tunelab.report.glance import glance
 from tunelab.report.over_seeds import NOISE, RECIPES, flat, floor_of, noise_table, recipes_table
 from tunelab.study.comparison import compare
 
@@ -130,7 +131,8 @@ def test_what_was_drawn_twice_stands_beside_the_differences():
 def test_the_first_sentence_ends_with_the_noise_floor():
     text = first_screen({**compared({"base/raw": 20, "sft_raw/raw": 40}), "noise": [FLIPS]}, study())
     assert text.endswith(
-        "drawn twice, base changes its score on 12.5% of the items [8.0%, 19.0%], and its mean by -0.015."
+        "drawn twice, base changes its score on 12.5% of the items [8.0%, 19.0%], and its mean by -0.015 "
+        "(twice minus once)."
     )
 
 
@@ -155,10 +157,23 @@ def test_the_terminal_shows_recipes_and_noise_with_whole_numbers(seeds, width, c
     assert "sft/raw × 3" in text
     flat_text = " ".join(text.split())
     assert "not compared over seeds: x/raw: 2 of its 4 seeds have" in flat_text
-    assert "12.5% of 200 items change their score (8.0% … 19.0%), the mean by -0.015" in flat_text
+    assert "12.5% of 200 items change their score (8.0% … 19.0%), the mean by -0.015 (twice minus once)" in flat_text
     assert "0 by construction" in flat_text
 
 
 def test_the_comparison_of_the_report_holds_the_recipes(seeds):
     comparison = read_json(next(iter(seeds.directory.parent.parent.glob("compare/*/comparison.json"))))
     assert [row["recipe"] for row in comparison["recipes"]] == ["sft", "dpo"]
+
+
+def test_the_strip_shows_recipes_and_folds_their_seeds():
+    found = glance(evidence(**{k: v for k, v in compared(SEEDS).items() if k in TABLES}))
+    assert [line.name for line in found.lines] == ["sft/raw over 3 seeds", "dpo/raw over 3 seeds"]
+    assert sorted(line.name for line in found.folded) == sorted(name for name in SEEDS if "#" in name)
+    row = compared(SEEDS)["recipes"][0]
+    assert found.lines[0].amount.startswith(f"{row['difference']:+.3f} [{row['difference_low']:+.3f}, ")
+
+
+def test_without_recipes_the_strip_shows_checkpoints():
+    found = glance(evidence(**{k: v for k, v in compared({"base/raw": 20, "sft_raw/raw": 40}).items() if k in TABLES}))
+    assert ([line.name for line in found.lines], found.folded) == (["sft_raw/raw"], [])

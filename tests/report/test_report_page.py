@@ -141,6 +141,7 @@ def test_a_failed_step_is_a_named_hole_everywhere(tmp_path):
     cells = {"base/raw": 20, "sft_raw/raw": 40, "sft_raw/chat": 30}
     artifact = build(tmp_path, report_step(cells, fails=["sft_raw/raw"]))
     text = page(artifact)
+    assert '<p class="banner">2 steps have no result: ' in text
     assert "<code>generate/sft_raw/raw</code>" in text
     assert "<code>score/sft_raw/raw</code>" in text
     assert "○ no result" in text

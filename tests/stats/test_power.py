@@ -10,6 +10,7 @@ from scipy.stats import t as student
 from statsmodels.stats.power import TTestPower
 
 from tunelab.stats import (
+    fewest_items,
     items_needed,
     items_needed_mean,
     mcnemar_exact,
@@ -48,8 +49,8 @@ def test_the_exact_test_finds_the_effect_about_as_often_as_promised():
 @given(SIZES, SHARES)
 def test_more_items_show_smaller_effects_and_more_discordance_hides_them(n, discordance):
     effect = minimum_detectable_effect(n, discordance)
-    assert minimum_detectable_effect(n + 1, discordance) <= effect <= 1
-    assert (effect == 1) == (n < 6)
+    assert minimum_detectable_effect(n + 1, discordance) <= effect
+    assert (effect == np.inf) == (effect > 1) == (n < 6)
     assert minimum_detectable_effect(n, discordance / 2) <= effect
     assert minimum_detectable_effect(n, discordance, power=0.9) >= effect
 
@@ -69,7 +70,7 @@ def test_the_exact_test_finds_the_effect_about_as_often_as_promised_whatever_the
 
 
 def test_fewer_items_than_the_exact_test_can_decide_on_see_nothing():
-    assert [minimum_detectable_effect(n, 0.3) for n in (1, 5)] == [1, 1]
+    assert [minimum_detectable_effect(n, 0.3) for n in (1, 5)] == [np.inf, np.inf]
     assert mcnemar_power(1, 5, 1) == 0
     assert mcnemar_power(1, 6, 1) == 1
 
@@ -199,3 +200,11 @@ def test_graded_mean_is_detected_about_as_often_as_promised():
 def test_settings_that_make_no_sense_are_refused(call, reason):
     with pytest.raises(ValueError, match=reason):
         call()
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.05, 0.01, 0.001])
+def test_below_the_fewest_items_the_exact_test_finds_nothing_whatever_it_sees(alpha):
+    least = fewest_items(alpha)
+    assert mcnemar_exact(least, 0) <= alpha < mcnemar_exact(least - 1, 0)
+    assert minimum_detectable_effect(least - 1, 1.0, alpha=alpha) == np.inf
+    assert minimum_detectable_effect(least, 1.0, alpha=alpha) <= 1

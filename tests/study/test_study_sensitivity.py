@@ -71,6 +71,13 @@ def test_outputs_that_are_all_alike_could_still_have_shown_a_difference(pair):
     assert binom.sf(5, 30, row["minimum_detectable_effect"]) == pytest.approx(0.8)  # six one way are enough
 
 
+@pytest.mark.parametrize(("n", "alpha"), [(5, 0.05), (7, 0.01)])
+def test_fewer_items_than_the_exact_test_needs_could_have_shown_nothing(pair, n, alpha):
+    assert compared(pair, [0] * n, [1] * n, alpha)["minimum_detectable_effect"] is None
+    assert compared(pair, [0] * n, [0] * n, alpha)["minimum_detectable_effect"] is None
+    assert compared(pair, [0] * (n + 1), [1] * (n + 1), alpha)["minimum_detectable_effect"] <= 1
+
+
 def test_graded_values_that_are_all_alike_could_still_have_shown_a_difference(pair):
     values = np.random.default_rng(1).random(25)
     row = compared(pair, values, values)

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from tunelab.cli.options import RESULTS, Json, ResultsDir
-from tunelab.cli.tables import MARKS, console, number, span
+from tunelab.cli.tables import MARKS, console, number, sees, span
 from tunelab.errors import StudyError
-from tunelab.report.wording import p_value, signed, signed_range
+from tunelab.report.wording import counted, p_value, signed, signed_range
 from tunelab.study.file_cell import cell_of_file
 from tunelab.study.located import Located, locate
 from tunelab.study.side_by_side import side_by_side
@@ -75,12 +75,16 @@ def _print(out: Console, found: Mapping[str, Any]) -> None:
 
 
 def _print_difference(out: Console, found: Mapping[str, Any]) -> None:
-    out.print(f"\n  difference {signed(found['difference'])}, 95 % {signed_range(found)}, on {found['n']} items")
+    out.print(
+        f"\n  difference {signed(found['difference'])}, 95 % {signed_range(found)}, on {counted(found['n'], 'item')}"
+    )
     if found["left_out"]:
-        out.print(f"  {found['left_out']} items are left out: one side has no value of them")
+        are = "is" if found["left_out"] == 1 else "are"
+        out.print(f"  {counted(found['left_out'], 'item')} {are} left out: one side has no value of them")
     right = f"only the first right {found['only_variant_right']}, only the second {found['only_baseline_right']}"
     out.print(f"  {right}; p {p_value(found['p_value'])} ({found['test'].replace('_', ' ')})")
-    out.print(f"  smallest difference that 80 of 100 such comparisons find: {found['minimum_detectable_effect']:.3f}")
+    smallest = found["minimum_detectable_effect"]
+    out.print(f"  smallest difference that 80 of 100 such comparisons find: {sees(smallest)}")
     out.print(f"  verdict: {MARKS[found['verdict']]}")
 
 

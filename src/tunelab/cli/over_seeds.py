@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tunelab.report.over_seeds import decided
+from tunelab.report.over_seeds import decided, direction
 from tunelab.report.wording import listing
 
 COLUMNS = ("recipe", "mean (95 %)", "SD of seeds", "against the baseline (95 %)", "p (Holm)", "verdict")
@@ -52,13 +52,19 @@ def _against(row: Row, marks: Mapping[str, str]) -> tuple[str, str, str]:
     if "verdict" not in row:
         return "", "", ""
     [found] = decided([row])
-    sees = f" (sees {found['minimum_detectable_effect']:.3f})" if found["verdict"] == "undecided" else ""
+    smallest = f" (sees {sees(found['minimum_detectable_effect'])})" if found["verdict"] == "undecided" else ""
     difference = f"{found['difference']:+.3f} ({found['low']:.3f} … {found['high']:.3f})"
-    return difference, f"{found['p_adjusted']:.2g}", marks[found["verdict"]] + sees
+    return difference, f"{found['p_adjusted']:.2g}", marks[found["verdict"]] + smallest
+
+
+def sees(smallest: float | None) -> str:
+    """Write the smallest difference that a comparison sees; "nothing" where its items are too few for any."""
+    return "nothing" if smallest is None else f"{smallest:.3f}"
 
 
 def _noise(row: Row) -> str:
     if "flip_rate" not in row:
         return str(row.get("refused") or row.get("note"))
     spread = f"{row['low']:.1%} … {row['high']:.1%}"
-    return f"{row['flip_rate']:.1%} of {row['n']} items change their score ({spread}), the mean by {row['change']:+.3f}"
+    changed = f"{row['flip_rate']:.1%} of {row['n']} items change their score ({spread})"
+    return f"{changed}, the mean by {row['change']:+.3f} ({direction(row)})"

@@ -13,9 +13,13 @@ import typer
 from tunelab.cli.options import RESULTS, Json, ResultsDir
 from tunelab.errors import StudyError, UserError, nearest
 from tunelab.files import read_json
+from tunelab.report.wording import counted
+from tunelab.stats import fewest_items
+from tunelab.stats.seeds import MINIMUM_SEEDS
 from tunelab.study.foresee import POINTS, Design, foresee, of_study
 
 Row = Mapping[str, Any]
+DEFAULTS = {"power": 0.8, "alpha": 0.05}
 
 
 def command(
@@ -30,7 +34,7 @@ def command(
     seed_sd: Annotated[
         float | None, typer.Option("--seed-sd", min=0, help="SD of a recipe's score between seeds, in points.")
     ] = None,
-    seeds: Annotated[int | None, typer.Option("--seeds", min=2, help="Number of seeds of a recipe.")] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Number of seeds of a recipe.")] = None,
     power: Annotated[float, typer.Option("--power", min=0.0, max=1.0, help="Chance to see the difference.")] = 0.8,
     alpha: Annotated[
         float | None,
@@ -62,6 +66,11 @@ def command(
 
 
 def _refuse_incomplete(design: Design, study: str | None) -> None:
+    for name, share in (("power", design.power), ("alpha", design.alpha)):
+        if not 0 < share < 1:
+            raise UserError(f"--{name}: got {share:g}, expected a share between 0 and 1, like {DEFAULTS[name]:g}")
+    if design.seeds is not None and design.seeds < MINIMUM_SEEDS:
+        raise UserError(f"--seeds: got {design.seeds}, expected at least {MINIMUM_SEEDS}: fewer seeds make no recipe")
     if design.seeds is not None and design.seed_sd is None and study is None:
         raise UserError("power: got --seeds without --seed-sd, expected how far seeds lie apart, in points")
     if design.effect == 0 or (design.sd is None and abs(design.effect or 0) > POINTS):
@@ -95,19 +104,26 @@ def _items(row: Row, design: Design) -> Iterator[str]:
     if found["needed"] is not None:
         yield f"{_points(design)} {often} on {found['needed']:,} items {given}"
     if found["sees"] is not None:
-        yield f"{found['n']:,} items see {found['sees']:.1f} points {often} {given}"
+        see = "item sees" if found["n"] == 1 else "items see"
+        yield f"{found['n']:,} {see} {found['sees']:.1f} points {often} {given}"
+    elif found["n"] is not None:
+        least = fewest_items(design.alpha)
+        yield f"no difference can be seen with fewer than {least} items: got {found['n']}"
     if found["power"] is not None:
         n = found["n"] or found["needed"]
         yield f"the exact test sees {design.effect:g} points on {n:,} items in {found['power']:.1%} of studies"
 
 
 def _seeds(found: Row, design: Design) -> Iterator[str]:
-    given = f"if seeds lie {found['sd']:.2g} points (SD) apart"
-    over = f"with the items' error on {found['n']:,} items" if found["n"] else "however many items there are"
+    given = f"if seeds lie {found['sd']:.2g} {'point' if found['sd'] == 1 else 'points'} (SD) apart"
+    over = f"with the items' error on {counted(found['n'], 'item')}" if found["n"] else "however many items there are"
     if design.effect is not None:
         needed = found["needed"]
-        many = f"with {needed:,} seeds" if needed is not None else "with no number of seeds: more items are needed"
-        yield f"{_points(design)} over seeds {many}, {given}, {over}"
+        if needed is None:
+            what = f"{design.effect:g} {'point' if design.effect == 1 else 'points'}"
+            yield f"no number of seeds sees {what} {given}, {over}: more items are needed"
+        else:
+            yield f"{_points(design)} with {counted(needed, 'seed')} of a recipe {given}, {over}"
     if found["sees"] is not None:
         yield f"{found['seeds']} seeds of a recipe see {found['sees']:.1f} points {given}, {over}"
 

@@ -17,6 +17,7 @@ from tunelab.cli.say import say, warn
 from tunelab.cli.tables import console
 from tunelab.publish.hub import connect, send
 from tunelab.publish.uploads import Upload, plan_data, plan_models, refuse_smoke
+from tunelab.report.wording import counted
 from tunelab.study.cells import file_name
 from tunelab.study.open import open_study
 
@@ -92,4 +93,4 @@ def list_uploads(uploads: Sequence[Upload]) -> None:
             table.add_row(escape(upload.repo), upload.kind, escape(name), f"{size:,}")
     console().print(table)
     total = sum(size for upload in uploads for size in upload.sizes().values())
-    say(f"{len(uploads)} repositories, {total:,} bytes; nothing was sent")
+    say(f"{counted(len(uploads), 'repository', 'repositories')}, {total:,} bytes; nothing was sent")

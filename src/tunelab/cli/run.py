@@ -39,6 +39,7 @@ from tunelab.engine.supervisor import supervised
 from tunelab.errors import StudyError
 from tunelab.files import read_json
 from tunelab.report.served import unlisted
+from tunelab.report.wording import counted, listing
 from tunelab.study.layout import link_results
 from tunelab.study.noted import run_noted
 from tunelab.study.open import Opened, only_trained, open_study
@@ -134,7 +135,7 @@ def run_opened(
     else:
         _print_end(opened, outcome, comparison, folder)
         if again:
-            say(f"Forced: {len(again)} steps; what they had made is in {opened.store.root / REPLACED}")
+            say(f"Forced: {counted(len(again), 'step')}; what they had made is in {opened.store.root / REPLACED}")
     return code
 
 
@@ -203,8 +204,9 @@ def _print_end(opened: Opened, outcome: Outcome, comparison: dict[str, Any], fol
         print_comparison(out, comparison, opened.compiled.study.question)
     parts = [f"{n} {state.value}" for state, n in _counts(outcome).items() if n]
     out.print(f"Steps: {', '.join(parts)}")
-    for name, message in outcome.failures().items():
-        out.print(f"  {name} failed: {message}", style="red", markup=False)
+    if failed := list(outcome.failures()):
+        what = f"{listing(failed)} (the reason stands above)"
+        out.print(f"Failed: {what}", style="red", markup=False, soft_wrap=True)
     if owed := outcome.owed_by_name():
         what = "; ".join(f"{name}: {describe_owed(work)}" for name, work in owed.items())
         out.print(

@@ -11,6 +11,7 @@ import typer
 from tunelab.cli.options import Json
 from tunelab.cli.say import say
 from tunelab.cli.tables import number, span
+from tunelab.report.wording import counted
 from tunelab.study.score_file import score_file
 
 
@@ -30,7 +31,7 @@ def command(
     if as_json:
         print(json.dumps(summary))
         return
-    say(f"{summary['task']}: {summary['n']} items")
+    say(f"{summary['task']}: {counted(summary['n'], 'item')}")
     for name, metric in summary["metrics"].items():
         about = f"  [{metric['definition']}]" if "definition" in metric else ""
         say(f"  {name}: {number(metric['value'])} ({span(metric)}), n = {metric['n']}{about}")

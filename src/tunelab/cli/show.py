@@ -14,6 +14,7 @@ from tunelab.cli.tables import console, print_comparison
 from tunelab.errors import StudyError, UserError, nearest
 from tunelab.files import read_json
 from tunelab.report.tabular import WRITERS, Table, has_tables, read_tables
+from tunelab.report.wording import counted
 from tunelab.viewer.files import StoreFiles
 from tunelab.viewer.runs import read_runs
 from tunelab.viewer.states import FINISHED, counts, look
@@ -89,7 +90,7 @@ def _print_list(known: dict[str, Path], begun: dict[str, str], as_json: bool) ->
     if as_json:
         print(json.dumps(rows, indent=1))
     for row in rows if not as_json else []:
-        say(f"{row['study']}: {row['cells']} cells, {row['holes']} holes")
+        say(f"{row['study']}: {counted(row['cells'], 'cell')}, {counted(row['holes'], 'hole')}")
     for name, how_far in begun.items():
         if name not in known:
             say(f"{name}: no results yet, {how_far}")

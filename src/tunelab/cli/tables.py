@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from tunelab.cli.over_seeds import print_over_seeds
-from tunelab.report.wording import judged
+from tunelab.cli.over_seeds import print_over_seeds, sees
+from tunelab.report.wording import TOO_FEW, judged
 from tunelab.visible import visible
 
 MARKS = {
@@ -46,8 +46,12 @@ def print_comparison(out: Console, comparison: Mapping[str, Any], question: str)
     out.print(_cells(comparison, narrow=out.width < WIDE))
     if comparison["contrasts"]:
         out.print(_contrasts(comparison, narrow=out.width < WIDE))
-    if any(row.get("verdict") == "undecided" for row in (*comparison["comparisons"], *comparison["contrasts"])):
+    compared = [*comparison["comparisons"], *comparison["contrasts"]]
+    undecided = [row["minimum_detectable_effect"] for row in compared if row.get("verdict") == "undecided"]
+    if any(smallest is not None for smallest in undecided):
         out.print("undecided (sees x): a difference of x would have been found in 80 of 100 such studies")
+    if None in undecided:
+        out.print(f"undecided (sees {sees(None)}): {TOO_FEW}")
     print_over_seeds(out, comparison, MARKS)
     if any(cell["matched"] is False for cell in comparison["cells"]):
         out.print("≠ evaluated in another format than it was trained in")
@@ -117,7 +121,7 @@ def _difference(row: Mapping[str, Any]) -> tuple[str, str, str]:
     """Write a difference with its interval, its corrected p-value and its verdict."""
     verdict = MARKS[row["verdict"]]
     if row["verdict"] == "undecided":
-        verdict += f" (sees {row['minimum_detectable_effect']:.3f})"
+        verdict += f" (sees {sees(row['minimum_detectable_effect'])})"
     return f"{row['difference']:+.3f} ({span(row)})", f"{row['p_adjusted']:.2g}", verdict
 
 

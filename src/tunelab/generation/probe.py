@@ -82,9 +82,10 @@ async def _serves(client: EndpointClient, connection: AsyncOpenAI, names: list[s
     if isinstance(outcome, Completion):
         return outcome
     if outcome.may_pass:
+        often = "1 attempt" if attempts == 1 else f"{attempts} attempts"
         raise StepError(
-            f"{url}: got no answer in {attempts} attempts ({outcome.reason}), expected a server; do start it, or "
-            "correct the address"
+            f"{url}: got no answer in {often} ({outcome.reason}), expected a server; do start it, or correct the "
+            "address"
         )
     hint = nearest(model, names) if names else ""
     raise ModelError(f"{url}: model {model!r}: got {outcome.reason}, expected an answer{hint}")

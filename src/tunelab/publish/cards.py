@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tunelab.publish.results import Origin, Published, Scored
 from tunelab.report.escaping import markdown
 from tunelab.report.tables import flatten
-from tunelab.report.wording import DASH, MARKS, interval, number, p_value, show, signed, signed_range
+from tunelab.report.wording import DASH, MARKS, could_see, interval, number, p_value, show, signed, signed_range
 from tunelab.study.configurations import needed_files
 
 CONFIGURATION = "study.json"
@@ -148,7 +148,7 @@ def _difference_row(scored: Scored) -> list[str]:
         return [*start, *[DASH] * 4, f"{MARKS['refused']}: {row['refused']}"]
     mark = MARKS[row["verdict"]]
     if row["verdict"] == "undecided":
-        mark += f" (could see ≥ {number(row['minimum_detectable_effect'])})"
+        mark += f" ({could_see(row)})"
     return [*start, signed(row["difference"]), signed_range(row), p_value(row["p_adjusted"]), show(row["n"]), mark]
 
 

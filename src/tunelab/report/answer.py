@@ -12,7 +12,7 @@ from typing import Any
 
 from tunelab.report.crossed import crossed_answer, crossed_effects, is_matched_effect
 from tunelab.report.over_seeds import decided, floor_of, seed_counts
-from tunelab.report.wording import listing, number, signed, signed_range, would_take
+from tunelab.report.wording import could_see_of, listing, number, signed, signed_range, would_take
 
 LISTED = 4
 """Cells named per verdict; the largest differences come first and the rest are counted."""
@@ -97,8 +97,7 @@ def _amount(rows: Sequence[Row]) -> str:
         amount = f"{signed(differences[0])} {signed_range(rows[0])}"
     if rows[0]["verdict"] != "undecided":
         return amount
-    smallest = max(row["minimum_detectable_effect"] for row in rows)
-    return f"{amount}, could see {number(smallest)} or more{would_take(rows)}"
+    return f"{amount}, {could_see_of(rows)}{would_take(rows)}"
 
 
 def _contrasts(comparison: Mapping[str, Any]) -> list[str]:

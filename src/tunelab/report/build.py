@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tunelab.engine.context import StepContext
-from tunelab.files import to_csv, write_atomic
+from tunelab.files import to_csv, write_atomic, write_json
+from tunelab.report.again import STUDY_FILE, again
 from tunelab.report.answer import first_screen
 from tunelab.report.cells import csv_rows, to_markdown
 from tunelab.report.drawing import save
@@ -27,7 +28,7 @@ def run(context: StepContext) -> None:
     There is an ``averages.csv`` where tasks form a tree, ``contrasts.csv`` where a study declares contrasts, where a
     task's items are in groups ``groups.csv`` and ``group_differences.csv`` (changes, contrasts and what stands side by
     side), ``judging.csv`` where judges read outputs, ``recipes.csv`` with three seeds or more, and ``noise.csv``
-    where a variant was drawn twice.
+    where a variant was drawn twice. ``study.json`` runs the study again, where one file can.
     """
     evidence = read_evidence(context)
     answer = first_screen(evidence.comparison, evidence.study)
@@ -46,6 +47,8 @@ def run(context: StepContext) -> None:
     ):
         if rows:
             write_atomic(context.directory / f"{name}.csv", to_csv(rows))
+    if study := again(evidence).study:
+        write_json(context.directory / STUDY_FILE, study)
     sections = sections_of(evidence)
     write_tables(list(tables_in(sections.values())), context.directory)
     pictures = draw(evidence)

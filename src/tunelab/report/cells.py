@@ -13,7 +13,7 @@ from tunelab.report import tabular
 from tunelab.report.escaping import markdown
 from tunelab.report.evidence import Cell, Evidence, verdict_of
 from tunelab.report.tabular import Table
-from tunelab.report.wording import MARKS, interval, number, p_value, signed, signed_range
+from tunelab.report.wording import MARKS, could_see, interval, p_value, signed, signed_range
 from tunelab.scoring.score import Outcome
 
 OUTCOMES = tuple(outcome.value for outcome in Outcome)
@@ -105,6 +105,6 @@ def _result(cell: Cell, against: Mapping[str, Mapping[str, Any]]) -> list[Any]:
     if "refused" in compared:
         return [*row, None, None, None, f"{mark}: {compared['refused']}"]
     if verdict == "undecided":
-        mark += f" (could see ≥ {number(compared['minimum_detectable_effect'])})"
+        mark += f" ({could_see(compared)})"
     difference = [signed(compared["difference"]), signed_range(compared), p_value(compared["p_adjusted"])]
     return [*row, *difference, mark]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunelab.report.wording import listing, number, signed, signed_range, would_take
+from tunelab.report.wording import could_see_of, listing, signed, signed_range, would_take
 
 Row = Mapping[str, Any]
 TRAINING, EVALUATION, MATCHED = ["train_format"], ["eval_format"], ["train_format", "eval_format"]
@@ -46,9 +46,7 @@ def amount(effect: Row) -> str:
     written = f"{signed(effect['value'])} {signed_range(effect)}"
     if effect["verdict"] != "undecided":
         return written
-    return (
-        f"{written} (undecided: could see {number(effect['minimum_detectable_effect'])} or more{would_take([effect])})"
-    )
+    return f"{written} (undecided: {could_see_of([effect])}{would_take([effect])})"
 
 
 def _conclusion(found: Sequence[Row]) -> str:

@@ -33,6 +33,8 @@ class Evidence:
     """Names of the cells that their variant cannot answer, with the reason."""
     notices: Mapping[str, str] = field(default_factory=dict[str, str])
     """Names of the variants that ran otherwise than asked, with what was asked, what ran and why."""
+    hardware: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The study's ``hardware``, under that name: it may decide about identity, as a batch size does under sampling."""
 
     def of(self, kind: str) -> dict[str, Artifact]:
         """Return the inputs of a kind by their name without it, in the study's order."""
@@ -74,9 +76,9 @@ def read_evidence(context: StepContext) -> Evidence:
         comparison = read_json(context.inputs["compare"].path("comparison.json"))
     holes = {name: why or "was not run" for name, why in sorted(context.holes.items())}
     settings = context.settings
-    return Evidence(
-        settings["study"], context.inputs, holes, comparison, settings["left_out"], settings.get("notices", {})
-    )
+    notices = settings.get("notices", {})
+    hardware = {name: known for name, known in context.circumstance.items() if name == "hardware"}
+    return Evidence(settings["study"], context.inputs, holes, comparison, settings["left_out"], notices, hardware)
 
 
 def verdict_of(cell: Cell, against: Mapping[str, Mapping[str, Any]]) -> str:

@@ -1,7 +1,8 @@
 """The first screen's strip: every difference that answers the question, as a mark in its interval around zero.
 
-The effects that the answer speaks of come first, then declared contrasts, then what is compared with a baseline, the
-largest difference first. All share a scale where none reaches beyond 1, else those of one metric do.
+The effects that the answer speaks of come first, then recipes over seeds, declared contrasts, and what is compared with
+a baseline, the largest difference first. The single seeds of a recipe are always folded: the answer is not about
+them. All lines share a scale where none reaches beyond 1, else those of one metric do.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any
 from tunelab.report.crossed import crossed_effects, is_matched_effect
 from tunelab.report.disagreements import Link, disagreements
 from tunelab.report.evidence import Evidence
-from tunelab.report.wording import MARKS, number, signed, signed_range
+from tunelab.report.over_seeds import decided
+from tunelab.report.wording import MARKS, could_see, number, signed, signed_range
 
 LISTED = 8
 """Lines on the first screen; the others are folded."""
@@ -52,16 +54,29 @@ def glance(evidence: Evidence) -> Glance:
     """Return the strip of all differences; without one there is no line."""
     found = evidence.comparison
     effects = crossed_effects(found["effects"]) or [e for e in found["effects"] if is_matched_effect(e)]
+    recipes = _largest_first(decided(found["recipes"]))
     contrasts, comparisons = _largest_first(found["contrasts"]), _largest_first(found["comparisons"])
-    reaches = _reaches([*effects, *contrasts, *comparisons])
+    reaches = _reaches([*effects, *recipes, *contrasts, *comparisons])
+    seeds = {name for row in recipes for name in row["cells"]}
+    single, alone = ([row for row in comparisons if (row["cell"] in seeds) is one] for one in (True, False))
     lines = [
         *(_line(row, reaches, row["effect"], "all else equal", []) for row in effects),
+        *(_line(row, reaches, _over_seeds(row), row["baseline"], []) for row in recipes),
         *(_line(row, reaches, row["cell"], row["baseline"], disagreements(row, "the other")) for row in contrasts),
-        *(_line(row, reaches, row["cell"], row["baseline"], disagreements(row)) for row in comparisons),
+        *(_cell(row, reaches) for row in alone),
     ]
+    folded = [*lines[LISTED:], *(_cell(row, reaches) for row in single)]
     common = set(reaches.values())
     reach = f"-{number(*common)} to +{number(*common)}" if len(common) == 1 else ""
-    return Glance(lines[:LISTED], lines[LISTED:], reach)
+    return Glance(lines[:LISTED], folded, reach)
+
+
+def _over_seeds(recipe: Row) -> str:
+    return f"{recipe['cell']} over {len(recipe['seeds'])} seeds"
+
+
+def _cell(row: Row, reaches: Mapping[str, float]) -> Line:
+    return _line(row, reaches, row["cell"], row["baseline"], disagreements(row))
 
 
 def _largest_first(compared: Sequence[Row]) -> list[Row]:
@@ -69,7 +84,7 @@ def _largest_first(compared: Sequence[Row]) -> list[Row]:
 
 
 def _size(row: Row) -> float:
-    return row["value"] if "value" in row else row["difference"]
+    return row["difference"] if "difference" in row else row["value"]  # a recipe's value is its mean
 
 
 def _reaches(rows: Sequence[Row]) -> dict[str, float]:
@@ -87,7 +102,7 @@ def _line(row: Row, reaches: Mapping[str, float], name: str, against: str, links
     size = _size(row)
     ends = [size if end is None else end for end in (row["low"], size, row["high"])]
     low, at, high = (0.5 + end / (2 * reach) for end in ends)
-    smallest = f"could see ≥ {number(row['minimum_detectable_effect'])}" if row["verdict"] == "undecided" else ""
+    smallest = could_see(row) if row["verdict"] == "undecided" else ""
     amount = f"{signed(size)} {signed_range(row)}"
     mark = MARKS[row["verdict"]]
     return Line(name, against, row["metric"], low, at, high, amount, row["verdict"], mark, smallest, links)

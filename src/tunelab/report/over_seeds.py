@@ -7,12 +7,13 @@ from typing import Any
 
 from tunelab.report.evidence import Evidence
 from tunelab.report.tabular import Table, to_markdown
-from tunelab.report.wording import MARKS, interval, listing, number, p_value, signed, signed_range
+from tunelab.report.wording import MARKS, interval, listing, number, p_value, signed, signed_range, smallest_seen
 
 Row = Mapping[str, Any]
 RECIPES = ("recipe", "evaluation", "mean", "95 %", "baseline", "Δ", "95 % of Δ", "verdict", "could see ≥", "seeds",
            "SD between seeds", "seeds from", "to", "seeds to see Δ", "n", "p", "p (Holm)")  # fmt: skip
-NOISE = ("variant", "evaluations", "task", "metric", "flip rate", "95 %", "n", "change of the score", "note")
+NOISE = ("variant", "evaluations", "task", "metric", "flip rate", "95 %", "n",
+         "change of the score, second minus first", "note")  # fmt: skip
 
 
 def decided(recipes: Sequence[Row]) -> list[dict[str, Any]]:
@@ -72,7 +73,7 @@ def _recipe(row: Row) -> dict[str, Any]:
         "verdict": MARKS[row["verdict"]],
         "p": p_value(row["p_value"]),
         "p (Holm)": p_value(row["p_adjusted"]),
-        "could see ≥": row["minimum_detectable_effect"],
+        "could see ≥": smallest_seen(row),
         "seeds to see Δ": row["seeds_needed"],
     }
 
@@ -95,8 +96,15 @@ def floor_of(noise: Sequence[Row]) -> str:
     worst = max(rates, key=lambda row: row["flip_rate"])
     return (
         f"drawn twice, {worst['variant']} changes its score on {worst['flip_rate']:.1%} of the items "
-        f"[{worst['low']:.1%}, {worst['high']:.1%}], and its mean by {signed(worst['change'])}"
+        f"[{worst['low']:.1%}, {worst['high']:.1%}], and its mean by {signed(worst['change'])} "
+        f"({direction(worst)})"
     )
+
+
+def direction(row: Row) -> str:
+    """Name the evaluations between which a variant's mean changed, as they are subtracted."""
+    first, second = row["evaluations"]
+    return f"{second} minus {first}"
 
 
 def flat(rows: Sequence[Row]) -> list[dict[str, Any]]:

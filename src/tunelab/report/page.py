@@ -27,6 +27,7 @@ from tunelab.report import (
     tables,
 )
 from tunelab.report.adopted import adopted
+from tunelab.report.again import STUDY_FILE, again
 from tunelab.report.costs import costs, energy_note
 from tunelab.report.crossed import is_matched_effect
 from tunelab.report.drawing import Picture
@@ -142,8 +143,9 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "energy_note": energy_note(evidence),
         "versions": provenance.versions(evidence),
         "fingerprints": provenance.fingerprints(evidence),
-        "command": provenance.command(evidence),
+        "again": again(evidence),
         "smoke_changes": CHANGES,
+        "study_file": STUDY_FILE,
         "study_json": json.dumps(evidence.study, indent=2, ensure_ascii=False),
     }
 

@@ -12,8 +12,7 @@ from tunelab.files import read_json
 from tunelab.report.cells import OUTCOMES
 from tunelab.report.evidence import Evidence
 from tunelab.report.tabular import Table
-from tunelab.report.wording import short
-from tunelab.study.reproduce import REPRODUCED
+from tunelab.report.wording import listing, short
 
 LEAKS_LISTED = 20
 TEXT_LIMIT = 1500
@@ -24,7 +23,7 @@ EXAMPLE = ("prompt", "output", "answer", "targets", "explanation")
 
 @dataclass(frozen=True)
 class Leaks:
-    """One leak check: its counts and the rows that it lists first."""
+    """One leak check: what it is about, its counts and the rows that it lists first."""
 
     name: str
     policy: str
@@ -34,18 +33,35 @@ class Leaks:
 
 
 def leaks(evidence: Evidence) -> list[Leaks]:
-    """Return every leak check with its first rows."""
-    return [_leaks(artifact) for artifact in evidence.of("check").values()]
+    """Return every leak check with its first rows; its name says which variants it is about."""
+    origins = {r.fingerprint: [made for made in r.inputs.values() if made] for r in evidence.records()}
+    learnt = {name: _behind(a.record.fingerprint, origins) for name, a in evidence.of("train").items()}
+    return [_leaks(artifact, learnt) for artifact in evidence.of("check").values()]
 
 
-def _leaks(artifact: Artifact) -> Leaks:
+def _behind(fingerprint: str, origins: Mapping[str, list[str]]) -> set[str]:
+    """Return the fingerprints of all that a step was made of, as far as its records are here, and its own."""
+    below = [_behind(made, origins) for made in origins.get(fingerprint, [])]
+    return {fingerprint}.union(*below)
+
+
+def _leaks(artifact: Artifact, learnt: Mapping[str, set[str]]) -> Leaks:
     found = read_json(artifact.path("leaks.json"))
     rows: list[dict[str, str]] = found["rows"]
     columns = ("evaluation row", "training row", "kind", "shared words")
     listed = [[r["evaluation_id"], r["train_id"], r["kind"], r["text"]] for r in rows[:LEAKS_LISTED]]
     counts = {key.replace("_", " "): value for key, value in found.items() if isinstance(value, int)}
     table = Table("Rows that training and evaluation share", columns, listed)
-    return Leaks(artifact.record.slug, artifact.record.settings["policy"], counts, table, len(rows) - len(listed))
+    return Leaks(_about(artifact, learnt), artifact.record.settings["policy"], counts, table, len(rows) - len(listed))
+
+
+def _about(check: Artifact, learnt: Mapping[str, set[str]]) -> str:
+    """Name a check with what it compares with, where that is not an evaluation, and the variants that saw its rows."""
+    record = check.record
+    seen = {made for name, made in record.inputs.items() if not name.startswith("evaluation")}
+    against = f", {record.settings['of']}" if "of" in record.settings else ""
+    variants = [name for name, behind in learnt.items() if seen <= behind]
+    return f"{record.slug}{against}" + (f": {listing(variants)}" if variants else "")
 
 
 def examples(evidence: Evidence) -> dict[str, list[dict[str, Any]]]:
@@ -162,10 +178,3 @@ def fingerprints(evidence: Evidence) -> Table:
     """The identity of every scored cell: equal fingerprints mean equal results."""
     rows = [[name, a.record.fingerprint, f"{a.record.finished[:19]}Z"] for name, a in evidence.of("score").items()]
     return Table("Fingerprints of the cells", ("cell", "fingerprint of the score step", "finished"), rows)
-
-
-def command(evidence: Evidence) -> str:
-    """Return the command that runs the study again."""
-    name = str(evidence.study["study"]).removesuffix("-smoke" if evidence.study["smoke"] else "")
-    verb = "reproduce" if name.endswith(REPRODUCED) else "run"
-    return f"tunelab {verb} {name.removesuffix(REPRODUCED)}" + (" --smoke" if evidence.study["smoke"] else "")

@@ -15,7 +15,17 @@ from tunelab.report.counted import tokens
 from tunelab.report.disagreements import Link, disagreements
 from tunelab.report.evidence import Cell, Evidence, verdict_of
 from tunelab.report.tabular import Table
-from tunelab.report.wording import MARKS, interval, number, p_value, short, signed, signed_range
+from tunelab.report.wording import (
+    MARKS,
+    could_see,
+    interval,
+    number,
+    p_value,
+    short,
+    signed,
+    signed_range,
+    smallest_seen,
+)
 
 FROM_FILE = "outputs from a file"
 """What stands beside the score of a cell that no model of the study answered."""
@@ -66,7 +76,7 @@ def _tile(cell: Cell, evidence: Evidence) -> Tile:
     if "refused" in row:
         return Tile(cell, verdict, mark, score, span, "", row["refused"])
     difference = f"{signed(row['difference'])} {signed_range(row)}"
-    smallest = [f"could see ≥ {number(row['minimum_detectable_effect'])}"] if verdict == "undecided" else []
+    smallest = [could_see(row)] if verdict == "undecided" else []
     notes = "; ".join([*smallest, *([FROM_FILE] if "imported" in cell else [])])
     return Tile(cell, verdict, mark, score, span, difference, notes, disagreements(row))
 
@@ -113,7 +123,7 @@ def _differences(compared: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
         p_values = [p_value(row["p_value"]), p_value(row["p_adjusted"]), row["test"].replace("_", " ")]
         counts = [row[k] for k in ("n", "left_out", "only_variant_right", "only_baseline_right")]
         ends = [signed(row["difference"]), signed_range(row), *p_values, *counts]
-        sees = [row["minimum_detectable_effect"], row["items_needed"]]
+        sees = [smallest_seen(row), row["items_needed"]]
         rows.append([row["cell"], row["baseline"], *ends, *sees, MARKS[row["verdict"]]])
     return rows
 
@@ -184,7 +194,7 @@ def effects(evidence: Evidence) -> Table:
     rows: list[list[Any]] = []
     for e in evidence.comparison["effects"]:
         numbers = [e["cells"], signed(e["value"]), signed_range(e), p_value(e["p_adjusted"]), e["n"]]
-        sees = [e["minimum_detectable_effect"], e["items_needed"]]
+        sees = [smallest_seen(e), e["items_needed"]]
         where = [e["task"], ", ".join(e["evaluations"])]
         rows.append([e["effect"], *where, e["meaning"], *numbers, *sees, MARKS[e["verdict"]]])
     return Table("Effects of the factors over the trained variants, all else equal", columns, rows)
@@ -217,7 +227,8 @@ def even_denominators(table: Table) -> str:
         return ""
     ns = sorted({row[1] for row in table.rows})
     n = f"{ns[0]:,}" if len(ns) == 1 else f"{ns[0]:,} to {ns[-1]:,}"
-    return f"Every output that was asked for was answered and scored, in each of {len(table.rows)} cells: n = {n}."
+    where = f"in each of {len(table.rows)} cells" if len(table.rows) > 1 else "in the one cell that there is"
+    return f"Every output that was asked for was answered and scored, {where}: n = {n}."
 
 
 def training(evidence: Evidence) -> Table:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 DASH = "—"
+TOO_FEW = "so few items can show no difference"
+"""What stands in the place of the smallest difference that could have been seen, where none could."""
 MARKS = {
     "better": "▲ better",
     "worse": "▼ worse",
@@ -79,6 +81,29 @@ def short(digest: str | None) -> str:
 def listing(names: Sequence[str]) -> str:
     """Join names as a sentence does."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def could_see(row: Mapping[str, Any]) -> str:
+    """Write the smallest difference that could have been seen; there is none on too few items."""
+    smallest = row["minimum_detectable_effect"]
+    return TOO_FEW if smallest is None else f"could see ≥ {number(smallest)}"
+
+
+def could_see_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write in a sentence what could have been seen in all of several comparisons."""
+    smallest = [row["minimum_detectable_effect"] for row in rows]
+    return TOO_FEW if None in smallest else f"could see {number(max(smallest))} or more"
+
+
+def smallest_seen(row: Mapping[str, Any]) -> float | str:
+    """Return what stands in a column of smallest differences: a number, or that there is none."""
+    smallest = row["minimum_detectable_effect"]
+    return "none: too few items" if smallest is None else smallest
+
+
+def counted(n: int, word: str, several: str = "") -> str:
+    """Write how many there are of something: "1 cell", "2 cells"; ``several`` is a plural that takes no -s."""
+    return f"{n:,} {word if n == 1 else several or f'{word}s'}"
 
 
 def would_take(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -10,7 +10,7 @@
     factors           main_effects · interaction → contrast
     several seeds     seed_mean · seed_difference, seed_corpus_mean · seed_corpus_difference, between_seed_sd
     before running    minimum_detectable_effect · items_needed, and _mean for graded scores · mcnemar_power
-                      minimum_detectable_with_seeds · minimum_detectable_t · seeds_needed
+                      fewest_items · minimum_detectable_with_seeds · minimum_detectable_t · seeds_needed
 
 Every distribution is scipy's or statsmodels'. Scores are finite floats, one per item, in the same item order
 for all variants; shares run from 0 to 1. What is wrong raises ``ValueError``, and no result is NaN.
@@ -32,6 +32,7 @@ from tunelab.stats.means import mean_t
 from tunelab.stats.multiple import benjamini_hochberg, holm
 from tunelab.stats.paired import Estimate, Paired, contrast, mcnemar_exact, paired_difference
 from tunelab.stats.power import (
+    fewest_items,
     items_needed,
     items_needed_mean,
     mcnemar_power,
@@ -69,6 +70,7 @@ __all__ = [
     "corpus_contrast",
     "corpus_interval",
     "corpus_mean",
+    "fewest_items",
     "flip_rate",
     "holm",
     "interaction",

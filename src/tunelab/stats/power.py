@@ -36,17 +36,22 @@ def minimum_detectable_effect(n: int, discordance: float, power: float = 0.8, al
     Solves delta = k sqrt((discordance - delta^2) / n), k = z(1 - alpha/2) + z(power), which gives
     delta = k sqrt(discordance / (n + k^2)); on fewer than 150 items half an item, 1/(2n), is added. Never less than
     the exact test sees where all that disagree do so one way: m of them with 2 / 2^m <= alpha, six at 0.05, with
-    probability ``power``. So where there are fewer than m items it is 1.
+    probability ``power``. On fewer than m items, ``fewest_items``, no difference can be seen: it is infinite.
     Raises ValueError unless n >= 1 and 0 <= discordance <= 1.
     """
     _check_items(n)
     _check_discordance(discordance)
     k = _k(power, alpha)
     delta = k * math.sqrt(discordance / (n + k**2)) + (1 / (2 * n) if n < FEW else 0)
-    fewest = _fewest(alpha)
+    fewest = fewest_items(alpha)
     if n < fewest:
-        return 1.0
+        return math.inf
     return min(1.0, max(delta, float(beta.ppf(power, fewest, n - fewest + 1))))
+
+
+def fewest_items(alpha: float = 0.05) -> int:
+    """Fewest items on which the exact test reaches ``alpha``, all of them disagreeing one way: six at 0.05."""
+    return math.ceil(math.log2(2 / check_share(alpha, "alpha")))
 
 
 def items_needed(effect: float, discordance: float, power: float = 0.8, alpha: float = 0.05) -> int:
@@ -58,7 +63,7 @@ def items_needed(effect: float, discordance: float, power: float = 0.8, alpha: f
     if not 0 < delta <= 1:
         raise ValueError(f"effect: got {effect}, expected a share between 0 and 1 other than 0")
     _check_discordance(discordance)
-    fewest, most = _fewest(alpha), FEW
+    fewest, most = fewest_items(alpha), FEW
     reach = delta * (1 + 1e-9)  # what is equal but for rounding is equal
     while minimum_detectable_effect(most, discordance, power, alpha) > reach:
         most *= 2
@@ -164,11 +169,6 @@ def _rejected(discordant: npt.NDArray[np.int_], first: float, alpha: float) -> n
     least = binom.ppf(alpha / 2, discordant, 0.5)
     least = np.where(binom.cdf(least, discordant, 0.5) <= alpha / 2, least, least - 1)
     return binom.cdf(least, discordant, first) + binom.sf(discordant - least - 1, discordant, first)
-
-
-def _fewest(alpha: float) -> int:
-    """Return how many items that all disagree one way the exact test needs to reach ``alpha``."""
-    return math.ceil(math.log2(2 / check_share(alpha, "alpha")))
 
 
 def _noncentrality(df: float, power: float, alpha: float) -> float:

@@ -95,6 +95,7 @@ def report_step(
             **{f"{ADOPT if step.kind == ADOPT else 'train'}/{name}": step for name, step in train.items()},
             **_prepared(scores, train),
         },
+        circumstance={"hardware": study.hardware.model_dump(mode="json")},
         tolerant=True,
     )
 

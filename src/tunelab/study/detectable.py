@@ -12,7 +12,12 @@ from dataclasses import dataclass
 
 from tunelab.engine.record import Artifact
 from tunelab.scoring.score import Metric
-from tunelab.stats import minimum_detectable_effect, minimum_detectable_mean, minimum_detectable_with_seeds
+from tunelab.stats import (
+    fewest_items,
+    minimum_detectable_effect,
+    minimum_detectable_mean,
+    minimum_detectable_with_seeds,
+)
 from tunelab.stats.seeds import MINIMUM_SEEDS
 from tunelab.study.cells import Cell, Evaluation
 from tunelab.study.contrasts import contrasts
@@ -43,7 +48,7 @@ class _Asked:
     def text(self) -> str:
         """Name the number of items."""
         if self.independent == self.rows:
-            return f"{self.rows} items"
+            return f"{self.rows} {'item' if self.rows == 1 else 'items'}"
         return f"{self.independent} independent items, of {self.rows} rows,"
 
 
@@ -70,6 +75,9 @@ def _sees(opened: Opened, cell: Cell) -> str:
     if metric.total is not None:
         return f"{asked.text()} are asked; what a corpus metric such as {metric.name} sees is known from the outputs"
     effect, assumption = _effect(opened, cell, asked.independent)
+    if math.isinf(effect):
+        least = fewest_items(opened.compiled.study.alpha)
+        return f"{asked.text()} see nothing: no difference can be seen with fewer than {least} items{asked.proviso}"
     return f"{asked.text()} see a difference of {effect:.3f} if {assumption}{asked.proviso}"
 
 

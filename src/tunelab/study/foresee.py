@@ -66,11 +66,13 @@ def _items(design: Design) -> Row:
     return row
 
 
-def _seen(design: Design, n: int) -> float:
+def _seen(design: Design, n: int) -> float | None:
+    """Return the smallest difference that n items show, in points; None where they can show none."""
     rules = {"power": design.power, "alpha": design.alpha}
     if design.sd is not None:
         return minimum_detectable_mean(design.sd, n, **rules)
-    return POINTS * minimum_detectable_effect(n, design.discordance, **rules)
+    smallest = minimum_detectable_effect(n, design.discordance, **rules)
+    return POINTS * smallest if math.isfinite(smallest) else None
 
 
 def _seeds(design: Design, seed_sd: float) -> Row:

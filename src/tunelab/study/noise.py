@@ -20,7 +20,10 @@ GREEDY = "greedy decoding draws nothing, so the two are one and the rate is 0 by
 
 
 def noise_floor(scored: Mapping[str, Scored]) -> list[Row]:
-    """Return a row for each pair of cells that are one variant's, evaluated twice: flip rate, interval, change."""
+    """Return a row for each pair of cells that are one variant's, evaluated twice: flip rate, interval, change.
+
+    The change of the mean is the second minus the first.
+    """
     groups: defaultdict[str, list[Scored]] = defaultdict(list)
     for cell in scored.values():
         if cell.cell.get("by") == "generate" and not cell.error:
@@ -48,7 +51,7 @@ def _row(one: Scored, other: Scored) -> Row:
     }
     if _asked(one.cell)["temperature"] == 0:
         return {**row, "note": GREEDY}
-    aligned = align([one, other])
+    aligned = align([other, one])
     if reason := incomparable(one, other) or ("" if aligned.items else "no item was scored in both"):
         return {**row, "refused": reason}
     found = flip_rate(*aligned.values)

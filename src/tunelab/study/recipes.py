@@ -58,7 +58,7 @@ def recipes(scored: Mapping[str, Scored], holes: Sequence[Cell], alpha: float) -
 def _recipes(scored: Mapping[str, Scored], holes: Sequence[Cell]) -> dict[tuple[str, str], _Recipe]:
     groups: defaultdict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in (*(s.cell for s in scored.values()), *holes):
-        if cell["seed"] is not None and SEED.search(cell["variant"]):
+        if cell.get("seed") is not None and SEED.search(cell["variant"]):
             groups[recipe_of(cell["variant"]), cell["evaluation"]].append(cell)
     return {
         key: _Recipe(*key, _sound(scored[c["cell"]] for c in cells if c["cell"] in scored), len(cells))

@@ -22,7 +22,11 @@ from tunelab.study.scored import size_of
 
 
 def sensitivity(found: Paired | Estimate, alpha: float) -> dict[str, Any]:
-    """Return ``minimum_detectable_effect`` and ``items_needed``; the latter is None for an estimate of exactly 0."""
+    """Return ``minimum_detectable_effect`` and ``items_needed``.
+
+    The former is None where no difference can be seen, on fewer items than the exact test needs to reach alpha; the
+    latter for an estimate of exactly 0.
+    """
     value = size_of(found)
     if isinstance(found, Paired) and found.test == "mcnemar_exact":
         smallest = minimum_detectable_effect(found.n, found.discordant, alpha=alpha)
@@ -36,7 +40,7 @@ def sensitivity(found: Paired | Estimate, alpha: float) -> dict[str, Any]:
         over_seeds = found.test == "seed_bootstrap_t"
         spread = found.se * math.sqrt(found.n)
         needed = items_needed_mean(value, spread, alpha=alpha) if value and not over_seeds else None
-    return {"minimum_detectable_effect": smallest, "items_needed": needed}
+    return {"minimum_detectable_effect": smallest if math.isfinite(smallest) else None, "items_needed": needed}
 
 
 def _unanimous(alpha: float) -> int:
