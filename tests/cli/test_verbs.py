@@ -321,9 +321,10 @@ def test_show_says_how_far_a_study_without_results_is(tunelab, finished, tmp_pat
     assert tunelab("show", "nothing").stderr.rstrip().endswith("run it first")
 
 
-def test_a_step_that_fails_says_why_once(tunelab, finished):
+def test_a_step_that_fails_says_why_once(tunelab, finished, tmp_path):
+    shutil.copytree(finished / ".tunelab", tmp_path / ".tunelab")
     overrides = ("train.sft_chat.max_length=5", "train.sft_chat.max_too_long=0.5")
-    result = tunelab("run", "quickstart", *overrides, "--smoke", "--store", str(finished / ".tunelab"))
+    result = tunelab("run", "quickstart", *overrides, "--smoke")
     assert result.returncode == 1
     printed = " ".join(result.stdout.split())
     [(name, why)] = re.findall(r"✗ (train/sft_chat\S*) (.{40})", printed)

@@ -87,6 +87,7 @@ def load_resident(
 
     It is valid until the next model is loaded, by whatever function.
     """
+    quiet()
     key = canonical([asdict(ref), device, precision, asdict(four_bit) if four_bit else None])
     base = resident.take(key, lambda: load_model(ref, device, precision, four_bit=four_bit))
     if adapter is None:
