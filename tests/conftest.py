@@ -72,9 +72,12 @@ def sandboxed() -> None:
         pytest.skip(why)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium: skipped with the reason where it is missing, failed with TUNELAB_BROWSER=required."""
+    """Debian's Chromium: skipped with the reason where it is missing, failed with TUNELAB_BROWSER=required.
+
+    It ends with its module: as long as it is there an event loop is running, which other tests start themselves.
+    """
     if chromium() is None:
         why = "no chromium on PATH; apt-get install chromium"
         if os.environ.get("TUNELAB_BROWSER") == "required":

@@ -13,6 +13,7 @@ from tunelab.engine.store import Store
 from tunelab.engine.supervisor import supervised
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have begun the tests with it ignored
     root, log, deaths, killed_by = sys.argv[1:]
     circumstance = {"log": log, "deaths": int(deaths), "killed_by": signal.Signals[killed_by]}
     before = step(write, "before", circumstance=circumstance)
