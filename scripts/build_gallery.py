@@ -17,7 +17,7 @@ from tunelab.files import read_json
 
 ROOT = Path(__file__).parents[1]
 PAGE, FOLDER = ROOT / "docs" / "gallery.md", ROOT / "docs" / "gallery"
-KEPT = ("index.html", "samples.html", "*.png", "*.svg", "*.csv", "*.md", "tables/*")
+KEPT = ("index.html", "samples.html", "study.json", "*.png", "*.svg", "*.csv", "*.md", "tables/*")
 HEAD = """# Gallery
 
 Reports that this code made on the bundled model, on a CPU; `make gallery` makes them again. Each is a folder: clone the

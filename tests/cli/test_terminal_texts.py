@@ -54,6 +54,6 @@ def test_data_show_shows_escapes_as_text(tunelab, tmp_path, masks):
 
 def test_score_shows_escapes_as_text(tunelab, tmp_path):
     (tmp_path / "rows.jsonl").write_text(json.dumps({"output": "#### 4", "target": "4", "id": ESCAPES}) + "\n")
-    assert "1 items" in tunelab("score", "gsm8k", "rows.jsonl").stdout
+    assert "1 item\n" in tunelab("score", "gsm8k", "rows.jsonl").stdout
     (tmp_path / "bad.jsonl").write_text(json.dumps({"output": "#### 4", "id": ESCAPES}) + "\n")
     assert plain(tunelab("score", "gsm8k", "bad.jsonl", "--split", ESCAPES).stderr)
