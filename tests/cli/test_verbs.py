@@ -306,6 +306,8 @@ def test_training_metrics_go_to_tensorboard_too(tunelab, tmp_path):
 def test_show_says_how_far_a_study_without_results_is(tunelab, finished, tmp_path):
     """As after a kill: the store has steps and a note of the run, and nothing is linked yet."""
     shutil.copytree(finished / ".tunelab", tmp_path / ".tunelab")
+    assert tunelab("run", "quickstart", "--smoke", "--quiet").returncode == 0  # its note replaces those of other tests
+    shutil.rmtree(tmp_path / "results")
     [note] = (tmp_path / ".tunelab" / "runs").glob("*/run.json")
     left = {**read_json(note), "ended": None, "end": None, "states": {}}
     left["owner"]["pid"] = 2**22 + 1

@@ -45,7 +45,8 @@ def _fits_one_file(evidence: Evidence) -> bool:
     entries = {name for part in ("train", "models", "outputs") for name in study[part]}
     swept = any(cell["variant"].partition("#")[0] not in {"base", *entries} for cell in evidence.cells)
     served = any(not isinstance(model, str) for model in (study["model"], *study["models"].values()))
-    return not (swept or served or study.get("stand_ins"))
+    reproduced = str(study["study"]).endswith(REPRODUCED)  # its checkpoints may have other commits by then
+    return not (swept or served or reproduced or study.get("stand_ins"))
 
 
 def _by_name(evidence: Evidence) -> str:
