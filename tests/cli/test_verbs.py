@@ -85,7 +85,10 @@ def test_deleting_the_results_folder_loses_no_work(tunelab, finished, tmp_path):
 
 def test_show_prints_the_table_and_its_data(tunelab, finished):
     results = str(finished / "results")
-    assert "sft_raw_completion" in tunelab("show", "quickstart-smoke", "--results", results).stdout
+    shown = " ".join(tunelab("show", "quickstart-smoke", "--results", results).stdout.split())
+    assert "Does fine-tuning help, and does it matter" in shown
+    assert "This smoke run is too small to conclude anything" in shown
+    assert "sft_raw_completion" in shown
     comparison = json.loads(tunelab("show", "quickstart-smoke", "--json", "--results", results).stdout)
     assert len(comparison["cells"]) == 10
     assert len(comparison["comparisons"]) == 8

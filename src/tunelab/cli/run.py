@@ -184,6 +184,11 @@ def _comparison(opened: Opened, outcome: Outcome) -> dict[str, Any]:
     return read_json(found.path("comparison.json")) if found else {"cells": [], "thresholds": [{"verdict": "missing"}]}
 
 
+def _answer(opened: Opened, outcome: Outcome) -> str:
+    found = artifact_of(opened.store, outcome, opened.compiled.report)
+    return found.record.facts["answer"] if found else ""
+
+
 def _print_end_event(outcome: Outcome | None, folder: Path | None, code: int, forced: int | None = None) -> None:
     """Write the last line of ``--json``; what is not known after an interrupt is null."""
     counts = {state.value: n for state, n in _counts(outcome).items()} if outcome else None
@@ -201,7 +206,7 @@ def _counts(outcome: Outcome) -> dict[State, int]:
 def _print_end(opened: Opened, outcome: Outcome, comparison: dict[str, Any], folder: Path) -> None:
     out = console()
     if comparison["cells"]:
-        print_comparison(out, comparison, opened.compiled.study.question)
+        print_comparison(out, comparison, opened.compiled.study.question, _answer(opened, outcome))
     parts = [f"{n} {state.value}" for state, n in _counts(outcome).items() if n]
     out.print(f"Steps: {', '.join(parts)}")
     if failed := list(outcome.failures()):

@@ -11,6 +11,7 @@ import typer
 from tunelab.cli.options import RESULTS, STORE, Json, ResultsDir, StoreDir
 from tunelab.cli.say import say
 from tunelab.cli.tables import console, print_comparison
+from tunelab.engine.folder import RECORD
 from tunelab.errors import StudyError, UserError, nearest
 from tunelab.files import read_json
 from tunelab.report.tabular import WRITERS, Table, has_tables, read_tables
@@ -52,8 +53,16 @@ def command(
     if as_json:
         print(json.dumps(comparison, indent=1))
         return
-    print_comparison(console(), comparison, study)
+    print_comparison(console(), comparison, *_first_sentences(results / study / "report", study))
     say(f"Report: {results / study / 'report' / 'index.html'}")
+
+
+def _first_sentences(report: Path, study: str) -> tuple[str, str]:
+    """Return a study's question and the answer that its report gives; its name alone where there is no report."""
+    if not (report / RECORD).exists():
+        return study, ""
+    record = read_json(report / RECORD)
+    return record["settings"]["study"]["question"], record["facts"]["answer"]
 
 
 def _table(report: Path, name: str) -> Table:

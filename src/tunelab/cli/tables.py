@@ -40,9 +40,14 @@ def console() -> Console:
     return Screen(width=None if sys.stdout is not None and sys.stdout.isatty() else LOG_WIDTH, highlight=False)
 
 
-def print_comparison(out: Console, comparison: Mapping[str, Any], question: str) -> None:
-    """Print the cells with intervals and verdicts, then the effects, then what is missing."""
+def print_comparison(out: Console, comparison: Mapping[str, Any], question: str, answer: str = "") -> None:
+    """Print a report's first screen: question and answer, cells with intervals and verdicts, effects, what is missing.
+
+    ``answer`` is the report's sentence, empty where there is no report.
+    """
     out.print(f"\n[bold]{escape(question)}[/]\n")
+    if answer:
+        out.print(f"{escape(answer)}\n", highlight=False)
     out.print(_cells(comparison, narrow=out.width < WIDE))
     if comparison["contrasts"]:
         out.print(_contrasts(comparison, narrow=out.width < WIDE))
