@@ -72,10 +72,12 @@ def _readable(value: Any) -> Any:
 
 def sections_of(evidence: Evidence) -> dict[str, Any]:
     """Return all that the page shows by the names that its template has for it; tables have them too."""
-    return {name: named(value, name) for name, value in _sections(evidence).items()}
+    found = {**_results(evidence), **_trained(evidence), **_provenance(evidence)}
+    return {name: named(value, name) for name, value in found.items()}
 
 
-def _sections(evidence: Evidence) -> dict[str, Any]:
+def _results(evidence: Evidence) -> dict[str, Any]:
+    """What was found: scores, differences, effects, outcomes."""
     evaluations, rows = tables.matrix(evidence)
     effects: list[Mapping[str, Any]] = evidence.comparison["effects"]
     return {
@@ -118,6 +120,12 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "denominators": (denominators := tables.denominators(evidence)),
         "even_denominators": tables.even_denominators(denominators),
         "wrong": [cell for cell in evidence.scored if "error" in cell],
+    }
+
+
+def _trained(evidence: Evidence) -> dict[str, Any]:
+    """How the variants came to be."""
+    return {
         "training": tables.training(evidence),
         "health": health_table(healths := health_of(evidence.of("train"))),
         "task_health": task_table(healths),
@@ -130,6 +138,12 @@ def _sections(evidence: Evidence) -> dict[str, Any]:
         "optimistic": checkpoints.OPTIMISTIC,
         "averages": several.averages(evidence),
         "mixtures": several.mixtures(evidence),
+    }
+
+
+def _provenance(evidence: Evidence) -> dict[str, Any]:
+    """Where it all comes from, what it cost and how to do it again."""
+    return {
         "settings": tables.settings(evidence),
         "all_settings": tables.all_settings(evidence),
         "leaks": provenance.leaks(evidence),
