@@ -13,13 +13,13 @@ identity, and so is the reason of each, since a report prints it.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tunelab.canonical import fingerprint
+from tunelab.engine.imports import imported
 
 if TYPE_CHECKING:
     from tunelab.engine.context import StepContext
@@ -115,5 +115,4 @@ class Step:
 
     def function(self) -> Callable[[StepContext], None]:
         """Import and return the function that runs this step."""
-        module, _, attribute = self.entry.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        return imported(self.entry)

@@ -29,6 +29,7 @@ from tunelab.models.spec import BUNDLED, ModelRef
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it speaks while peft imports it
 ENDS_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|endoftext|>", "</s>")
 
 
@@ -162,7 +163,6 @@ def quiet() -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     logging.getLogger("trl").setLevel(logging.ERROR)
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 

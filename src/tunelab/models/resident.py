@@ -8,6 +8,7 @@ restores it bit for bit where it is plain LoRA; after any other adapter the base
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -34,8 +35,10 @@ class Resident:
         """Give the memory back."""
         if self.key is None:
             return
+        held = [weakref.ref(model) for model in (self.base, self.adapted) if model is not None]
         self.key = self.base = self.adapted = None
-        gc.collect()
+        if any(model() is not None for model in held):
+            _collect_all()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -48,6 +51,13 @@ class Resident:
             return False
         adapted.unload()
         return True
+
+
+def _collect_all() -> None:
+    """Collect what holds itself, also where it was set aside by ``gc.freeze``."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def _is_plain(config: Any) -> bool:

@@ -22,7 +22,7 @@ from tunelab.study.cells import BASE
 from tunelab.study.configurations import configuration, portable
 from tunelab.study.open import Opened, only_finished
 from tunelab.study.spec import Study
-from tunelab.study.steps.compare import COMPARISON
+from tunelab.study.steps.files import COMPARISON
 from tunelab.study.steps.prepare import whole_split
 from tunelab.tasks.find import find_task
 

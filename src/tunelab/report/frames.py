@@ -24,7 +24,7 @@ from tunelab.study.exports import FINAL_JSON, PLACE, cell_rows
 from tunelab.study.layout import eval_folder, logged
 from tunelab.study.preview import find_subject
 from tunelab.study.spec import Data
-from tunelab.study.steps.compare import COMPARISON
+from tunelab.study.steps.files import COMPARISON
 from tunelab.study.steps.score import group_of
 
 RESULTS = "results.json"

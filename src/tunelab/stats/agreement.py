@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
-from statsmodels.stats.inter_rater import cohens_kappa, to_table
 
 from tunelab.stats.arrays import finite
 from tunelab.stats.intervals import Interval, wilson
@@ -57,6 +56,8 @@ def agreement(first: npt.ArrayLike, second: npt.ArrayLike, confidence: float = 0
 
     Both arrays have shape (items,), the same items in the same order. Raises ValueError as ``flip_rate`` does.
     """
+    from statsmodels.stats.inter_rater import cohens_kappa, to_table  # imports pandas: not before it is needed
+
     one, two = finite(first, "first"), finite(second, "second")
     flips = flip_rate(one, two, confidence)
     equal = flips.n - round(flips.value * flips.n)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from statsmodels.stats.multitest import multipletests
 
 from tunelab.stats.arrays import FloatArray
 
@@ -32,6 +31,8 @@ def benjamini_hochberg(p: npt.ArrayLike) -> FloatArray:
 
 
 def _adjust(p: npt.ArrayLike, method: str) -> FloatArray:
+    from statsmodels.stats.multitest import multipletests  # imports pandas: not before it is needed
+
     raw = np.asarray(p, dtype=np.float64)
     if raw.ndim != 1:
         raise ValueError(f"p-values: got shape {raw.shape}, expected one axis")

@@ -13,7 +13,7 @@ from tunelab.study.layout import link_results
 from tunelab.study.noted import run_noted
 from tunelab.study.open import open_points
 from tunelab.study.spec import Study
-from tunelab.study.steps.compare import COMPARISON
+from tunelab.study.steps.files import COMPARISON
 from tunelab.study.track import track_results
 
 

@@ -32,7 +32,7 @@ from tunelab.study.configurations import configuration, portable, unique_names
 from tunelab.study.exports import write_exports
 from tunelab.study.layout import file_name
 from tunelab.study.open import Opened
-from tunelab.study.steps.compare import COMPARISON
+from tunelab.study.steps.files import COMPARISON
 from tunelab.tasks.find import file_of, is_file
 from tunelab.tasks.mixed import JOINT
 

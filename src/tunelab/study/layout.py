@@ -44,7 +44,7 @@ from tunelab.study.examples_copy import copy_examples
 from tunelab.study.exports import EXPORTS, write_exports
 from tunelab.study.judges_plan import VERDICTS
 from tunelab.study.open import Opened, tokenised_sets, unified_sets
-from tunelab.study.steps.compare import COMPARISON
+from tunelab.study.steps.files import COMPARISON
 from tunelab.study.steps.rows import ROWS
 from tunelab.study.steps.select import CHECKPOINT_SCORES, METRICS
 from tunelab.study.tokenise_plan import RECEIPT, TOKENS

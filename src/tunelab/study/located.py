@@ -18,7 +18,7 @@ from tunelab.engine.store import Store
 from tunelab.errors import StudyError, nearest
 from tunelab.files import read_json
 from tunelab.study.layout import eval_folder
-from tunelab.study.steps.compare import COMPARISON
+from tunelab.study.steps.files import COMPARISON
 from tunelab.study.steps.score import SCORES
 
 Row = Mapping[str, Any]

@@ -19,7 +19,7 @@ from typing import Any
 from tunelab.files import known_sha256, read_json, write_json
 from tunelab.study.exports import cell_rows
 from tunelab.study.spec import Study
-from tunelab.study.steps.compare import COMPARISON
+from tunelab.study.steps.files import COMPARISON
 
 TRACKED = "tracked.json"
 TABLE = "results"

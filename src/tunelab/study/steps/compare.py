@@ -15,10 +15,9 @@ from tunelab.study.averages import Averaged
 from tunelab.study.comparison import compare
 from tunelab.study.denominators import with_denominator
 from tunelab.study.scored import Answer, Cell, Scored
+from tunelab.study.steps.files import COMPARISON
 from tunelab.study.steps.score import SCORES, group_of, read_scores
 from tunelab.tasks.find import find_task
-
-COMPARISON = "comparison.json"
 
 
 def run(context: StepContext) -> None:
