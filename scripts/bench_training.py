@@ -36,7 +36,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
 
 import benching
-from benching import LOSS, SLOPE, WEIGHT, Gate, Peer, Results, Sizes, Took
+from benching import FEW, LOSS, SLOPE, WEIGHT, Gate, Peer, Results, Sizes, Took
 from tunelab.models.load import load_tokenizer
 from tunelab.models.packed_attention import packed_attention
 from tunelab.models.spec import resolve
@@ -55,8 +55,8 @@ WAYS = ("tunelab", "TRL", "bare loop")
 PADDED = WAYS[1:]
 TARGETS = {"TRL": 2.5, "bare loop": 1.8}
 HIDDEN, INNER, LAYERS, RANK = 256, 768, 6, 16
-LARGE, FEW = 150_000, 2
-"""Words whose logits take so long that a run is one step; the rounds of cases that are no headline."""
+LARGE = 150_000
+"""Words whose logits take so long that a run is one step."""
 
 
 @dataclass(frozen=True)

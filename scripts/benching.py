@@ -27,6 +27,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 LARGEST_SPREAD = 0.10
 """By how much our own times before and after the peers may differ."""
+FEW = 2
+"""Rounds of cases that are no headline."""
 LOSS, SLOPE, WEIGHT, CLOSE = 1e-5, 1e-5, 1e-4, 1e-4
 """What is equal: losses, gradients (relative), weights after some steps, log-probabilities."""
 PACKAGES = ("torch", "transformers", "trl", "peft", "lm_eval")
@@ -46,11 +48,24 @@ class Took:
 Run = Callable[[], Took]
 
 
+Clock = tuple[float, float]
+
+
+def now() -> Clock:
+    """Return the process's CPU time and the clock."""
+    return time.process_time(), time.perf_counter()
+
+
+def since(began: Clock, parts: int = 1) -> Took:
+    """Return what passed since, divided by ``parts``."""
+    return Took(*((end - start) / parts for start, end in zip(began, now(), strict=True)))
+
+
 def timed(run: Callable[[], Made]) -> tuple[Made, Took]:
     """Run; return what was made and what it took in this process."""
-    wall, cpu = time.perf_counter(), time.process_time()
+    began = now()
     made = run()
-    return made, Took(time.process_time() - cpu, time.perf_counter() - wall)
+    return made, since(began)
 
 
 def timed_processes(run: Callable[[], Any]) -> Took:
