@@ -325,15 +325,24 @@ class Rounds:
     theirs_again: list[Took]
 
 
+def changed(study: Path, home: Path) -> Took:
+    """Run tunelab again in a store after a change."""
+    return timed_processes(lambda: tunelab(("run",), study, home, f"train.{CHANGED}.lr={OTHER_LR}"))
+
+
 def one_round(study: Path, scripts: Scripts, homes: Sequence[Path], before: Took, rounds: Rounds, check: Any) -> None:
-    """The scripts, tunelab again from a cold start, and each of them after a change; ``before`` is tunelab's first."""
+    """The scripts, tunelab again from a cold start, and each of them after a change; ``before`` is tunelab's first.
+
+    With one home tunelab runs once and is not compared with itself.
+    """
     rounds.theirs.append(timed_processes(scripts.whole))
     check()
-    rounds.ours.append((before, timed_processes(lambda: tunelab(("run",), study, homes[1]))))
-    first, last = (lambda home=home: tunelab(("run",), study, home, f"train.{CHANGED}.lr={OTHER_LR}") for home in homes)
-    again = timed_processes(first)
+    after = [timed_processes(lambda home=home: tunelab(("run",), study, home)) for home in homes[1:]]
+    rounds.ours.append((before, *after) if after else (before, before))
+    again = [changed(study, homes[0])]
     rounds.theirs_again.append(timed_processes(scripts.changed))
-    rounds.ours_again.append((again, timed_processes(last)))
+    again += [changed(study, home) for home in homes[1:]]
+    rounds.ours_again.append((again[0], again[-1]))
     for home in homes:
         shutil.rmtree(home)
 
@@ -384,7 +393,7 @@ def main() -> int:
     print(f"load {os.getloadavg()[0]:.1f}; the scripts answer with {asked.answer_with}", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        study, homes = study_of(folder, size), (folder / "first", folder / "second")
+        study, homes = study_of(folder, size), [folder / "first", folder / "second"][: 1 if asked.quick else 2]
         results.measure_peak()
         before = timed_processes(lambda: tunelab(("run",), study, homes[0]))
         scripts = Scripts(study, homes[0], folder / "scripts", size, asked.answer_with)
