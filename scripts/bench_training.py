@@ -68,6 +68,12 @@ class Case:
     masked: bool
 
     @property
+    def told(self) -> str:
+        """The case in words."""
+        trained = "LoRA" if self.adapter else "full weights"
+        return f"{trained}, {self.vocabulary // 1000}k words, {'answers' if self.masked else 'all'} learnt"
+
+    @property
     def name(self) -> str:
         return f"{'lora' if self.adapter else 'full'}-{self.vocabulary // 1000}k-{'masked' if self.masked else 'all'}"
 
@@ -328,7 +334,7 @@ def measure(bench: Bench, results: Results, equal: Gate, rounds: int, steps: int
     results.measure_peak()
     runs = {way: lambda way=way: bench.run(way, models[way], steps).took for way in WAYS}
     turns = benching.take_turns(runs["tunelab"], {way: runs[way] for way in PADDED}, rounds)
-    case = benching.Case("B1", bench.case.name, "a step", equal, needed(bench.case, bench.rows))
+    case = benching.Case("B1", bench.case.told, "a step", equal, needed(bench.case, bench.rows))
     for way, tier in zip(PADDED, ("P1", "P2"), strict=True):
         batch = f"{bench.passes[way]} of {', '.join(map(str, PASSES))} rows a pass"
         target = TARGETS[way] if bench.case.masked else None
@@ -385,7 +391,7 @@ def main() -> int:
             if equal.passed:
                 measure(bench, results, equal, rounds, steps)
             else:
-                results.refuse(benching.Case("B1", case.name, "a step", equal))
+                results.refuse(benching.Case("B1", case.told, "a step", equal))
     return results.finish(asked.json)
 
 

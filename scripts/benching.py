@@ -244,7 +244,7 @@ class Results:
             ours=mine,
             theirs=Times.of(theirs),
             ratio=None if void else ratios(ours, theirs),
-            target=peer.target,
+            target=None if self.quick else peer.target,
             itself=itself,
             void=void,
             peak=peak,
