@@ -39,6 +39,7 @@ class Script:
     name: str
     benches: tuple[str, ...]
     rounds: int
+    options: tuple[str, ...] = ()
     choosing: bool = False
     """Whether ``--only B4*`` chooses one of them."""
 
@@ -47,13 +48,13 @@ class Script:
         rounds = [] if asked.quick else ["--rounds", str(asked.rounds or self.rounds)]
         wanted = [bench for bench in self.benches if bench in chosen]
         only = ["--only", f"{wanted[0]}*"] if self.choosing and len(wanted) == 1 else []
-        return [sys.executable, str(SCRIPTS / self.name), "--json", str(path), *rounds, *only,
+        return [sys.executable, str(SCRIPTS / self.name), "--json", str(path), *rounds, *self.options, *only,
                 *(["--quick"] if asked.quick else [])]  # fmt: skip
 
 
 ALL = (
     Script("bench_training.py", ("B1",), 5),
-    Script("bench_sweep.py", ("B2",), 3),
+    Script("bench_sweep.py", ("B2",), 3, ("--steps", "2")),
     Script("bench_grpo.py", ("B3",), 5),
     Script("bench_generation.py", ("B4", "B5"), 5, choosing=True),
     Script("bench_study.py", ("B6", "B7"), 1),
@@ -66,7 +67,7 @@ def run(script: Script, asked: argparse.Namespace, chosen: set[str]) -> tuple[di
     nothing: dict[str, Any] = {"lines": [], "missing": [], "gemm": []}
     name = " and ".join(script.benches)
     if not (SCRIPTS / script.name).exists():
-        return {**nothing, "missing": [f"{name}: there is no scripts/{script.name}"]}, True
+        return {**nothing, "missing": [f"{name}: there is no scripts/{script.name}"]}, False
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "found.json")
         print(f"{name}: {script.name}", flush=True)
