@@ -31,7 +31,8 @@ from tokenizers.models import WordLevel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import benching
-from benching import CLOSE, Case, Gate, Peer, Results, Sizes, Took, causal, timed
+from benching import CLOSE, Case, Gate, Peer, Results, Took, timed
+from flop import Sizes, causal
 from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
 from tunelab.generation.choose import Chooser
@@ -306,7 +307,11 @@ def measure(model_name: str, bench: Bench, results: Results, rounds: int, batche
         results.refuse(refused[0])
         return
     results.measure_peak()
-    turns = benching.take_turns(lambda: timed(bench.engine)[1], {headline: lambda: timed(lambda: run(best))[1]}, rounds)
+    turns = benching.take_turns(
+        lambda: timed(bench.engine)[1],
+        {headline: lambda: timed(lambda: run(best))[1]},
+        benching.affordable(rounds, swept[best]),
+    )
     size = f"{best} of {', '.join(map(str, batches))} at a time"
     if headline == LM_EVAL:
         results.add(cases[headline], Peer(headline, "P1", size, bench.target), turns.ours, turns.peers[headline])

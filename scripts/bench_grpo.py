@@ -28,7 +28,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PrinterCallback, Trainer
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 import benching
-from benching import FEW, LOSS, SLOPE, Gate, Peer, Results, Sizes, Took, causal
+from benching import FEW, LOSS, SLOPE, Gate, Peer, Results, Took
+from flop import Sizes, causal
 from tunelab.data.sample import Message, Sample
 from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
@@ -50,8 +51,8 @@ GROUPS, GROUP, BUDGET, STOPS, BORDER, SEEDS, NEAR = 2, 8, 100, 136, 1e-5, 12, 0.
 ROWS = GROUPS * GROUP
 PASSES = (16, 4)
 """Rows of a pass that TRL may choose from."""
-LONG = 500
-"""Tokens of a prompt from which on a step takes so long that fewer rounds are run."""
+LENGTHY = 500
+"""Tokens of a prompt from which on TRL is not measured as it comes, too."""
 SIZES = Sizes(256, 1024, 10, 8192)
 TARGETS = {60: 2.5, 500: 6.0}
 
@@ -324,9 +325,9 @@ def measure(bench: Bench, results: Results, prompt: int, rounds: int) -> None:
         bench.passes = passes
         return bench.theirs(drawn)[0].took
 
-    best, _ = benching.fastest(f"TRL, prompts of {prompt}", PASSES, replay)
+    best, took = benching.fastest(f"TRL, prompts of {prompt}", PASSES, replay)
     bench.passes = 8
-    default = bench.theirs(checkpointed=True)[0].took
+    default = bench.theirs(checkpointed=True)[0].took if prompt < LENGTHY else None
     bench.passes = best
     results.measure_peak()
     lengths = list(map(len, bench.draw()["completion_ids"]))
@@ -334,10 +335,12 @@ def measure(bench: Bench, results: Results, prompt: int, rounds: int) -> None:
     whole = replace(whole, flop=step_flop(bench.sizes, prompt, lengths))
     alone = benching.Case("B3", f"pass, prompts of {prompt}", "a pass", equal,
                           pass_flop(bench.sizes, prompt, list(map(len, drawn.completion_ids))))  # fmt: skip
-    whole_rounds = rounds if prompt < LONG else min(rounds, FEW + 1)
-    turns = benching.take_turns(lambda: bench.ours().took, {"TRL": lambda: bench.theirs()[0].took}, whole_rounds)
+    turns = benching.take_turns(
+        lambda: bench.ours().took, {"TRL": lambda: bench.theirs()[0].took}, benching.affordable(rounds, took[best])
+    )
     results.add(whole, Peer("TRL", "P1", batch, TARGETS.get(prompt)), turns.ours, turns.peers["TRL"])
-    results.add(whole, Peer("TRL, defaults", "P0", "8 rows a pass, checkpointed"), turns.ours, [default])
+    if default:
+        results.add(whole, Peer("TRL, defaults", "P0", "8 rows a pass, checkpointed"), turns.ours, [default])
     turns = benching.take_turns(
         lambda: bench.ours(drawn).took, {"TRL": lambda: bench.theirs(drawn)[0].took}, min(rounds, FEW)
     )

@@ -35,7 +35,8 @@ from typing import Any
 import yaml
 
 import benching
-from benching import CLOSE, LOSS, Case, Gate, Peer, Results, Sizes, Took, causal, timed_processes
+from benching import CLOSE, LOSS, Case, Gate, Peer, Results, Took, timed_processes
+from flop import Sizes, causal
 
 BY_HAND = Path(__file__).parent / "by_hand"
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**35), "MALLOC_TRIM_THRESHOLD_": str(2**35), "MALLOC_TOP_PAD_": str(2**28)}

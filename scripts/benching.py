@@ -27,8 +27,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 LARGEST_SPREAD = 0.10
 """By how much our own times before and after the peers may differ."""
-FEW = 2
-"""Rounds of cases that are no headline."""
+FEW, LONG, LESS = 2, 5.0, 3
+"""Rounds of cases that are no headline; CPU-seconds of a peer from which on a headline has ``LESS`` rounds."""
 LOSS, SLOPE, WEIGHT, CLOSE = 1e-5, 1e-5, 1e-4, 1e-4
 """What is equal: losses, gradients (relative), weights after some steps, log-probabilities."""
 PACKAGES = ("torch", "transformers", "trl", "peft", "lm_eval")
@@ -93,6 +93,11 @@ def take_turns(ours: Run, peers: Mapping[str, Run], rounds: int) -> Turns:
             found.peers[name].append(peers[name]())
         found.ours.append((before, ours()))
     return found
+
+
+def affordable(rounds: int, peer: Took) -> int:
+    """Return how many rounds there are, fewer where one takes long."""
+    return rounds if peer.cpu < LONG else min(rounds, LESS)
 
 
 def fastest(name: str, sizes: Sequence[int], run: Callable[[int], Took]) -> tuple[int, dict[int, Took]]:
@@ -295,37 +300,6 @@ def gemm_peak(size: int = 1536) -> float:
 
     one, other = torch.randn(size, size), torch.randn(size, size)
     return max(2 * size**3 / timed(lambda: one @ other)[1].cpu for _ in range(4))
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """A Llama's sizes, with as many key heads as heads: what its FLOP are counted from."""
-
-    hidden: int
-    inner: int
-    layers: int
-    vocabulary: int
-
-    def layer_flop(self, tokens: float) -> float:
-        """Return the FLOP of all layers' matrices for so many tokens: 2 a weight."""
-        return 2 * self.layers * (4 * self.hidden**2 + 3 * self.hidden * self.inner) * tokens
-
-    def head_flop(self, scored: float) -> float:
-        """Return the FLOP of logits at so many places."""
-        return 2 * self.hidden * self.vocabulary * scored
-
-    def attention_flop(self, pairs: float) -> float:
-        """Return the FLOP of attention between so many pairs of a query and a key, in all layers."""
-        return 4 * self.hidden * self.layers * pairs
-
-    def forward(self, tokens: float, scored: float, pairs: float) -> float:
-        """Return the FLOP of a forward pass that leaves out whatever can be left out."""
-        return self.layer_flop(tokens) + self.head_flop(scored) + self.attention_flop(pairs)
-
-
-def causal(new: float, before: float = 0) -> float:
-    """Return the pairs of ``new`` tokens with themselves and all before them."""
-    return new * before + new * (new + 1) / 2
 
 
 def parser(description: str | None, rounds: int) -> argparse.ArgumentParser:

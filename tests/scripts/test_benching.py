@@ -11,7 +11,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import bench
 import bench_table
 import plot_performance
-from benching import Case, Gate, Peer, Results, Sizes, Took, causal, fastest, take_turns
+from benching import Case, Gate, Peer, Results, Took, fastest, take_turns
+from flop import Sizes, causal
 
 DOCS = Path(__file__).parents[2] / "docs"
 EQUAL = Gate("losses", {"loss": 2e-6}, {"loss": 1e-5})
