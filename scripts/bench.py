@@ -19,13 +19,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bench_table
 import plot_performance
+from benching import Took, timed_processes
 
 SCRIPTS = Path(__file__).parent
 ROOT = SCRIPTS.parent
@@ -71,15 +72,21 @@ def run(script: Script, asked: argparse.Namespace, chosen: set[str]) -> tuple[di
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "found.json")
         print(f"{name}: {script.name}", flush=True)
-        began = time.perf_counter()
-        done = subprocess.run(script.command(asked, chosen, path), stderr=subprocess.PIPE, text=True, check=False)
-        print(f"  {name} took {time.perf_counter() - began:.0f} s", flush=True)
+        done, took = run_process(script.command(asked, chosen, path))
+        print(f"  {name} took {took.wall:.0f} s, {took.cpu:.0f} CPU-seconds", flush=True)
         found = json.loads(path.read_text()) if path.exists() else nothing
     if done.returncode and not found["missing"]:
         last = (done.stderr.strip().splitlines() or ["nothing said"])[-1]
         found["missing"] = [f"{name}: {script.name} ended with exit code {done.returncode}: {last}"]
         print(done.stderr, file=sys.stderr)
     return found, done.returncode == 0
+
+
+def run_process(command: Sequence[str]) -> tuple[subprocess.CompletedProcess[str], Took]:
+    """Run a program to its end; what it prints is shown, what it complains of is kept."""
+    done: list[subprocess.CompletedProcess[str]] = []
+    took = timed_processes(lambda: done.append(subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)))
+    return done[0], took
 
 
 def merged(parts: list[dict[str, Any]], quick: bool) -> dict[str, Any]:
