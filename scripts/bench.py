@@ -5,8 +5,9 @@
 B1 supervised training · B2 a sweep of adapters · B3 a step of GRPO · B4 few-shot text · B5 multiple choice · B6 a whole
 study · B7 the same after a change. Under OUT it writes performance.json, the picture images/performance.png, and the
 tables of performance.md between that page's markers, where there is one. With ``--only`` the lines of the other
-benchmarks stay, if they come from the same versions and machine. ``--quick`` runs the smallest case of each, and writes
-to build/bench unless told otherwise. The exit code is 1 where results differed or a benchmark failed.
+benchmarks stay, if they come from the same versions and machine. ``--quick`` runs the smallest case of each, two
+programs at a time, and writes to build/bench unless told otherwise. The exit code is 1 where results differed or a
+benchmark failed.
 """
 
 from __future__ import annotations
@@ -19,18 +20,21 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bench_table
 import plot_performance
-from benching import Took, timed_processes
+from benching import now, since
 
 SCRIPTS = Path(__file__).parent
 ROOT = SCRIPTS.parent
 DOCUMENT, PAGE, PICTURE = "performance.json", "performance.md", Path("images", "performance.png")
+
+TOGETHER = 2
+"""Programs at a time where it is not speed that counts."""
 
 
 @dataclass(frozen=True)
@@ -72,21 +76,15 @@ def run(script: Script, asked: argparse.Namespace, chosen: set[str]) -> tuple[di
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "found.json")
         print(f"{name}: {script.name}", flush=True)
-        done, took = run_process(script.command(asked, chosen, path))
-        print(f"  {name} took {took.wall:.0f} s, {took.cpu:.0f} CPU-seconds", flush=True)
+        began = now()
+        done = subprocess.run(script.command(asked, chosen, path), stderr=subprocess.PIPE, text=True, check=False)
+        print(f"  {name} took {since(began).wall:.0f} s", flush=True)
         found = json.loads(path.read_text()) if path.exists() else nothing
     if done.returncode and not found["missing"]:
         last = (done.stderr.strip().splitlines() or ["nothing said"])[-1]
         found["missing"] = [f"{name}: {script.name} ended with exit code {done.returncode}: {last}"]
         print(done.stderr, file=sys.stderr)
     return found, done.returncode == 0
-
-
-def run_process(command: Sequence[str]) -> tuple[subprocess.CompletedProcess[str], Took]:
-    """Run a program to its end; what it prints is shown, what it complains of is kept."""
-    done: list[subprocess.CompletedProcess[str]] = []
-    took = timed_processes(lambda: done.append(subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)))
-    return done[0], took
 
 
 def merged(parts: list[dict[str, Any]], quick: bool) -> dict[str, Any]:
@@ -125,7 +123,7 @@ def write(out: Path, found: dict[str, Any]) -> None:
 def main() -> int:
     """Run the benchmarks and write what they found."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="the smallest case of each, one round")
+    parser.add_argument("--quick", action="store_true", help="the smallest case of each, two programs at a time")
     parser.add_argument("--rounds", type=int, help="of each benchmark, instead of its own number")
     parser.add_argument("--only", default=",".join(NAMES), help="benchmarks, with commas between them")
     parser.add_argument("--out", type=Path)
@@ -134,7 +132,10 @@ def main() -> int:
     if unknown := chosen - set(NAMES):
         parser.error(f"--only: got {', '.join(sorted(unknown))}, expected some of {', '.join(NAMES)}")
     out = asked.out or (ROOT / "build" / "bench" if asked.quick else ROOT / "docs")
-    ran = [run(script, asked, chosen) for script in ALL if chosen & set(script.benches)]
+    scripts = [script for script in ALL if chosen & set(script.benches)]
+    with ThreadPoolExecutor(TOGETHER if asked.quick else 1) as pool:
+        order = -1 if asked.quick else 1  # the longest first, beside all others
+        ran = list(pool.map(lambda script: run(script, asked, chosen), scripts[::order]))[::order]
     found = kept(out / DOCUMENT, merged([part for part, _ in ran], asked.quick), chosen)
     write(out, found)
     print(bench_table.markdown(found))
