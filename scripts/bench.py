@@ -59,7 +59,7 @@ class Script:
 
 ALL = (
     Script("bench_training.py", ("B1",), 5),
-    Script("bench_sweep.py", ("B2",), 3, ("--steps", "2")),
+    Script("bench_sweep.py", ("B2",), 2, ("--steps", "2")),
     Script("bench_grpo.py", ("B3",), 5),
     Script("bench_generation.py", ("B4", "B5"), 5, choosing=True),
     Script("bench_study.py", ("B6", "B7"), 1),

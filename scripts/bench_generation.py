@@ -43,7 +43,7 @@ from tunelab.generation.engine.model import shared_ids
 from tunelab.generation.local import LocalGenerator
 
 VOCABULARY = 8192
-BATCHES = (1, 8, 32)
+BATCHES = (1, 32)
 SLOTS = 32
 LM_EVAL = "lm-eval"
 LONGEST = 128

@@ -7,7 +7,7 @@ of 60 or 500 tokens, each with 8 completions of up to 100 that end at one of man
 rollouts, rewards, training pass, optimiser. TRL draws the completions of a step in one batch, keeps activations, and
 takes the rows per pass that are fastest for it; as it comes, it takes 8 and computes activations again.
 
-Both draw from one distribution by other random numbers; ours are those of the seed, of 12, whose completions have
+Both draw from one distribution by other random numbers; ours are those of the seed, of 24, whose completions have
 nearly as many tokens as TRL's. The gate: TRL's own completions and rewards are replayed through both, and loss and
 gradients are equal; and the engine draws what ``generate`` draws by our numbers, but where one is within 1e-5 of the
 border of two tokens. The pass alone is measured on the replayed completions.
@@ -47,7 +47,7 @@ from tunelab.training.recipe import Grpo, Recipe
 from tunelab.training.rollouts import Rollouts, questions
 from tunelab.training.shared_prompts import SharedPromptTrainer
 
-GROUPS, GROUP, BUDGET, STOPS, BORDER, SEEDS, NEAR = 2, 8, 100, 136, 1e-5, 12, 0.03
+GROUPS, GROUP, BUDGET, STOPS, BORDER, SEEDS, NEAR = 2, 8, 100, 136, 1e-5, 24, 0.03
 ROWS = GROUPS * GROUP
 PASSES = (16, 4)
 """Rows of a pass that TRL may choose from."""
@@ -122,8 +122,9 @@ class Drawn:
 
 @dataclass
 class Watch(TrainerCallback):
-    """What a step took and made."""
+    """What a step took and made; its gradients are kept for the gate alone."""
 
+    keep: bool
     began: tuple[float, float] = (0.0, 0.0)
     took: Took = field(default_factory=lambda: Took(0.0, 0.0))
     gradients: dict[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
@@ -133,7 +134,8 @@ class Watch(TrainerCallback):
         self.began = benching.now()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        self.gradients = {n: w.grad.clone() for n, w in model.named_parameters() if w.grad is not None}
+        if self.keep:
+            self.gradients = {n: w.grad.clone() for n, w in model.named_parameters() if w.grad is not None}
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.took = benching.since(self.began)
@@ -154,6 +156,8 @@ class Bench:
     """Of our random numbers."""
     passes: int = ROWS
     """TRL's rows a pass."""
+    keep: bool = False
+    """Whether gradients are kept."""
     task: Any = field(default_factory=Even)
     models: dict[str, Any] = field(default_factory=dict[str, Any])
 
@@ -216,7 +220,7 @@ class Bench:
         return watch, drawn
 
     def _trainer(self, kind: Any, model: Any, job: Job, asked: list[str], reward: Any, made: Any) -> tuple[Any, Watch]:
-        watch = Watch()
+        watch = Watch(self.keep)
         trainer = kind(
             model=model,
             reward_funcs=[reward],
@@ -252,7 +256,7 @@ class _Still:
 
 
 def matched(bench: Bench, tokens: int) -> int:
-    """Return the seed whose completions have the number of tokens that is nearest to ``tokens``, and their number."""
+    """Take the seed whose completions have nearly so many tokens as TRL's; return how many they have."""
     found: dict[int, int] = {}
     for seed in range(SEEDS):
         bench.seed = seed
@@ -266,7 +270,9 @@ def matched(bench: Bench, tokens: int) -> int:
 def gate(bench: Bench, drawn: Drawn, ours: int) -> Gate:
     """Replay TRL's completions and rewards through both, and draw ours by the engine and by ``generate``."""
     bench.reset()
+    bench.keep = True
     one, (other, _) = bench.ours(drawn), bench.theirs(drawn)
+    bench.keep = False
     slopes = [float((one.gradients[n] - g).norm() / g.norm()) for n, g in other.gradients.items() if float(g.norm())]
     parted = gaps(bench.models["tunelab"], bench.seed, bench.samples, bench.draw(), bench.draw("plain"))
     largest = {
@@ -314,18 +320,18 @@ def step_flop(sizes: Sizes, prompt: int, drawn: list[int]) -> float:
 def measure(bench: Bench, results: Results, prompt: int, rounds: int) -> None:
     """Tune TRL, compare results, and let both take turns: whole steps, and the pass alone."""
     _, drawn = bench.theirs()
-    tokens = matched(bench, drawn.tokens)
-    equal = gate(bench, drawn, tokens)
-    whole = benching.Case("B3", f"step, prompts of {prompt}", "a step", equal)
-    if not equal.passed:
-        results.refuse(whole)
-        return
 
     def replay(passes: int) -> Took:
         bench.passes = passes
         return bench.theirs(drawn)[0].took
 
-    best, took = benching.fastest(f"TRL, prompts of {prompt}", PASSES, replay)
+    bench.passes, took = benching.fastest(f"TRL, prompts of {prompt}", PASSES, replay)
+    best = bench.passes
+    equal = gate(bench, drawn, matched(bench, drawn.tokens))
+    whole = benching.Case("B3", f"step, prompts of {prompt}", "a step", equal)
+    if not equal.passed:
+        results.refuse(whole)
+        return
     bench.passes = 8
     default = bench.theirs(checkpointed=True)[0].took if prompt < LENGTHY else None
     bench.passes = best
