@@ -319,7 +319,7 @@ def measure(model_name: str, bench: Bench, results: Results, rounds: int, batche
     else:
         took[headline] = turns.peers[headline]
     for peer, found in took.items():
-        results.add(cases[peer], Peer(peer, "P2", size), turns.ours, found)
+        results.add(cases[peer], Peer(peer, "P2", size if peer == headline else f"{best} at a time"), turns.ours, found)
 
 
 def _case(bench: Bench, model_name: str, gate: Gate, flop: float) -> Case:
