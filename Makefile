@@ -2,8 +2,11 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 QUIET := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
+# Whom benchmarks compare with, in a folder that nothing else sees.
+PEERS ?= .venv/peers
+MEASURED := $(QUIET) PYTHONPATH=$(abspath $(PEERS)):$(PYTHONPATH)
 
-.PHONY: quickstart install format lint types test docs screenshots gallery bench bench-learning bench-code bench-explorer bench-generation bench-training bench-study bench-quick gpu-check clean
+.PHONY: quickstart install format lint types test docs screenshots gallery peers bench bench-quick bench-learning bench-code bench-explorer gpu-check clean
 
 quickstart: .venv/installed
 	$(BIN)/tunelab run quickstart
@@ -39,16 +42,18 @@ screenshots: .venv/installed
 gallery: .venv/installed
 	$(BIN)/python scripts/build_gallery.py
 
-bench: bench-code bench-learning bench-explorer
-	$(QUIET) $(BIN)/python scripts/bench_generation.py --rounds 3 --requests 16 --models llama-13M --batches 1 8
-	$(QUIET) $(BIN)/python scripts/bench_training.py --rounds 3 --only '*-32k-masked'
-	$(QUIET) $(BIN)/python scripts/bench_study.py --rounds 1
+peers: $(PEERS)/asked
 
-bench-quick: .venv/installed
-	$(QUIET) $(BIN)/python scripts/bench_code.py --programs 40
-	$(QUIET) $(BIN)/python scripts/bench_explorer.py --quick
-	$(QUIET) $(BIN)/python scripts/bench_generation.py --quick
-	$(QUIET) $(BIN)/python scripts/bench_training.py --quick
+$(PEERS)/asked: .venv/installed scripts/peers.txt
+	mkdir -p $(PEERS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --no-deps --target $(PEERS) \
+		-r scripts/peers.txt && touch $@ || echo "lm-eval was not installed: B4 to B7 are against transformers alone"
+
+bench: .venv/installed peers
+	$(MEASURED) $(BIN)/python scripts/bench.py
+
+bench-quick: .venv/installed peers
+	$(MEASURED) $(BIN)/python scripts/bench.py --quick
 
 bench-learning: .venv/installed
 	$(QUIET) $(BIN)/python scripts/bench_learning.py
@@ -58,15 +63,6 @@ bench-code: .venv/installed
 
 bench-explorer: .venv/installed
 	$(QUIET) $(BIN)/python scripts/bench_explorer.py
-
-bench-generation: .venv/installed
-	$(QUIET) $(BIN)/python scripts/bench_generation.py
-
-bench-training: .venv/installed
-	$(QUIET) $(BIN)/python scripts/bench_training.py
-
-bench-study: .venv/installed
-	$(QUIET) $(BIN)/python scripts/bench_study.py
 
 gpu-check: .venv/installed
 	HF_HUB_OFFLINE=1 $(BIN)/python scripts/gpu_check.py
