@@ -11,12 +11,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import torch
+
 from tunelab.generation.batches import halved, out_of_memory
 from tunelab.generation.decoding import Request
 from tunelab.generation.engine.cache import Slots
 from tunelab.generation.engine.model import PackedModel
 from tunelab.generation.engine.picking import Picker
 from tunelab.generation.engine.reading import Drawing, New, Reading
+from tunelab.generation.engine.steady import steps_of
 
 LARGEST_PASS = 4096
 """Tokens of prompts that a pass begins to read; a longer prompt has a pass of its own."""
@@ -89,29 +92,36 @@ class Table:
         made: dict[int, Drawn],
     ) -> None:
         prompts: dict[tuple[int, ...], int] = {}
-        self._waiting = deque(
+        rows = [
             Row(request, index, prompts.setdefault(tuple(request.ids), len(prompts)), model.own(request.ids))
             for index, request in waiting
-        )
+        ]
+        self._waiting = deque(sorted(rows, key=lambda row: -len(row.ids)))
         self._model = model
         self._picker = picker
         self._ended = ended
         self._made = made
         self._rows: list[Row | None] = [None] * slots
         self._slots = Slots(slots)
+        self._steps = steps_of(model, self._slots)
+
+    @property
+    def _fewest(self) -> int:
+        """How many slots are filled at once: where steady passes are fast, beginners hold all others up."""
+        return 1 if self._steps is None else max(1, len(self._rows) // 8)
 
     def run(self) -> None:
         """Draw until nothing is left."""
         while self._waiting or any(self._rows):
             self._admit()
-            if not self._waiting:
+            if not self._waiting and self._steps is None:
                 self._close_ranks()
             self._pass()
 
     def _admit(self) -> None:
         """Give free slots to waiting rows. A row whose prompt is being read waits a pass, and its slot for it."""
         free = [slot for slot, row in enumerate(self._rows) if row is None]
-        if not free or not self._waiting:
+        if not free or not self._waiting or len(free) < min(len(self._waiting), self._fewest):
             return
         holders = {row.prompt: slot for slot, row in enumerate(self._rows) if row is not None}
         begun: set[int] = set()
@@ -156,13 +166,21 @@ class Table:
     def _pass(self) -> None:
         """Read what the rows owe, and draw a token for each."""
         rows = [(slot, row) for slot, row in enumerate(self._rows) if row is not None]
+        if self._steps is not None:
+            beginning = [(slot, row) for slot, row in rows if row.owed > 1]
+            if not beginning:
+                return self._pick(rows, self._steps.logits(rows))
+            rows = beginning
         rows.sort(key=lambda pair: pair[1].owed > 1)
         drawing = [Drawing(slot, row.ids[-1], row.read) for slot, row in rows if row.owed == 1]
         new = [New(row.ids, slot) for slot, row in rows if row.owed > 1]
         self._slots.make_room(max(len(row.ids) for _, row in rows))
         reading = Reading(self._model.device, drawing=drawing, new=new, prefix=self._model.prefix, slots=self._slots)
         wanted = [*range(len(drawing)), *(end - 1 for _, end, _ in reading.slotted)]
-        tokens, logprobs = self._picker.pick(self._model.logits(reading, wanted), [row for _, row in rows])
+        return self._pick(rows, self._model.logits(reading, wanted))
+
+    def _pick(self, rows: Sequence[tuple[int, Row]], logits: torch.Tensor) -> None:
+        tokens, logprobs = self._picker.pick(logits, [row for _, row in rows])
         for (slot, row), token, logprob in zip(rows, tokens, logprobs, strict=True):
             row.drawn.logprobs += logprob
             self._take(slot, row, token)

@@ -56,13 +56,14 @@ class PackedModel:
         return rest
 
     @torch.no_grad()
-    def logits(self, reading: Reading, wanted: Sequence[int]) -> torch.Tensor:
-        """Return the logits after the ``wanted`` tokens of a pass, (wanted, vocabulary), in fp32."""
+    def logits(self, reading: Reading, wanted: Sequence[int] | None = None) -> torch.Tensor:
+        """Return the logits after the ``wanted`` tokens of a pass, or all, (wanted, vocabulary), in fp32."""
+        keep = 0 if wanted is None else torch.tensor(wanted, device=self.device)
         with attending(self._configs):
             made = self.model(
                 input_ids=reading.tokens,
                 position_ids=reading.positions,
-                logits_to_keep=torch.tensor(wanted, device=self.device),
+                logits_to_keep=keep,
                 use_cache=False,
                 **{READING: reading},
             )
