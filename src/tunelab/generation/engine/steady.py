@@ -26,6 +26,8 @@ DEVICES = frozenset({"cuda"})
 """Kinds of devices where passes are of one shape."""
 REACH, FURTHER, FAR = 64, 256, 512
 """A reach is a multiple of the first, beyond ``FAR`` of the second."""
+CLOSE = 1e-2
+"""Largest difference of logits, in standard deviations of them, between a pass that is played and one computed."""
 WARMING = 2
 """Passes before a recording, in which libraries choose and load their kernels."""
 
@@ -120,25 +122,35 @@ class Recorded:
         return self._model.logits(self.reading)
 
     def _record(self) -> None:
-        """Record the pass. What cannot be recorded is computed, which is slower and said."""
+        """Record the pass. What cannot be recorded, or plays something else, is computed, which is slower and said."""
         try:
-            stream: Any = torch.cuda.Stream()
-            stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):
-                for _ in range(WARMING):
-                    self._computed()
-            torch.cuda.current_stream().wait_stream(stream)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                self._logits = self._computed()
-            self._graph = graph
+            self._graph, self._logits = self._captured()
         except RuntimeError as error:
             if out_of_memory(error):
                 raise
             torch.cuda.synchronize()
-            reason = str(error).strip().splitlines()[0][:160]
-            name = type(self._model.model).__name__
-            warnings.warn(f"{name}: its passes cannot be recorded, so each is started anew: {reason}", stacklevel=2)
+            self._warn(str(error).strip().splitlines()[0][:160])
+            return
+        expected = self._computed()
+        if not float((self.logits() - expected).abs().max()) <= CLOSE * float(expected.std()):
+            self._graph = None
+            self._warn("played again they give other logits")
+
+    def _captured(self) -> tuple[Any, torch.Tensor]:
+        stream: Any = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARMING):
+                self._computed()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            logits = self._computed()
+        return graph, logits
+
+    def _warn(self, reason: str) -> None:
+        name = type(self._model.model).__name__
+        warnings.warn(f"{name}: its passes cannot be recorded, so each is started anew: {reason}", stacklevel=2)
 
 
 class Steps:
