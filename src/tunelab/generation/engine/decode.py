@@ -89,10 +89,11 @@ class Table:
         made: dict[int, Drawn],
     ) -> None:
         prompts: dict[tuple[int, ...], int] = {}
-        self._waiting = deque(
+        rows = [
             Row(request, index, prompts.setdefault(tuple(request.ids), len(prompts)), model.own(request.ids))
             for index, request in waiting
-        )
+        ]
+        self._waiting = deque(sorted(rows, key=lambda row: -len(row.ids)))
         self._model = model
         self._picker = picker
         self._ended = ended

@@ -9,6 +9,7 @@ import torch
 
 from tunelab.generation.engine.attention import READING, attending, configurations
 from tunelab.generation.engine.cache import Prefix
+from tunelab.generation.engine.last_layer import last_layer, trimmed
 from tunelab.generation.engine.reading import New, Reading
 
 LEAST_SHARED = 16
@@ -32,6 +33,7 @@ class PackedModel:
         self.model = model
         self.shared = list(shared)
         self._configs = configurations(model)
+        self._last = last_layer(model)
         self._prefix: Prefix | None = None
 
     @property
@@ -58,11 +60,11 @@ class PackedModel:
     @torch.no_grad()
     def logits(self, reading: Reading, wanted: Sequence[int]) -> torch.Tensor:
         """Return the logits after the ``wanted`` tokens of a pass, (wanted, vocabulary), in fp32."""
-        with attending(self._configs):
+        with attending(self._configs), trimmed(self._last, reading, wanted) as kept:
             made = self.model(
                 input_ids=reading.tokens,
                 position_ids=reading.positions,
-                logits_to_keep=torch.tensor(wanted, device=self.device),
+                logits_to_keep=kept,
                 use_cache=False,
                 **{READING: reading},
             )

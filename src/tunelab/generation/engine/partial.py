@@ -55,7 +55,7 @@ class Mask:
 
 def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scores: Scores, seen: Mask | None) -> Part:
     """Return output and log-sum-exp; zeros and minus infinity where a query sees no key."""
-    if _has_kernel(query, value, scores) and (seen is None or seen.whole):
+    if has_kernel(query, value, scores) and (seen is None or seen.whole):
         added = None if seen is None else seen.added.expand(*query.shape[:3], key.shape[2])
         return _kernel(query, key, value, False, added, scores.scale)
     pieces = max(1, -(-query[..., 0].numel() * key.shape[2] // LARGEST))
@@ -72,7 +72,7 @@ def attend_causally(
 ) -> Part:
     """Return the same where query i sees keys 0 to i, of these the last ``window``."""
     length = key.shape[2]
-    if _has_kernel(query, value, scores) and (window is None or window >= length):
+    if has_kernel(query, value, scores) and (window is None or window >= length):
         return _kernel(query, key, value, True, None, scores.scale)
     at = torch.arange(length, device=key.device)
     seen = at <= at[:, None]
@@ -80,14 +80,15 @@ def attend_causally(
     return attend(query, key, value, scores, Mask(seen[None, None], True, query.dtype))
 
 
+def mixed(one: Part, other: Part) -> torch.Tensor:
+    """Return the output of attention over the keys of both parts. Every query must see a key of ``one``."""
+    weight = torch.sigmoid(one[1] - other[1])[..., None]
+    return other[0].to(weight.dtype).lerp(one[0].to(weight.dtype), weight)
+
+
 def added(one: Part, other: Part) -> Part:
-    """Return what attention over the keys of both parts is."""
-    top = torch.maximum(one[1], other[1])
-    top = top.clamp(min=torch.finfo(top.dtype).min)
-    weight, more = (one[1] - top).exp(), (other[1] - top).exp()
-    total = weight + more
-    output = one[0] * (weight / total)[..., None] + other[0] * (more / total)[..., None]
-    return output, top + total.log()
+    """Return what attention over the keys of both parts is, under the same condition."""
+    return mixed(one, other), torch.logaddexp(one[1], other[1])
 
 
 def _kernel(
@@ -97,7 +98,7 @@ def _kernel(
     return flash(query, key, value, 0.0, causal, attn_mask=bias, scale=scale)
 
 
-def _has_kernel(query: torch.Tensor, value: torch.Tensor, scores: Scores) -> bool:
+def has_kernel(query: torch.Tensor, value: torch.Tensor, scores: Scores) -> bool:
     """Say whether torch's own kernel computes this: on a CPU, without a soft cap."""
     return query.device.type == "cpu" and scores.softcap is None and query.shape[-1] == value.shape[-1]
 
