@@ -204,6 +204,23 @@ def test_fewer_rows_are_together_from_where_memory_ran_out(llama, monkeypatch):
         texts(llama, asked, 8)
 
 
+@pytest.mark.parametrize(("room", "expected"), [(9, 5), (4, 1)])
+def test_rows_that_share_a_prefix_are_more_where_memory_is_that_of_whole_texts(llama, monkeypatch, room, expected):
+    asked, rows, logits = requests(random_models.prompts(200, 9)), [], PackedModel.logits
+
+    def noting(self, reading, wanted):
+        if len(wanted) > room:
+            raise torch.OutOfMemoryError("no room")
+        rows.append(len(wanted))
+        return logits(self, reading, wanted)
+
+    monkeypatch.setattr(PackedModel, "logits", noting)
+    found = texts(llama, asked, 1)
+    assert max(rows) == expected
+    monkeypatch.undo()
+    assert found == plain(llama, asked)
+
+
 def test_the_model_attends_as_before_afterwards(llama):
     before = llama.config._attn_implementation
     texts(llama, requests(random_models.prompts(0, 2)))

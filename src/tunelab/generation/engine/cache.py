@@ -27,6 +27,11 @@ class Prefix:
         """Keep a layer's keys and values, (heads, tokens, width)."""
         self.layers[layer] = (key.contiguous(), value.contiguous())
 
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return sum(kept.nbytes for pair in self.layers.values() for kept in pair)
+
 
 @dataclass
 class Slots:

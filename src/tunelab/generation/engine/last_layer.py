@@ -8,12 +8,13 @@ What the layer is given for each token is cut likewise. The rest of the model se
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
+from tunelab.errors import ModelError
 from tunelab.generation.engine.reading import Reading
 
 WORTH_IT = 2
@@ -24,23 +25,23 @@ class Attended(Exception):  # it is no error
     """The last layer's attention is known: what follows is not needed of all tokens."""
 
 
-def last_layer(model: nn.Module) -> nn.Module | None:
-    """Return the last of a model's layers; None where it is not found among its modules."""
-    count = getattr(model.config.get_text_config(), "num_hidden_layers", None)  # pyright: ignore
+def last_layer(model: Any) -> nn.Module | None:
+    """Return the last of a model's layers; None where it is not found, or does not know which it is."""
+    count = model.config.get_text_config().num_hidden_layers
     stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == count]
-    return stacks[0][-1] if len(stacks) == 1 and _attends_as(stacks[0][-1], len(stacks[0]) - 1) else None
+    return next((stack[-1] for stack in stacks if _is(stack[-1], count - 1)), None)
 
 
-def _attends_as(layer: nn.Module, index: int) -> bool:
-    return [m.layer_idx for m in layer.modules() if isinstance(getattr(m, "layer_idx", None), int)] in (
-        [index],
-        [index, index],
-    )
+def _is(layer: nn.Module, index: int) -> bool:
+    return {m.layer_idx for m in layer.modules() if hasattr(m, "layer_idx")} == {index}
 
 
 @contextmanager
 def trimmed(layer: nn.Module | None, reading: Reading, wanted: Sequence[int]) -> Generator[Any]:
-    """Let a pass's last layer return the ``wanted`` tokens alone, where that pays; yields what is then to be kept."""
+    """Let a pass's last layer return the ``wanted`` tokens alone, where that pays; yields what is then to be kept.
+
+    Raises ModelError, from within the model, where that layer does not attend through the engine.
+    """
     places = torch.tensor(wanted, device=reading.device)
     if layer is None or len(reading.ids) < WORTH_IT * len(wanted):
         yield places
@@ -54,9 +55,11 @@ def trimmed(layer: nn.Module | None, reading: Reading, wanted: Sequence[int]) ->
 
     def run(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         reading.trim = places
-        with suppress(Attended):
+        try:
             module.forward(*given, **named)
-        return cut(given), {name: cut(value) for name, value in named.items()}
+        except Attended:
+            return cut(given), {name: cut(value) for name, value in named.items()}
+        raise ModelError(f"{type(module).__name__}: attends by itself; use plain")
 
     hook = layer.register_forward_pre_hook(run, with_kwargs=True)
     try:

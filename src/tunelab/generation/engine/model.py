@@ -42,6 +42,11 @@ class PackedModel:
         return self.model.device
 
     @property
+    def vocabulary(self) -> int:
+        """How many logits a token has."""
+        return self.model.config.get_text_config().vocab_size
+
+    @property
     def prefix(self) -> Prefix | None:
         """The keys of what all prompts begin with, read when they are first asked for; None where nothing is shared."""
         if self._prefix is None and self.shared:
