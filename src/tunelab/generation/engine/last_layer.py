@@ -2,12 +2,12 @@
 
 Of the other tokens nothing is needed there but their keys and values. So the layer is run twice: over all tokens until
 its attention is known, where ``Attended`` leaves it, and then over the wanted ones, to which that attention is handed.
-What the layer is given for each token is cut likewise. The rest of the model sees the wanted tokens only.
+What the layer is given for each token is cut likewise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,33 +37,46 @@ def _is(layer: nn.Module, index: int) -> bool:
 
 
 @contextmanager
-def trimmed(layer: nn.Module | None, reading: Reading, wanted: Sequence[int]) -> Generator[Any]:
-    """Let a pass's last layer return the ``wanted`` tokens alone, where that pays; yields what is then to be kept.
+def trimmed(layer: nn.Module | None, reading: Reading, wanted: torch.Tensor) -> Generator[None]:
+    """Let a pass's last layer compute the ``wanted`` tokens alone, where that pays.
 
     Raises ModelError, from within the model, where that layer does not attend through the engine.
     """
-    places = torch.tensor(wanted, device=reading.device)
-    if layer is None or len(reading.ids) < WORTH_IT * len(wanted):
-        yield places
+    tokens = len(reading.ids)
+    if layer is None or tokens < WORTH_IT * len(wanted):
+        yield
         return
 
-    def cut(given: Any) -> Any:
-        if isinstance(given, tuple):
-            return tuple(map(cut, given))
-        of_tokens = isinstance(given, torch.Tensor) and given.dim() > 1 and given.shape[1] == len(reading.ids)
-        return given.index_select(1, places) if of_tokens else given
-
-    def run(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        reading.trim = places
+    def before(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        reading.trim = wanted
         try:
             module.forward(*given, **named)
         except Attended:
-            return cut(given), {name: cut(value) for name, value in named.items()}
+            return _cut(given, wanted, tokens), {name: _cut(value, wanted, tokens) for name, value in named.items()}
         raise ModelError(f"{type(module).__name__}: attends by itself; use plain")
 
-    hook = layer.register_forward_pre_hook(run, with_kwargs=True)
+    def after(module: nn.Module, given: tuple[Any, ...], made: Any) -> Any:
+        return (
+            (_spread(made[0], wanted, tokens), *made[1:]) if isinstance(made, tuple) else _spread(made, wanted, tokens)
+        )
+
+    hooks = [layer.register_forward_pre_hook(before, with_kwargs=True), layer.register_forward_hook(after)]
     try:
-        yield 0
+        yield
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
         reading.trim = reading.attended = None
+
+
+def _cut(given: Any, wanted: torch.Tensor, tokens: int) -> Any:
+    """Return what a layer is given of the wanted tokens."""
+    if isinstance(given, tuple):
+        return tuple(_cut(one, wanted, tokens) for one in given)
+    of_tokens = isinstance(given, torch.Tensor) and given.dim() > 1 and given.shape[1] == tokens
+    return given.index_select(1, wanted) if of_tokens else given
+
+
+def _spread(made: torch.Tensor, wanted: torch.Tensor, tokens: int) -> torch.Tensor:
+    """Return the wanted tokens where they stand in the pass, among zeros: some models know how many there are."""
+    return made.new_zeros(1, tokens, made.shape[-1]).index_copy_(1, wanted, made)

@@ -65,11 +65,12 @@ class PackedModel:
     @torch.no_grad()
     def logits(self, reading: Reading, wanted: Sequence[int]) -> torch.Tensor:
         """Return the logits after the ``wanted`` tokens of a pass, (wanted, vocabulary), in fp32."""
-        with attending(self._configs), trimmed(self._last, reading, wanted) as kept:
+        places = torch.tensor(wanted, device=self.device)
+        with attending(self._configs), trimmed(self._last, reading, places):
             made = self.model(
                 input_ids=reading.tokens,
                 position_ids=reading.positions,
-                logits_to_keep=kept,
+                logits_to_keep=places,
                 use_cache=False,
                 **{READING: reading},
             )
