@@ -123,7 +123,7 @@ class Table:
         self._ended = ended
         self._made = made
         self._rows: list[Row | None] = [None] * slots
-        self._slots = Slots(slots)
+        self._slots = Slots(slots, max(len(row.ids) + picker.budget(row.request) for row in rows))
 
     def run(self) -> None:
         """Draw until nothing is left."""
