@@ -1,8 +1,7 @@
 """Keys and values that outlive a pass: those of the shared prefix, once for all rows, and those of each row, in slots.
 
 Keys are (heads, tokens, width) of a prefix and (slots, heads, room, width) of rows; a layer's are made when it is
-first written. Room is a multiple of ``STEP`` tokens. What a slot holds beyond its row is finite and never
-seen.
+first written. Room is a multiple of ``STEP`` tokens. What a slot holds beyond its row is finite and never seen.
 """
 
 from __future__ import annotations
