@@ -15,6 +15,7 @@ import torch
 from transformers import AttentionInterface
 
 from tunelab.errors import ModelError
+from tunelab.generation.engine.last_layer import Attended
 from tunelab.generation.engine.partial import Mask, Part, Scores, added, attend, attend_causally, has_kernel, mixed
 from tunelab.generation.engine.reading import Block, Reading
 from tunelab.generation.engine.rectangles import ONE_BY_ONE, attend_to_parents, attend_within
@@ -44,12 +45,18 @@ def packed_attention(
     reading: Reading | None = others.get(READING)
     if reading is None or attention_mask is not None or any(others.get(name) is not None for name in UNKNOWN):
         raise ModelError(f"{type(module).__name__}: needs another attention than over packed tokens; use plain")
+    if reading.attended is not None:
+        return reading.attended, None
     if reading.windows is not None:
         reading.windows[module.layer_idx] = sliding_window
     layer = Layer(reading, module.layer_idx, Scores(scaling or query.shape[-1] ** -0.5, softcap), sliding_window)
     query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves norms and rotations in fp32
     output = layer.attend(query[0], key[0], value[0]).to(query.dtype)
-    return output.transpose(0, 1)[None], None
+    made = output.transpose(0, 1)[None]
+    if reading.trim is None:
+        return made, None
+    reading.attended = made.index_select(1, reading.trim)
+    raise Attended
 
 
 AttentionInterface.register(NAME, packed_attention)

@@ -20,9 +20,13 @@ from tunelab.generation.engine.model import PackedModel
 from tunelab.generation.engine.picking import Picker
 from tunelab.generation.engine.reading import Drawing, New, Reading
 from tunelab.generation.engine.steady import steps_of
+from tunelab.generation.footprint import SAMPLED
 
 LARGEST_PASS = 4096
 """Tokens of prompts that a pass begins to read; a longer prompt has a pass of its own."""
+
+WIDEST = 8
+"""How many times as many rows as slots are drawn at most."""
 
 
 @dataclass
@@ -51,7 +55,10 @@ class Row:
 
 
 class Decoder:
-    """Draws with one packed model, ``slots`` rows at a time; ``ended`` says whether a request has all its ids."""
+    """Draws with one packed model, in the memory of ``slots`` whole texts.
+
+    ``ended`` says whether a request has all its ids.
+    """
 
     def __init__(
         self, model: PackedModel, picker: Picker, slots: int, ended: Callable[[Request, list[int]], bool]
@@ -60,6 +67,7 @@ class Decoder:
         self._model = model
         self._picker = picker
         self._ended = ended
+        self._widens = True
 
     def draw(self, requests: Sequence[Request]) -> list[Drawn]:
         """Draw for all requests, in their order. With fewer slots from where memory ran out.
@@ -69,14 +77,30 @@ class Decoder:
         made: dict[int, Drawn] = {}
         while len(made) < len(requests):
             waiting = [(index, request) for index, request in enumerate(requests) if index not in made]
-            table = Table(self._model, self._picker, min(self.slots, len(waiting)), self._ended, waiting, made)
+            rows = min(self.slots, len(waiting))
             try:
-                table.run()
+                rows = self._rows([request for _, request in waiting])
+                Table(self._model, self._picker, rows, self._ended, waiting, made).run()
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise
-                self.slots = halved(min(self.slots, len(waiting)), error)
+                if rows > self.slots:
+                    self._widens = False
+                else:
+                    self.slots = halved(rows, error)
         return [made[index] for index in range(len(requests))]
+
+    def _rows(self, waiting: Sequence[Request]) -> int:
+        """Return how many rows to draw at a time: as many as have room where ``slots`` whole texts would have it.
+
+        What they share is held once, so more of them fit; a row's logits take as much as ever.
+        """
+        prefix = self._model.prefix if self._widens else None
+        shared = 0 if prefix is None else prefix.size
+        longest = max(len(self._model.own(request.ids)) + self._picker.budget(request) for request in waiting)
+        own = self._model.vocabulary * SAMPLED + longest * (shared // prefix.length if prefix else 0)
+        wider = min(WIDEST, (shared + own) / own)
+        return min(int(self.slots * wider), len(waiting))
 
 
 class Table:
@@ -102,7 +126,7 @@ class Table:
         self._ended = ended
         self._made = made
         self._rows: list[Row | None] = [None] * slots
-        self._slots = Slots(slots)
+        self._slots = Slots(slots, max(len(row.ids) + picker.budget(row.request) for row in rows))
         self._steps = steps_of(model, self._slots)
 
     @property

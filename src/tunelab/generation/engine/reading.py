@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -18,9 +18,8 @@ from tunelab.generation.engine.cache import Prefix, Slots
 from tunelab.generation.engine.partial import Mask
 from tunelab.generation.engine.rectangles import Families, Rectangle, rectangles
 
-WASTED, WASTED_ELSEWHERE = 256, 1 << 15
-"""Tokens that a block attends to for nothing, as its rows differ in length: more of them cost more than another call.
-On a CPU memory is slow, on other devices calls are."""
+WASTED = 4096
+"""Tokens that rows of other lengths may attend to for nothing in one call: more of them cost more than another call."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,15 @@ class Block:
     end: int
     slot: int
     tokens: int
+    held: int
+    """Tokens of all its rows."""
+
+    def followed_by(self, other: Block) -> Block | None:
+        """Return the block that both make, None where they had better be apart."""
+        tokens, held = max(self.tokens, other.tokens), self.held + other.held
+        adjoins = other.slot - self.slot == other.start - self.start
+        wasted = tokens * (other.end - self.start) - held
+        return Block(self.start, other.end, self.slot, tokens, held) if adjoins and wasted <= WASTED else None
 
 
 @dataclass
@@ -76,6 +84,10 @@ class Reading:
     kept: Prefix | None = None
     windows: dict[int, int | None] | None = None
     """Where to note the window that each layer asks for."""
+    trim: torch.Tensor | None = None
+    """The tokens whose attention is wanted, where that is not all; set in the last layer."""
+    attended: torch.Tensor | None = None
+    """What attention made of them."""
     spans: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     """Start and end of what is read causally: sequences and branches."""
     slotted: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
@@ -136,20 +148,11 @@ class Reading:
     @cached_property
     def blocks(self) -> list[Block]:
         """The drawing rows, those together whose slots follow each other and hold about as much."""
-        most = WASTED if self.device.type == "cpu" else WASTED_ELSEWHERE
         found: list[Block] = []
-        held = 0
         for at, row in enumerate(self.drawing):
-            last = found[-1] if found else None
-            size = row.length + 1
-            if last and row.slot == last.slot + at - last.start:
-                tokens = max(last.tokens, size)
-                if tokens * (at + 1 - last.start) - held - size <= most:
-                    held += size
-                    found[-1] = replace(last, end=at + 1, tokens=tokens)
-                    continue
-            held = size
-            found.append(Block(at, at + 1, row.slot, size))
+            one = Block(at, at + 1, row.slot, row.length + 1, row.length + 1)
+            both = found[-1].followed_by(one) if found else None
+            found = [*found, one] if both is None else [*found[:-1], both]
         return found
 
     def written(self, heads: int) -> torch.Tensor:
