@@ -11,6 +11,7 @@ from scipy.stats import chisquare
 
 from tunelab.errors import StepError
 from tunelab.generation.decoding import Decoding, Request
+from tunelab.generation.engine import reading
 from tunelab.generation.engine.attention import NAME
 from tunelab.generation.engine.decode import Decoder
 from tunelab.generation.engine.model import PackedModel, shared_ids
@@ -88,6 +89,25 @@ def test_neither_order_nor_rows_change_a_text(llama):
     for slots, order in itertools.product((3, 5), (asked[::-1], asked[5:] + asked[:5])):
         found = dict(zip([r.id for r in order], texts(llama, order, slots), strict=True))
         assert [found[r.id] for r in asked] == expected
+
+
+@pytest.mark.parametrize("wasted", [0, 20])
+def test_rows_of_unlike_lengths_attend_apart_and_alike(llama, monkeypatch, wasted):
+    asked = requests(random_models.prompts(5, 12, longest=40))
+    monkeypatch.setattr(reading, "WASTED", wasted)
+    assert texts(llama, asked, 5) == plain(llama, asked)
+
+
+def test_the_last_layer_is_computed_for_the_tokens_that_are_drawn_after(llama):
+    asked = requests(random_models.prompts(20, 6))
+    tokens = []
+    hook = llama.model.layers[-1].mlp.register_forward_hook(lambda _m, args, _o: tokens.append(args[0].shape[1]))
+    try:
+        found = texts(llama, asked, 6)
+    finally:
+        hook.remove()
+    assert found == plain(llama, asked)
+    assert sum(tokens) == 1 + sum(map(len, found))
 
 
 def test_rows_leave_when_they_end_and_waiting_ones_take_their_places(llama):
@@ -182,6 +202,23 @@ def test_fewer_rows_are_together_from_where_memory_ran_out(llama, monkeypatch):
     room = 0
     with pytest.raises(StepError, match="out of memory with one sample"):
         texts(llama, asked, 8)
+
+
+@pytest.mark.parametrize(("room", "expected"), [(9, 5), (4, 1)])
+def test_rows_that_share_a_prefix_are_more_where_memory_is_that_of_whole_texts(llama, monkeypatch, room, expected):
+    asked, rows, logits = requests(random_models.prompts(200, 9)), [], PackedModel.logits
+
+    def noting(self, reading, wanted):
+        if len(wanted) > room:
+            raise torch.OutOfMemoryError("no room")
+        rows.append(len(wanted))
+        return logits(self, reading, wanted)
+
+    monkeypatch.setattr(PackedModel, "logits", noting)
+    found = texts(llama, asked, 1)
+    assert max(rows) == expected
+    monkeypatch.undo()
+    assert found == plain(llama, asked)
 
 
 def test_the_model_attends_as_before_afterwards(llama):

@@ -516,11 +516,22 @@ def test_what_draws_the_completions_is_identity_of_grpo_alone(tmp_path, monkeypa
             for rollouts in ("local", "vllm")
         )
         assert (local.train["one"].fingerprint != vllm.train["one"].fingerprint) is differs
-        auto, plain = (
+        engine, plain = (
             compiled(tmp_path, changed(train={"one": entry}, hardware={"generation": generation}))
-            for generation in ("auto", "plain")
+            for generation in ("engine", "plain")
         )
-        assert (auto.train["one"].fingerprint != plain.train["one"].fingerprint) is differs
+        assert (engine.train["one"].fingerprint != plain.train["one"].fingerprint) is differs
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "found"),
+    [("cpu", "auto", "auto"), ("cpu", "engine", "auto"), ("cuda", "auto", "plain"), ("cuda", "engine", "auto")],
+)
+def test_the_engine_answers_by_itself_on_a_cpu_alone(tmp_path, monkeypatch, device, asked, found):
+    monkeypatch.setattr(devices, "detect", lambda: device)
+    study = compiled(tmp_path, changed(hardware={"generation": asked}))
+    [hardware, *_] = [s.circumstance["hardware"] for s in study.train.values()]
+    assert (hardware["device"], hardware["generation"]) == (device, found)
 
 
 def test_every_reward_setting_counts_and_a_buffer_only_with_its_penalty(tmp_path):

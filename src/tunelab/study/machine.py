@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tunelab.errors import ModelError, StudyError, nearest
 from tunelab.generation.address import find_address
@@ -57,6 +57,14 @@ class Machine:
         if chosen not in ("auto", "cpu", found):
             raise StudyError(f"hardware.device: got {self.declared.device!r}, but this machine has {found!r}; use auto")
         return "cpu" if chosen == "cpu" else found
+
+    @property
+    def generation(self) -> Literal["auto", "plain"]:
+        """What answers here: plain, or auto for the engine. It has not been shown to be faster than plain on a GPU."""
+        declared = self.declared.generation
+        if declared == "auto" and self.device != "cpu":
+            return "plain"
+        return "plain" if declared == "plain" else "auto"
 
     def micro_batch_that_matters(self, train: Train, precision: str) -> int | None:
         """The micro batch where it decides about a result.
@@ -137,7 +145,7 @@ class Machine:
 
         That is where the ``batch`` can.
         """
-        return {} if batch is None else {"generation": self.declared.generation, **drawing(temperature)}
+        return {} if batch is None else {"generation": self.generation, **drawing(temperature)}
 
     def precision(self, declared: str) -> str:
         """Resolve auto: what is computed in another precision is another result."""
@@ -191,7 +199,8 @@ class Machine:
     def hardware(self) -> dict[str, Any]:
         """Return the circumstances that every step with a model has."""
         settings = self.declared.model_dump(mode="json")
-        return {"hardware": settings | {"device": self.device}, "folder": str(self.folder)}
+        settings |= {"device": self.device, "generation": self.generation}
+        return {"hardware": settings, "folder": str(self.folder)}
 
 
 def drawing(temperature: float) -> dict[str, Any]:

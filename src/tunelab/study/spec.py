@@ -74,10 +74,10 @@ class Hardware(Strict):
         "computes a prompt once for its completions, where the model can; off: rows are padded.",
     )
     generation_batch_size: int = Field(default=32, gt=0, description="Prompts per batch in generation.")
-    generation: Literal["auto", "plain"] = Field(
+    generation: Literal["auto", "engine", "plain"] = Field(
         default="auto",
-        description="What answers, and draws GRPO's local completions: our own engine where it computes what the model "
-        "does, or transformers' generate.",
+        description="What answers, and draws GRPO's local completions. engine: our own, where it computes what the "
+        "model does; plain: transformers' generate; auto: engine on a CPU, plain on a GPU.",
     )
     rollouts: Literal["local", "vllm"] = Field(
         default="local", description="What draws GRPO's completions: this process, or vLLM in it (CUDA; never yet run)."

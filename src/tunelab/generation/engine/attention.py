@@ -15,8 +15,10 @@ import torch
 from transformers import AttentionInterface
 
 from tunelab.errors import ModelError
-from tunelab.generation.engine.partial import Mask, Part, Scores, added, attend, attend_causally
-from tunelab.generation.engine.reading import Reading
+from tunelab.generation.engine.last_layer import Attended
+from tunelab.generation.engine.partial import Mask, Part, Scores, added, attend, attend_causally, has_kernel, mixed
+from tunelab.generation.engine.reading import Block, Reading
+from tunelab.generation.engine.rectangles import ONE_BY_ONE, attend_to_parents, attend_within
 
 NAME = "tunelab_engine"
 """Not that of packed rows in training, ``models.packed_attention``: both may be at work in one process."""
@@ -43,12 +45,18 @@ def packed_attention(
     reading: Reading | None = others.get(READING)
     if reading is None or attention_mask is not None or any(others.get(name) is not None for name in UNKNOWN):
         raise ModelError(f"{type(module).__name__}: needs another attention than over packed tokens; use plain")
+    if reading.attended is not None:
+        return reading.attended, None
     if reading.windows is not None:
         reading.windows[module.layer_idx] = sliding_window
     layer = Layer(reading, module.layer_idx, Scores(scaling or query.shape[-1] ** -0.5, softcap), sliding_window)
     query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves norms and rotations in fp32
     output = layer.attend(query[0], key[0], value[0]).to(query.dtype)
-    return output.transpose(0, 1)[None], None
+    made = output.transpose(0, 1)[None]
+    if reading.trim is None:
+        return made, None
+    reading.attended = made.index_select(1, reading.trim)
+    raise Attended
 
 
 AttentionInterface.register(NAME, packed_attention)
@@ -68,14 +76,12 @@ class Layer:
         reading, rows = self._reading, self._reading.rows
         if reading.kept is not None:
             reading.kept.write(self._index, key, value)
-        parts = [self._slots(query[:, :rows], key[:, :rows], value[:, :rows])] if rows else []
+        parts = self._slots(query[:, :rows], key[:, :rows], value[:, :rows]) if rows else []
         if reading.spans:
             parts.append(self._new(query, key, value))
-        own = (
-            parts[0] if len(parts) == 1 else (torch.cat([p[0] for p in parts], 1), torch.cat([p[1] for p in parts], 1))
-        )
+        own = joined(parts)
         prefix = self._prefix(query)
-        return own[0] if prefix is None else added(own, prefix)[0]
+        return own[0] if prefix is None else mixed(own, prefix)
 
     def _prefix(self, query: torch.Tensor) -> Part | None:
         """Attend over the prefix; None where it is out of sight."""
@@ -95,55 +101,96 @@ class Layer:
         output, normaliser = attend(folded, key[None], value[None], self._scores, seen)
         return output.reshape(heads, tokens, -1), normaliser.reshape(heads, tokens)
 
-    def _slots(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> Part:
-        """Keep the drawing rows' new keys, and attend over their slots."""
+    def _slots(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> list[Part]:
+        """Keep the drawing rows' new keys, and attend over their slots, block by block."""
         reading = self._reading
         assert reading.slots is not None
         keys, values = reading.slots.of(self._index, key, value)
-        keys[reading.used, :, reading.lengths] = key.transpose(0, 1)
-        values[reading.used, :, reading.lengths] = value.transpose(0, 1)
-        slots, tokens = reading.reach
-        heads, rows, width = query.shape
-        asked = query.reshape(key.shape[0], -1, rows, width).permute(2, 0, 1, 3)
-        if not reading.is_dense:
-            asked = asked.new_zeros(slots, *asked.shape[1:]).index_copy_(0, reading.used, asked)
-        seen = reading.seen_of_slots(self._window, query)
-        made = attend(asked, keys[:slots, :, :tokens], values[:slots, :, :tokens], self._scores, seen)
-        output, normaliser = made if reading.is_dense else (made[0][reading.used], made[1][reading.used])
-        return (
-            output.permute(1, 2, 0, 3).reshape(heads, rows, -1),
-            normaliser.permute(1, 2, 0).reshape(heads, rows),
-        )
+        written = reading.written(key.shape[0])
+        for kept, new in ((keys, key), (values, value)):
+            kept.view(-1, kept.shape[-1]).index_copy_(0, written, new.transpose(0, 1).reshape(-1, kept.shape[-1]))
+        heads, _, width = query.shape
+        asked = query.transpose(0, 1).reshape(-1, key.shape[0], heads // key.shape[0], width)
+        return [self._block(block, asked[block.start : block.end], keys, values) for block in reading.blocks]
+
+    def _block(self, block: Block, asked: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Part:
+        """Attend over a block's slots. ``asked`` is (rows, heads with keys, queries of each, width)."""
+        slots = slice(block.slot, block.slot + len(asked))
+        key, value = keys[slots, :, : block.tokens], values[slots, :, : block.tokens]
+        seen = self._reading.seen_of_slots(block, self._window, asked)
+        output, normaliser = attend(asked, key, value, self._scores, seen)
+        return output.flatten(1, 2).transpose(0, 1), normaliser.flatten(1, 2).transpose(0, 1)
 
     def _new(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> Part:
         """Attend within the new sequences, over their parents where they are branches, and keep those with a slot."""
         reading, rows = self._reading, self._reading.rows
-        output, normaliser = self._causal(query, key, value)
-        for branching in reading.branching:
+        within = self._one_by_one if reading.device.type in ONE_BY_ONE else self._in_rectangles
+        output, normaliser = within(query, key, value)
+        if reading.slotted:
+            assert reading.slots is not None
+            tokens, where = reading.kept_at(key.shape[0])
+            for held, new in zip(reading.slots.of(self._index, key, value), (key, value), strict=True):
+                held.view(-1, held.shape[-1]).index_copy_(0, where, new[:, tokens].reshape(-1, held.shape[-1]))
+        return output[:, rows:], normaliser[:, rows:]
+
+    def _in_rectangles(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> Part:
+        """Attend in few calls."""
+        output, normaliser = attend_within(
+            query, *self._repeated(query, key, value), self._reading.rectangles, self._scores, self._window
+        )
+        if not self._reading.branching:
+            return output, normaliser
+        if not self._reading.sees_parents(self._window):
+            return self._over_parents(query, key, value, (output, normaliser))
+        families = self._reading.families
+        at = families.branches.tokens
+        more = attend_to_parents(query, key, value, families, self._scores)
+        output[:, at], normaliser[:, at] = added((output[:, at], normaliser[:, at]), more)
+        return output, normaliser
+
+    def _one_by_one(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> Part:
+        return self._over_parents(query, key, value, self._causal(query, key, value))
+
+    def _over_parents(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, own: Part) -> Part:
+        """Let each sequence's branches see it besides."""
+        output, normaliser = own
+        for branching in self._reading.branching:
             branches, parent = (
                 slice(branching.start, branching.end),
                 slice(branching.parent_start, branching.parent_end),
             )
-            seen = reading.seen_of_parent(branching, self._window, query)
+            seen = self._reading.seen_of_parent(branching, self._window, query)
             more = self._dense(query[:, branches], key[:, parent], value[:, parent], seen)
             output[:, branches], normaliser[:, branches] = added((output[:, branches], normaliser[:, branches]), more)
-        for start, end, slot in reading.slotted:
-            assert reading.slots is not None
-            keys, values = reading.slots.of(self._index, key, value)
-            keys[slot, :, : end - start], values[slot, :, : end - start] = key[:, start:end], value[:, start:end]
-        return output[:, rows:], normaliser[:, rows:]
+        return output, normaliser
+
+    @staticmethod
+    def _repeated(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return keys and values for each head that asks."""
+        groups = query.shape[0] // key.shape[0]
+        return (key, value) if groups == 1 else (key.repeat_interleave(groups, 0), value.repeat_interleave(groups, 0))
 
     def _causal(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> Part:
-        groups = query.shape[0] // key.shape[0]
-        key, value = key.repeat_interleave(groups, 0), value.repeat_interleave(groups, 0)
+        """Attend within each sequence and branch; with torch's kernel one by one, else those of one length together."""
+        key, value = self._repeated(query, key, value)
         exact = torch.promote_types(query.dtype, torch.float32)
         output = query.new_empty(*query.shape[:2], value.shape[-1], dtype=exact)
         normaliser = query.new_empty(query.shape[:2], dtype=exact)
-        for at in self._reading.alike:
-            one, other, third = (t[:, at].transpose(0, 1) for t in (query, key, value))
+        reading = self._reading
+        apart = has_kernel(query, value, self._scores)
+        for at in [slice(*span) for span in reading.spans] if apart else reading.alike:
+            one, other, third = (t[None, :, at] if apart else t[:, at].transpose(0, 1) for t in (query, key, value))
             made, sums = attend_causally(one, other, third, self._scores, self._window)
-            output[:, at], normaliser[:, at] = made.transpose(0, 1).to(exact), sums.transpose(0, 1).to(exact)
+            output[:, at] = made[0] if apart else made.transpose(0, 1)
+            normaliser[:, at] = sums[0] if apart else sums.transpose(0, 1)
         return output, normaliser
+
+
+def joined(parts: Sequence[Part]) -> Part:
+    """Return parts of different queries as one."""
+    if len(parts) == 1:
+        return parts[0]
+    return torch.cat([output for output, _ in parts], 1), torch.cat([normaliser for _, normaliser in parts], 1)
 
 
 def configurations(model: Any) -> list[Any]:

@@ -1,8 +1,7 @@
 """Keys and values that outlive a pass: those of the shared prefix, once for all rows, and those of each row, in slots.
 
 Keys are (heads, tokens, width) of a prefix and (slots, heads, room, width) of rows; a layer's are made when it is
-first written. Room grows by ``STEP`` tokens when a row needs more. What a slot holds beyond its row is finite and never
-seen.
+first written. Room is a multiple of ``STEP`` tokens. What a slot holds beyond its row is finite and never seen.
 """
 
 from __future__ import annotations
@@ -27,20 +26,26 @@ class Prefix:
         """Keep a layer's keys and values, (heads, tokens, width)."""
         self.layers[layer] = (key.contiguous(), value.contiguous())
 
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return sum(kept.nbytes for pair in self.layers.values() for kept in pair)
+
 
 @dataclass
 class Slots:
-    """What rows have read and drawn after the prefix."""
+    """What rows have read and drawn after the prefix; no row will hold more than ``most`` tokens."""
 
     count: int
+    most: int
     room: int = 0
     layers: dict[int, Part] = field(default_factory=dict[int, Part])
 
     def make_room(self, tokens: int) -> None:
-        """Let every slot hold at least so many tokens."""
+        """Let every slot hold at least so many tokens. Room doubles, since growing copies all that is held."""
         if tokens <= self.room:
             return
-        self.room = -(-tokens // STEP) * STEP
+        self.room = -(-max(tokens, min(2 * self.room, self.most)) // STEP) * STEP
         for layer, (key, value) in self.layers.items():
             self.layers[layer] = (self._grown(key), self._grown(value))
 
@@ -60,6 +65,7 @@ class Slots:
         return like.new_zeros(self.count, like.shape[0], self.room, like.shape[-1])
 
     def _grown(self, kept: torch.Tensor) -> torch.Tensor:
-        grown = kept.new_zeros(self.count, kept.shape[1], self.room, kept.shape[3])
+        grown = kept.new_empty(self.count, kept.shape[1], self.room, kept.shape[3])
         grown[:, :, : kept.shape[2]] = kept
+        grown[:, :, kept.shape[2] :] = 0
         return grown

@@ -125,7 +125,7 @@ def _texts(vocabulary: int) -> list[list[int]]:
 def _packed(model: PackedModel, texts: Sequence[list[int]], windows: dict[int, int | None]) -> list[torch.Tensor]:
     """Return the last ``DRAWN`` + 1 logits of each text, (DRAWN + 1, vocabulary), as the engine computes them."""
     owns = [model.own(text) for text in texts]
-    slots = Slots(len(texts))
+    slots = Slots(len(texts), max(map(len, owns)))
     slots.make_room(max(map(len, owns)))
     new = [New(own[:-DRAWN], slot) for slot, own in enumerate(owns)]
     reading = Reading(model.device, new=new, prefix=model.prefix, slots=slots, windows=windows)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -97,17 +98,22 @@ class PackedChooser(Chooser):
             at += len(tree.prompt)
             wanted += range(at - 1, at - 1 + tree.places)
             at += tree.places - 1
-        logits = self._packed.logits(reading, wanted)
-        normalisers = torch.logsumexp(logits, -1)
-        found: list[list[list[float]]] = []
-        first = 0
-        for tree in trees:
-            for rows, tokens in tree.rows():
-                found.append(
-                    [
-                        (logits[first + row, ids] - normalisers[first + row]).tolist()
-                        for row, ids in zip(rows, tokens, strict=True)
-                    ]
-                )
-            first += tree.places
-        return found
+        return _asked_for(self._packed.logits(reading, wanted), trees)
+
+
+def _asked_for(logits: torch.Tensor, trees: Sequence[Tree]) -> list[list[list[float]]]:
+    """Return the log-probabilities of what trees want, of logits at all their places, (places, vocabulary)."""
+    at: list[int] = []
+    ids: list[int] = []
+    cuts: list[list[int]] = []
+    first = 0
+    for tree in trees:
+        for rows, tokens in tree.rows():
+            at += [first + row for row, several in zip(rows, tokens, strict=True) for _ in several]
+            ids += [token for several in tokens for token in several]
+            cuts.append([len(several) for several in tokens])
+        first += tree.places
+    rows = torch.tensor(at, device=logits.device)
+    wanted = logits[rows, torch.tensor(ids, device=logits.device)] - torch.logsumexp(logits, -1)[rows]
+    values = iter(wanted.tolist())
+    return [[list(islice(values, count)) for count in counts] for counts in cuts]

@@ -11,15 +11,22 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import torch
+
 from tunelab.generation.batches import halved, out_of_memory
 from tunelab.generation.decoding import Request
 from tunelab.generation.engine.cache import Slots
 from tunelab.generation.engine.model import PackedModel
 from tunelab.generation.engine.picking import Picker
 from tunelab.generation.engine.reading import Drawing, New, Reading
+from tunelab.generation.engine.steady import steps_of
+from tunelab.generation.footprint import SAMPLED
 
 LARGEST_PASS = 4096
 """Tokens of prompts that a pass begins to read; a longer prompt has a pass of its own."""
+
+WIDEST = 8
+"""How many times as many rows as slots are drawn at most."""
 
 
 @dataclass
@@ -48,7 +55,10 @@ class Row:
 
 
 class Decoder:
-    """Draws with one packed model, ``slots`` rows at a time; ``ended`` says whether a request has all its ids."""
+    """Draws with one packed model, in the memory of ``slots`` whole texts.
+
+    ``ended`` says whether a request has all its ids.
+    """
 
     def __init__(
         self, model: PackedModel, picker: Picker, slots: int, ended: Callable[[Request, list[int]], bool]
@@ -57,6 +67,7 @@ class Decoder:
         self._model = model
         self._picker = picker
         self._ended = ended
+        self._widens = True
 
     def draw(self, requests: Sequence[Request]) -> list[Drawn]:
         """Draw for all requests, in their order. With fewer slots from where memory ran out.
@@ -66,14 +77,30 @@ class Decoder:
         made: dict[int, Drawn] = {}
         while len(made) < len(requests):
             waiting = [(index, request) for index, request in enumerate(requests) if index not in made]
-            table = Table(self._model, self._picker, min(self.slots, len(waiting)), self._ended, waiting, made)
+            rows = min(self.slots, len(waiting))
             try:
-                table.run()
+                rows = self._rows([request for _, request in waiting])
+                Table(self._model, self._picker, rows, self._ended, waiting, made).run()
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise
-                self.slots = halved(min(self.slots, len(waiting)), error)
+                if rows > self.slots:
+                    self._widens = False
+                else:
+                    self.slots = halved(rows, error)
         return [made[index] for index in range(len(requests))]
+
+    def _rows(self, waiting: Sequence[Request]) -> int:
+        """Return how many rows to draw at a time: as many as have room where ``slots`` whole texts would have it.
+
+        What they share is held once, so more of them fit; a row's logits take as much as ever.
+        """
+        prefix = self._model.prefix if self._widens else None
+        shared = 0 if prefix is None else prefix.size
+        longest = max(len(self._model.own(request.ids)) + self._picker.budget(request) for request in waiting)
+        own = self._model.vocabulary * SAMPLED + longest * (shared // prefix.length if prefix else 0)
+        wider = min(WIDEST, (shared + own) / own)
+        return min(int(self.slots * wider), len(waiting))
 
 
 class Table:
@@ -89,29 +116,36 @@ class Table:
         made: dict[int, Drawn],
     ) -> None:
         prompts: dict[tuple[int, ...], int] = {}
-        self._waiting = deque(
+        rows = [
             Row(request, index, prompts.setdefault(tuple(request.ids), len(prompts)), model.own(request.ids))
             for index, request in waiting
-        )
+        ]
+        self._waiting = deque(sorted(rows, key=lambda row: -len(row.ids)))
         self._model = model
         self._picker = picker
         self._ended = ended
         self._made = made
         self._rows: list[Row | None] = [None] * slots
-        self._slots = Slots(slots)
+        self._slots = Slots(slots, max(len(row.ids) + picker.budget(row.request) for row in rows))
+        self._steps = steps_of(model, self._slots)
+
+    @property
+    def _fewest(self) -> int:
+        """How many slots are filled at once: where steady passes are fast, beginners hold all others up."""
+        return 1 if self._steps is None else max(1, len(self._rows) // 8)
 
     def run(self) -> None:
         """Draw until nothing is left."""
         while self._waiting or any(self._rows):
             self._admit()
-            if not self._waiting:
+            if not self._waiting and self._steps is None:
                 self._close_ranks()
             self._pass()
 
     def _admit(self) -> None:
         """Give free slots to waiting rows. A row whose prompt is being read waits a pass, and its slot for it."""
         free = [slot for slot, row in enumerate(self._rows) if row is None]
-        if not free or not self._waiting:
+        if not free or not self._waiting or len(free) < min(len(self._waiting), self._fewest):
             return
         holders = {row.prompt: slot for slot, row in enumerate(self._rows) if row is not None}
         begun: set[int] = set()
@@ -156,13 +190,21 @@ class Table:
     def _pass(self) -> None:
         """Read what the rows owe, and draw a token for each."""
         rows = [(slot, row) for slot, row in enumerate(self._rows) if row is not None]
+        if self._steps is not None:
+            beginning = [(slot, row) for slot, row in rows if row.owed > 1]
+            if not beginning:
+                return self._pick(rows, self._steps.logits(rows))
+            rows = beginning
         rows.sort(key=lambda pair: pair[1].owed > 1)
         drawing = [Drawing(slot, row.ids[-1], row.read) for slot, row in rows if row.owed == 1]
         new = [New(row.ids, slot) for slot, row in rows if row.owed > 1]
         self._slots.make_room(max(len(row.ids) for _, row in rows))
         reading = Reading(self._model.device, drawing=drawing, new=new, prefix=self._model.prefix, slots=self._slots)
         wanted = [*range(len(drawing)), *(end - 1 for _, end, _ in reading.slotted)]
-        tokens, logprobs = self._picker.pick(self._model.logits(reading, wanted), [row for _, row in rows])
+        return self._pick(rows, self._model.logits(reading, wanted))
+
+    def _pick(self, rows: Sequence[tuple[int, Row]], logits: torch.Tensor) -> None:
+        tokens, logprobs = self._picker.pick(logits, [row for _, row in rows])
         for (slot, row), token, logprob in zip(rows, tokens, logprobs, strict=True):
             row.drawn.logprobs += logprob
             self._take(slot, row, token)

@@ -22,7 +22,7 @@ from tunelab.generation.local import LocalGenerator
 
 
 class PackedGenerator(LocalGenerator):
-    """Generates with one loaded model under one format, ``slots`` rows at a time, after ``shared`` ids."""
+    """Generates with one loaded model under one format after ``shared`` ids, in the memory of ``slots`` whole texts."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class PackedGenerator(LocalGenerator):
 
     @property
     def slots(self) -> int:
-        """How many rows ``draw`` has at a time; fewer than it was given once memory ran out."""
+        """How many whole texts ``draw`` has room for; fewer than it was given once memory ran out."""
         return self._decoder.slots
 
     def draw(self, batch: Sequence[Request]) -> list[list[int]]:

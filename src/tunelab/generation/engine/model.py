@@ -9,6 +9,7 @@ import torch
 
 from tunelab.generation.engine.attention import READING, attending, configurations
 from tunelab.generation.engine.cache import Prefix
+from tunelab.generation.engine.last_layer import last_layer, trimmed
 from tunelab.generation.engine.reading import New, Reading
 
 LEAST_SHARED = 16
@@ -32,12 +33,18 @@ class PackedModel:
         self.model = model
         self.shared = list(shared)
         self._configs = configurations(model)
+        self._last = last_layer(model)
         self._prefix: Prefix | None = None
 
     @property
     def device(self) -> torch.device:
         """Where the model is."""
         return self.model.device
+
+    @property
+    def vocabulary(self) -> int:
+        """How many logits a token has."""
+        return self.model.config.get_text_config().vocab_size
 
     @property
     def prefix(self) -> Prefix | None:
@@ -56,13 +63,14 @@ class PackedModel:
         return rest
 
     @torch.no_grad()
-    def logits(self, reading: Reading, wanted: Sequence[int]) -> torch.Tensor:
-        """Return the logits after the ``wanted`` tokens of a pass, (wanted, vocabulary), in fp32."""
-        with attending(self._configs):
+    def logits(self, reading: Reading, wanted: Sequence[int] | None = None) -> torch.Tensor:
+        """Return the logits after the ``wanted`` tokens of a pass, or all, (wanted, vocabulary), in fp32."""
+        places = None if wanted is None else torch.tensor(wanted, device=self.device)
+        with attending(self._configs), trimmed(self._last, reading, places):
             made = self.model(
                 input_ids=reading.tokens,
                 position_ids=reading.positions,
-                logits_to_keep=torch.tensor(wanted, device=self.device),
+                logits_to_keep=0 if places is None else places,
                 use_cache=False,
                 **{READING: reading},
             )

@@ -20,6 +20,9 @@ import torch
 LARGEST = 1 << 24
 """Scores that are held at a time: 64 MiB in fp32."""
 
+ALIGNED = 16
+"""Bytes to which CUDA's kernel wants a query's numbers aligned, and keys to which it wants rows of a mask aligned."""
+
 Part = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -45,7 +48,9 @@ class Mask:
     @cached_property
     def added(self) -> torch.Tensor:
         """The same as numbers to add to scores."""
-        zeros = torch.zeros(self.seen.shape, dtype=self.dtype, device=self.seen.device)
+        *outer, keys = self.seen.shape
+        room = keys if self.seen.device.type == "cpu" else -(-keys // ALIGNED) * ALIGNED
+        zeros = torch.zeros(*outer, room, dtype=self.dtype, device=self.seen.device)[..., :keys]
         return zeros.masked_fill_(~self.seen, -torch.inf)
 
     def repeated(self, times: int) -> Mask:
@@ -55,7 +60,7 @@ class Mask:
 
 def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scores: Scores, seen: Mask | None) -> Part:
     """Return output and log-sum-exp; zeros and minus infinity where a query sees no key."""
-    if _has_kernel(query, value, scores) and (seen is None or seen.whole):
+    if has_kernel(query, value, scores) and (seen is None or seen.whole):
         added = None if seen is None else seen.added.expand(*query.shape[:3], key.shape[2])
         return _kernel(query, key, value, False, added, scores.scale)
     pieces = max(1, -(-query[..., 0].numel() * key.shape[2] // LARGEST))
@@ -72,7 +77,7 @@ def attend_causally(
 ) -> Part:
     """Return the same where query i sees keys 0 to i, of these the last ``window``."""
     length = key.shape[2]
-    if _has_kernel(query, value, scores) and (window is None or window >= length):
+    if has_kernel(query, value, scores) and (window is None or window >= length):
         return _kernel(query, key, value, True, None, scores.scale)
     at = torch.arange(length, device=key.device)
     seen = at <= at[:, None]
@@ -80,26 +85,35 @@ def attend_causally(
     return attend(query, key, value, scores, Mask(seen[None, None], True, query.dtype))
 
 
+def mixed(one: Part, other: Part) -> torch.Tensor:
+    """Return the output of attention over the keys of both parts. Every query must see a key of ``one``."""
+    weight = torch.sigmoid(one[1] - other[1])[..., None]
+    return other[0].to(weight.dtype).lerp(one[0].to(weight.dtype), weight)
+
+
 def added(one: Part, other: Part) -> Part:
-    """Return what attention over the keys of both parts is."""
-    top = torch.maximum(one[1], other[1])
-    top = top.clamp(min=torch.finfo(top.dtype).min)
-    weight, more = (one[1] - top).exp(), (other[1] - top).exp()
-    total = weight + more
-    output = one[0] * (weight / total)[..., None] + other[0] * (more / total)[..., None]
-    return output, top + total.log()
+    """Return what attention over the keys of both parts is, under the same condition."""
+    return mixed(one, other), torch.logaddexp(one[1], other[1])
 
 
 def _kernel(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, causal: bool, bias: torch.Tensor | None, scale: float
 ) -> Part:
-    flash: Any = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    return flash(query, key, value, 0.0, causal, attn_mask=bias, scale=scale)
+    if query.device.type == "cpu":
+        flash: Any = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        return flash(query, key, value, 0.0, causal, attn_mask=bias, scale=scale)
+    efficient: Any = torch.ops.aten._scaled_dot_product_efficient_attention
+    output, sums, *_ = efficient(query, key, value, bias, True, 0.0, causal, scale=scale)
+    return output, sums[..., : query.shape[2]]  # its rows of sums are longer, for alignment
 
 
-def _has_kernel(query: torch.Tensor, value: torch.Tensor, scores: Scores) -> bool:
-    """Say whether torch's own kernel computes this: on a CPU, without a soft cap."""
-    return query.device.type == "cpu" and scores.softcap is None and query.shape[-1] == value.shape[-1]
+def has_kernel(query: torch.Tensor, value: torch.Tensor, scores: Scores) -> bool:
+    """Say whether a kernel of torch computes this and its normalisers: on a CPU or CUDA, without a soft cap."""
+    if scores.softcap is not None or query.shape[-1] != value.shape[-1]:
+        return False
+    if query.device.type == "cuda":
+        return query.shape[-1] * query.element_size() % ALIGNED == 0 and query.dtype != torch.float64
+    return query.device.type == "cpu"
 
 
 def _by_hand(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tunelab.generation.decoding import Decoding
+from tunelab.generation.decoding import Decoding, Request
 from tunelab.generation.sampling import draw, uniform
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ class Picker:
         self._decoding = decoding
         self._penalty = penalty
         self._scored = scored
+
+    def budget(self, request: Request) -> int:
+        """Return the most tokens that are drawn for a request."""
+        most = self._decoding.max_new_tokens
+        return most if request.budget is None else min(most, request.budget)
 
     def pick(self, logits: torch.Tensor, rows: Sequence[Row]) -> tuple[list[int], list[list[float]]]:
         """Return a token for each row of ``logits`` (rows, vocabulary), and its log-probability or nothing."""

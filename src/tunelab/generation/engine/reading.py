@@ -16,6 +16,10 @@ import torch
 
 from tunelab.generation.engine.cache import Prefix, Slots
 from tunelab.generation.engine.partial import Mask
+from tunelab.generation.engine.rectangles import Families, Rectangle, rectangles
+
+WASTED = 4096
+"""Tokens that rows of other lengths may attend to for nothing in one call: more of them cost more than another call."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,25 @@ class Branching:
     end: int
 
 
+@dataclass(frozen=True)
+class Block:
+    """Drawing rows ``start`` to ``end``, whose slots begin with ``slot``, up to the ``tokens`` of the fullest one."""
+
+    start: int
+    end: int
+    slot: int
+    tokens: int
+    held: int
+    """Tokens of all its rows."""
+
+    def followed_by(self, other: Block) -> Block | None:
+        """Return the block that both make, None where they had better be apart."""
+        tokens, held = max(self.tokens, other.tokens), self.held + other.held
+        adjoins = other.slot - self.slot == other.start - self.start
+        wasted = tokens * (other.end - self.start) - held
+        return Block(self.start, other.end, self.slot, tokens, held) if adjoins and wasted <= WASTED else None
+
+
 @dataclass
 class Reading:
     """One pass. ``prefix`` is what all its tokens see; ``kept`` is a prefix that the pass itself makes."""
@@ -61,6 +84,10 @@ class Reading:
     kept: Prefix | None = None
     windows: dict[int, int | None] | None = None
     """Where to note the window that each layer asks for."""
+    trim: torch.Tensor | None = None
+    """The tokens whose attention is wanted, where that is not all; set in the last layer."""
+    attended: torch.Tensor | None = None
+    """What attention made of them."""
     spans: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     """Start and end of what is read causally: sequences and branches."""
     slotted: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
@@ -69,6 +96,10 @@ class Reading:
     ids: list[int] = field(default_factory=list[int])
     places: list[int] = field(default_factory=list[int])
     """The position of each token in its own text."""
+    _written: dict[int, torch.Tensor] = field(default_factory=dict[int, torch.Tensor])
+    _kept_at: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(
+        default_factory=dict[int, tuple[torch.Tensor, torch.Tensor]]
+    )
     _masks: dict[tuple[str, int | None], Mask | None] = field(
         default_factory=dict[tuple[str, "int | None"], "Mask | None"]
     )
@@ -115,19 +146,23 @@ class Reading:
         return torch.tensor([row.length for row in self.drawing], device=self.device)
 
     @cached_property
-    def used(self) -> torch.Tensor:
-        """The slots of the drawing rows, (rows,)."""
-        return torch.tensor([row.slot for row in self.drawing], device=self.device)
+    def blocks(self) -> list[Block]:
+        """The drawing rows, those together whose slots follow each other and hold about as much."""
+        found: list[Block] = []
+        for at, row in enumerate(self.drawing):
+            one = Block(at, at + 1, row.slot, row.length + 1, row.length + 1)
+            both = found[-1].followed_by(one) if found else None
+            found = [*found, one] if both is None else [*found[:-1], both]
+        return found
 
-    @cached_property
-    def is_dense(self) -> bool:
-        """Whether the drawing rows are those of the first slots, in order."""
-        return all(row.slot == at for at, row in enumerate(self.drawing))
-
-    @cached_property
-    def reach(self) -> tuple[int, int]:
-        """How many slots, and how much of them, the drawing rows see."""
-        return max(row.slot for row in self.drawing) + 1, max(row.length for row in self.drawing) + 1
+    def written(self, heads: int) -> torch.Tensor:
+        """Return where the drawing rows' new keys stand among all of a layer's, (rows * heads,)."""
+        if heads not in self._written:
+            assert self.slots is not None
+            slot = torch.tensor([row.slot for row in self.drawing], device=self.device)
+            head = slot[:, None] * heads + torch.arange(heads, device=self.device)
+            self._written[heads] = (head * self.slots.room + self.lengths[:, None]).flatten()
+        return self._written[heads]
 
     @cached_property
     def alike(self) -> list[torch.Tensor]:
@@ -140,20 +175,47 @@ class Reading:
             for length, starts in by_length.items()
         ]
 
-    def seen_of_slots(self, window: int | None, like: torch.Tensor) -> Mask:
-        """Return what the drawing rows see of the slots within reach, (slots, 1, 1, tokens)."""
-        found = self._masks.get(("slots", window))
-        if found is None:
-            slots, tokens = self.reach
-            length = self.lengths
-            if not self.is_dense:
-                length = torch.zeros(slots, dtype=length.dtype, device=self.device).index_copy_(0, self.used, length)
-            at, last = torch.arange(tokens, device=self.device), length[:, None, None, None]
+    def kept_at(self, heads: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return which tokens are kept in slots, and where they stand among all of a layer's, (heads * tokens,)."""
+        if heads not in self._kept_at:
+            assert self.slots is not None
+            tokens = [at for start, end, _ in self.slotted for at in range(start, end)]
+            first = [
+                slot * heads * self.slots.room + i for start, end, slot in self.slotted for i in range(end - start)
+            ]
+            of_head = torch.arange(heads, device=self.device)[:, None] * self.slots.room
+            where = (of_head + torch.tensor(first, device=self.device)).flatten()
+            self._kept_at[heads] = torch.tensor(tokens, device=self.device), where
+        return self._kept_at[heads]
+
+    @cached_property
+    def rectangles(self) -> list[Rectangle]:
+        """The causal sequences, those of similar length together."""
+        return rectangles(self.spans, self.device)
+
+    @cached_property
+    def families(self) -> Families:
+        """All branches, and what they grow from."""
+        parents = [(one.parent_start, one.parent_end) for one in self.branching]
+        return Families.of([(one.start, one.end) for one in self.branching], parents, self.device)
+
+    def sees_parents(self, window: int | None) -> bool:
+        """Say whether branches see all of what they grow from."""
+        return window is None or max(self.places) < window
+
+    def seen_of_slots(self, block: Block, window: int | None, like: torch.Tensor) -> Mask | None:
+        """Return what a block's rows see of its slots, (rows, 1, 1, tokens); None for all of it."""
+        name = (f"slots {block.start}", window)
+        if name not in self._masks:
+            held = [row.length for row in self.drawing[block.start : block.end]]
+            at = torch.arange(block.tokens, device=self.device)
+            last = self.lengths[block.start : block.end, None, None, None]
             seen = at <= last
             if window is not None:
                 seen = seen & (at > last - window)
-            found = self._masks[("slots", window)] = Mask(seen, True, like.dtype)
-        return found
+            sees_all = min(held) + 1 == block.tokens and (window is None or block.tokens <= window)
+            self._masks[name] = None if sees_all else Mask(seen, True, like.dtype)
+        return self._masks[name]
 
     def first_seen(self, window: int | None) -> int:
         """Return the first position that any token sees."""
