@@ -102,7 +102,7 @@ def lines(found: Mapping[str, Need], device: str) -> list[str]:
             told.setdefault(f": memory is not known, {need.found}", []).append(_name(need.step))
         elif need.fits is False:
             told.setdefault(f" {_too_large(need, need.found, device)}", []).append(_name(need.step))
-    return [*_introduced(estimates, device), *(f"{_several(names)}{what}" for what, names in told.items())]
+    return [*_introduced(estimates, device), *(f"{several(names)}{what}" for what, names in told.items())]
 
 
 def _introduced(estimates: Sequence[Need], device: str) -> list[str]:
@@ -133,7 +133,8 @@ def _name(step: Step) -> str:
     return f"{step.kind}/{step.slug}"
 
 
-def _several(names: Sequence[str]) -> str:
+def several(names: Sequence[str]) -> str:
+    """Name the first few different ones, and say how many more there are."""
     unique = list(dict.fromkeys(names))
     more = f" and {len(unique) - NAMED} more" if len(unique) > NAMED else ""
     return ", ".join(unique[:NAMED]) + more
