@@ -16,12 +16,11 @@ from tunelab.cli.say import warn
 from tunelab.cli.tables import console
 from tunelab.engine.forced import forced, with_forced
 from tunelab.engine.plan import Plan, Planned, Status
-from tunelab.models.available import available_memory
 from tunelab.study.calibrate import calibrate
 from tunelab.study.detectable import detectable
 from tunelab.study.durations import NOT_MEASURED, Duration, durations, written
 from tunelab.study.durations import lines as time_lines
-from tunelab.study.fitting import Need, device_of, gib, lines, needs
+from tunelab.study.fitting import Need, gib, lines, needs, room_on
 from tunelab.study.footprints import LOADING
 from tunelab.study.open import open_study
 from tunelab.study.smoke_server import NOT_STARTED
@@ -49,8 +48,7 @@ def command(
     planned, notices = opened.plan(), dict(opened.compiled.settled.notices)
     again = forced(planned, force or [], opened.store)
     planned = with_forced(planned, again)
-    device = device_of(planned)
-    room = available_memory(device) if device else None
+    device, room = room_on(planned)
     needed = needs(opened, planned, room)
     unmeasured = calibrate(planned, needed, opened.store, _tell) if measure else {}
     lasting = durations(planned, opened.store)

@@ -40,7 +40,7 @@ def calibrate(
     refused = {step.fingerprint: why for step in asked if (why := refusal(step, needed.get(step.fingerprint)))}
     if not (steps := one_of_each([step for step in asked if step.fingerprint not in refused])):
         return refused
-    tell(f"measuring {len(steps)} of the plan's steps on a few rows, {seconds:.0f} s at most")
+    tell(f"measuring {len(steps)} of the plan's steps on a few rows, {seconds:.0f} s at most{_busy()}")
     works = {f: need.found.work for f, need in needed.items() if isinstance(need.found, Footprint)}
     failed = _measured(steps, works, store, tell, seconds)
     sorts = {canonical(sort_of(step)): failed[step.fingerprint] for step in steps if step.fingerprint in failed}
@@ -69,11 +69,18 @@ def refusal(step: Step, need: Need | None) -> str | None:
 
 def one_of_each(steps: Sequence[Step]) -> list[Step]:
     """Return one step of each sort, then one for each further task and format that is answered."""
-    sorts = {canonical(sort_of(step)): step for step in reversed(steps)}
-    answering = [step for step in reversed(steps) if step.kind == "generate"]
-    texts = {canonical([sort_of(step), texts_of(step)]): step for step in answering}
-    chosen = (*reversed(sorts.values()), *reversed(texts.values()))
-    return list({step.fingerprint: step for step in chosen}.values())
+    sorts, texts = dict[str, Step](), dict[str, Step]()
+    for step in steps:
+        sorts.setdefault(canonical(sort_of(step)), step)
+        if step.kind == "generate":
+            texts.setdefault(canonical([sort_of(step), texts_of(step)]), step)
+    return list({step.fingerprint: step for step in (*sorts.values(), *texts.values())}.values())
+
+
+def _busy() -> str:
+    """Say that other work slows down what is measured, where there is more than the processors can do."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    return f"; this machine is busy (load {load:.0f} on {cores} cores), and so are the times" if load > cores else ""
 
 
 def _measured(

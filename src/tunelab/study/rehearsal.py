@@ -12,7 +12,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -35,9 +37,9 @@ from tunelab.tasks.find import find_task
 from tunelab.training.footprint import Training
 
 METRICS = "metrics.jsonl"
-STEPS = 4
+STEPS = 6
 """Optimiser steps of a training; the first is not counted."""
-PART = 3.0
+PART = 2.0
 """Seconds that one of them, or the reading of prompts, should take at most, by ``SPEEDS``."""
 SPEEDS: Mapping[Device, float] = {"cpu": 2e10, "mps": 5e11, "cuda": 2e13}
 """Multiplications and additions a second that any machine of a kind does."""
@@ -99,7 +101,7 @@ class Rehearsal:
     def _training(self, step: Step, work: Training) -> Measured:
         small = self._small_training(step, work)
         made, moments = self._run(small), self._watch.moments
-        each = (moments[-1] - moments[0]) / (len(moments) - 1)
+        each = median(later - earlier for earlier, later in pairwise(moments))
         completions = work.recipe.grpo.num_generations if work.recipe.method == "grpo" else 1
         visits = small.settings["recipe"]["batch_size"] * completions
         lengths = [float(row.get("completions/mean_length", 0)) for row in read_lines(made.path(METRICS))]

@@ -55,6 +55,8 @@ class Training:
     lengths: Lengths
     packed: bool = False
     """Whether rows lie end to end, under our own head."""
+    may_checkpoint: bool = False
+    """Whether gradient checkpointing is switched on where it has to be; ``gradient_checkpointing`` is then off."""
     judges: int = 0
     """Bytes of the judges that are loaded beside, to reward completions."""
 
