@@ -7,12 +7,11 @@ restores it bit for bit where it is plain LoRA; after any other adapter the base
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+from tunelab.models.memory import give_back
 
 
 @dataclass
@@ -35,9 +34,7 @@ class Resident:
         if self.key is None:
             return
         self.key = self.base = self.adapted = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back()
 
     def _bare(self) -> bool:
         """Take the adapter off, and say whether the base is as it was loaded."""
