@@ -129,39 +129,26 @@ def calibrated(folder, store, *overrides, raw=STUDY, room=10**12, seconds=120.0)
     return planned, why, said
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory):
-    """A store after one measurement of a study with an adapter, GRPO and an evaluation of each."""
-    folder = tmp_path_factory.mktemp("calibrated")
-    raw = changed(
-        **DEVICE,
-        train={"lora": {"format": "chat", "loss": "all", "adaptation": "lora"},
-               "grpo": {"format": "chat", "method": "grpo", "rows": 16, "grpo": {"num_generations": 4}}},
-        evaluate={"chat": {"format": "chat"}},
-    )  # fmt: skip
-    store = Store(folder / "store")
-    return folder, raw, store, *calibrated(folder, store, raw=raw)
-
-
-def test_every_step_that_loads_a_model_has_a_time_after_it(kept):
-    _, _, store, planned, why, said = kept
-    assert why == {}
-    assert sum(line.endswith(": measured") for line in said) == 4
-    found = durations(planned, store)
-    loading = [p.step for p in planned.steps if p.step.kind in ("train", "generate")]
-    assert len(loading) == 5
-    assert all(found[step.fingerprint].source == "calibrated" for step in loading)
-    assert all(0 < found[step.fingerprint].seconds < 600 for step in loading)
-    grpo = next(found[step.fingerprint] for step in loading if step.slug == "grpo")
-    assert grpo.most > grpo.seconds
-
-
-def test_nothing_but_the_measurements_is_left_in_the_store_and_they_are_not_made_again(kept):
-    folder, raw, store, *_ = kept
-    assert [path.name for path in store.root.iterdir()] == ["cache"]
-    assert list(store.artifacts()) == []
-    _, why, said = calibrated(folder, store, raw=raw)
-    assert (why, said) == ({}, [])
+def test_a_short_measurement_gives_every_step_that_loads_a_model_a_time(tmp_path):
+    """By the command, whose own process loads nothing; a study with an adapter and GRPO."""
+    lora = {"format": "chat", "loss": "all", "adaptation": "lora"}
+    grpo = {"format": "chat", "method": "grpo", "rows": 16, "batch_size": 2, "grpo": {"num_generations": 4}}
+    raw = changed(**DEVICE, train={"lora": lora, "grpo": grpo}, evaluate={"chat": {"format": "chat"}})
+    opened = Opened(compiled(tmp_path, raw), Store(tmp_path / "store"))
+    code = "import sys; sys.argv = ['tunelab', 'plan', 'study.yaml', '--calibrate', '--json', '--store', 'store']\n"
+    code += "from tunelab.cli import main\ntry:\n main()\nexcept SystemExit:\n pass\n"
+    code += "print('heavy', {'torch', 'transformers', 'trl', 'peft', 'datasets'} & set(sys.modules), file=sys.stderr)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "measuring 4 of the plan's steps on a few rows, 60 s at most" in ran.stderr
+    assert ran.stderr.count(": measured\n") == 4
+    assert ran.stderr.strip().endswith("heavy set()")
+    times = {step["name"]: step["time"] for step in json.loads(ran.stdout)["steps"] if step["memory"]}
+    assert len(times) == 5
+    assert all(time["source"] == "calibrated" and 0 < time["seconds"] < 600 for time in times.values())
+    drawing = opened.compiled.train["grpo"].name
+    assert times[drawing]["most"] > times[drawing]["seconds"]
+    assert [path.name for path in opened.store.root.iterdir()] == ["cache"]
+    assert calibrated(tmp_path, opened.store, raw=raw)[1:] == ({}, []), "what is kept is not measured again"
 
 
 def test_what_does_not_fit_is_not_loaded_and_that_is_said(tmp_path, store):
@@ -188,16 +175,3 @@ def test_rows_that_are_not_there_are_asked_for(tmp_path, store):
     _, why, _ = calibrated(tmp_path, store, raw=raw)
     assert why
     assert all("its rows are not prepared" in reason for reason in why.values())
-
-
-def test_a_plan_that_measures_says_so_and_loads_no_model_itself(tmp_path):
-    code = "import sys; sys.argv = ['tunelab', 'plan', 'quickstart', 'train=sft_chat', 'evaluate=chat', '--json',"
-    code += " 'hardware.device=cpu', '--calibrate', '--store', 'store']\n"
-    code += "from tunelab.cli import main\ntry:\n main()\nexcept SystemExit:\n pass\n"
-    code += "print('heavy', {'torch', 'transformers', 'trl', 'peft', 'datasets'} & set(sys.modules), file=sys.stderr)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert "measuring 2 of the plan's steps on a few rows, 60 s at most" in result.stderr
-    assert result.stderr.strip().endswith("heavy set()")
-    times = [step["time"] for step in json.loads(result.stdout)["steps"] if step["kind"] in ("train", "generate")]
-    assert len(times) == 3
-    assert {time["source"] for time in times} == {"calibrated"}

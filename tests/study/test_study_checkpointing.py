@@ -8,6 +8,8 @@ from tunelab.engine.runner import Runner
 from tunelab.engine.store import Store
 from tunelab.study.api import SilentReporter
 from tunelab.study.fitting import lines, needs
+from tunelab.study.footprints import footprint
+from tunelab.study.longest import Longest
 
 
 def room_between(folder, entry, model):
@@ -40,10 +42,10 @@ def test_it_stays_off_where_the_study_says_so_and_is_then_the_advice(tmp_path):
 
 
 def test_where_it_is_not_enough_other_settings_are_named_on_top_of_it(tmp_path):
-    need = trained(tmp_path, LORA, 40 * GIB)
+    need = trained(tmp_path, LORA, 35 * GIB)
     assert need.fits is False
     assert list(need.remedy.settings) == ["hardware.micro_batch_size"]
-    again = trained(tmp_path, LORA, 40 * GIB, model=str(tmp_path / "model"),
+    again = trained(tmp_path, LORA, 35 * GIB, model=str(tmp_path / "model"),
                     hardware={"micro_batch_size": need.remedy.settings["hardware.micro_batch_size"]})  # fmt: skip
     assert again.found.work.gradient_checkpointing
     assert again.fits

@@ -26,13 +26,13 @@ def turned(entry, hardware, settings):
     (LORA, OFF, 100, ["hardware.micro_batch_size"]),
     (SFT, OFF, 180, ["hardware.micro_batch_size"]),
     (SFT, OFF, 130, ["hardware.gradient_checkpointing"]),
-    (LORA | {"max_length": 4096}, SMALL, 36, ["train.one.max_length"]),
+    (LORA | {"max_length": 4096}, SMALL, 33, ["train.one.max_length"]),
     (SFT, {"gradient_checkpointing": True}, 60, ["train.one.adaptation"]),
     (LORA, SMALL, 20, ["train.one.adaptation"]),
     (LONG, SMALL, 100, ["hardware.rollout_batch_size"]),
     (LONG, SMALL | {"rollout_batch_size": 1}, 40, ["train.one.grpo.max_new_tokens"]),
-    (LORA, OFF, 40, ["hardware.micro_batch_size", "hardware.gradient_checkpointing"]),
-    (SFT, OFF, 40, ["hardware.micro_batch_size", "hardware.gradient_checkpointing", "train.one.adaptation"]),
+    (LORA, OFF, 35, ["hardware.micro_batch_size", "hardware.gradient_checkpointing"]),
+    (SFT, OFF, 40, ["hardware.gradient_checkpointing", "train.one.adaptation"]),
 ])  # fmt: skip
 def test_the_settings_that_are_named_make_the_step_fit_by_the_same_estimate(tmp_path, entry, hardware, room, keys):
     model = folder_of(tmp_path)

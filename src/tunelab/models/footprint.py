@@ -31,10 +31,12 @@ class Lengths:
     prompt: int
     answer: int
     row: int
+    shared: int = 0
+    """Tokens that all prompts begin with, as far as they are known."""
 
     def within(self, tokens: int) -> Lengths:
         """Return what is left of them when nothing is longer than so many tokens."""
-        return Lengths(min(self.prompt, tokens), min(self.answer, tokens), min(self.row, tokens))
+        return Lengths(min(self.prompt, tokens), min(self.answer, tokens), min(self.row, tokens), self.shared)
 
 
 def weight_bytes(model: Architecture, precision: Precision) -> int:
@@ -84,9 +86,12 @@ def cached_elements(model: Architecture, prompt: int, made: int) -> int:
     return 2 * model.kv_heads * model.head_dim * tokens
 
 
-def with_fragments(passing: Parts, device: Device) -> Parts:
-    """Return parts that come and go with what lies between them, freed and not used again."""
-    return {**passing, "fragments": math.ceil(FRAGMENTS[device] * sum(passing.values()))}
+def with_fragments(passing: Parts, device: Device, handed_back: bool = False) -> Parts:
+    """Return parts that come and go with what lies between them, freed and not used again.
+
+    Where freed memory is handed back at once nothing does.
+    """
+    return {**passing, "fragments": 0 if handed_back else math.ceil(FRAGMENTS[device] * sum(passing.values()))}
 
 
 def _elements(shapes: Collection[Shape]) -> int:

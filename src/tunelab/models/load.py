@@ -131,7 +131,7 @@ WORTH = 64 << 20
 
 
 def _forget_unused() -> None:
-    """Destroy models that nobody uses any more: trainers refer to theirs in circles, which keeps them and all they had."""
+    """Destroy models that nobody uses any more: trainers refer to theirs in circles, which keep them."""
     _loaded[:] = [ref for ref in _loaded if ref() is not None]
     if _loaded and sum(_bytes_of(ref()) for ref in _loaded) >= WORTH:
         give_back()

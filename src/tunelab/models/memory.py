@@ -59,4 +59,5 @@ def trim() -> None:
 
 def _set(settings: tuple[tuple[int, int], ...]) -> bool:
     library = _glibc()
-    return library is not None and all([library.mallopt(parameter, value) == 1 for parameter, value in settings])
+    taken = [library is not None and library.mallopt(parameter, value) == 1 for parameter, value in settings]
+    return all(taken)

@@ -25,7 +25,7 @@ from tunelab.study.calibration import Calibrations, Measured, sort_of, texts_of
 from tunelab.study.durations import MEASURED, durations
 from tunelab.study.fitting import Need
 from tunelab.study.footprints import Footprint, Work
-from tunelab.study.rehearsal import Rehearsal
+from tunelab.study.rehearsal import Rehearsal, rows_of
 
 SECONDS = 60.0
 LOADED = ("tunelab.study.steps.train", "tunelab.study.steps.generate", "peft")
@@ -37,7 +37,7 @@ def calibrate(
 ) -> dict[str, str]:
     """Measure what nothing is known of and keep it in the store; return why the rest was not, by fingerprint."""
     asked = unknown(planned, store)
-    refused = {step.fingerprint: why for step in asked if (why := refusal(step, needed.get(step.fingerprint)))}
+    refused = {step.fingerprint: why for step in asked if (why := refusal(step, needed.get(step.fingerprint), store))}
     if not (steps := one_of_each([step for step in asked if step.fingerprint not in refused])):
         return refused
     tell(f"measuring {len(steps)} of the plan's steps on a few rows, {seconds:.0f} s at most{_busy()}")
@@ -54,7 +54,7 @@ def unknown(planned: Plan, store: Store) -> list[Step]:
     return [s for s in to_run if (found := known.get(s.fingerprint)) is None or not found.same_model]
 
 
-def refusal(step: Step, need: Need | None) -> str | None:
+def refusal(step: Step, need: Need | None, store: Store) -> str | None:
     """Return why a step is not tried."""
     if need is None or isinstance(need.found, str):
         return "what memory it needs is not known"
@@ -64,6 +64,8 @@ def refusal(step: Step, need: Need | None) -> str | None:
         return "its reward asks judges"
     if step.circumstance.get("sandbox") == "none":
         return "its reward runs code without a sandbox"
+    if not rows_of(step, store, 1):
+        return "its rows are not prepared; tunelab data prepare makes those of trainings"
     return None
 
 

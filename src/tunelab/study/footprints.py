@@ -128,10 +128,16 @@ def training_footprint(step: Step | StepContext, model: Architecture, known: Len
         may_checkpoint=hardware["gradient_checkpointing"] == AUTO,
         drawn_together=hardware["rollout_batch_size"],
         lengths=lengths,
-        packed=recipe.method == "sft" and recipe.head == "lm" and hardware["packing"] == "auto",
+        packed=hardware["packing"] == "auto" and _packs(recipe),
+        engine=hardware["generation"] == AUTO and model.kind == "causal",
         judges=judges,
     )
     return Footprint(work, assumed)
+
+
+def _packs(recipe: Recipe) -> bool:
+    """Say whether a training's rows can lie end to end, or completions behind their prompts."""
+    return (recipe.method == "sft" and recipe.head == "lm") or (recipe.method == "grpo" and not recipe.grpo.beta)
 
 
 def budget_of(reward: Mapping[str, Any]) -> int:
@@ -158,7 +164,7 @@ def training_lengths(recipe: Recipe, known: Lengths | None, budget: int) -> tupl
     """Return a training's longest row, and what is assumed of it: rows of more than ``max_length`` are left out."""
     if recipe.method == "grpo":
         prompt, assumed = (known.prompt, "") if known else (PROMPT, f"prompts of {PROMPT} tokens")
-        return Lengths(prompt, budget, prompt + budget), assumed
+        return Lengths(prompt, budget, prompt + budget, known.shared if known else 0), assumed
     limit = recipe.max_length
     if known is None:
         return Lengths(limit, limit, limit), f"rows of {limit} tokens (max_length)"
@@ -177,7 +183,8 @@ def _answering(step: Step, model: Architecture, known: Lengths | None) -> Footpr
         precision=settings["precision"],
         device=hardware["device"],
         batch_size=hardware["generation_batch_size"],
-        lengths=Lengths(prompt, answer, prompt + answer),
+        lengths=Lengths(prompt, answer, prompt + answer, known.shared if known else 0),
+        engine=hardware["generation"] == AUTO and model.kind == "causal" and settings.get("by") != "classifier",
         sampled=bool(decoding) and decoding["temperature"] > 0,
         adapter=_adapter(model, recipe),
         four_bit=recipe.get("qlora") or settings.get("weights"),
@@ -200,6 +207,7 @@ def _judging(step: Step, model: Architecture) -> Footprint:
         device=hardware["device"],
         batch_size=hardware["generation_batch_size"],
         lengths=Lengths(PROMPT, answer, PROMPT + answer),
+        engine=hardware["generation"] == AUTO and model.kind == "causal",
         sampled=asked["temperature"] > 0,
     )
     return Footprint(work, f"exchanges of {PROMPT} tokens")

@@ -12,7 +12,7 @@ import heapq
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,10 @@ def _look(
         pairs = choose(prepared["pairs"].path(PAIRS))
         answers = [pair[side] for pair in pairs for side in ("chosen", "rejected")]
     around = AROUND[step.settings["format"]["template"]]
-    return _counted(counter, prompts, answers, around, "pairs" not in step.inputs, reduce) if prompts else None
+    if not prompts:
+        return None
+    found = _counted(counter, prompts, answers, around, "pairs" not in step.inputs, reduce)
+    return replace(found, shared=_shared(counter, prompts))
 
 
 def samples_of(
@@ -151,6 +154,13 @@ def _counted(
 ) -> Lengths:
     read, learnt = ([len(found) for found in counter.encode_batch_fast(list(texts))] for texts in (prompts, answers))
     return reduce(read, learnt, joint, around)
+
+
+def _shared(counter: Any, prompts: Sequence[str]) -> int:
+    """Count what all prompts begin with; the token at the seam may be another."""
+    first, last = min(prompts), max(prompts)
+    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return max(0, len(counter.encode(first[:length]).ids) - 1)
 
 
 def _longest(read: Sequence[int], learnt: Sequence[int], joint: bool, around: int) -> Lengths:

@@ -110,7 +110,7 @@ class Rehearsal:
 
     def _answering(self, step: Step, work: Answering) -> Measured:
         of_row = FORWARD * work.model.parameters * (work.lengths.prompt + work.lengths.answer)
-        samples = self._samples(step, min(2 * work.batch_size, _at_most(of_row, work.device)))
+        samples = rows_of(step, self.store, min(2 * work.batch_size, _at_most(of_row, work.device)))
         few, one = _rows(samples), _rows(samples[:1])
         fixed = self._answered(step, one, 1).seconds
         again, reading = self._answered(step, one, 1).seconds, self._answered(step, few, 1).seconds
@@ -155,7 +155,7 @@ class Rehearsal:
         each = recipe.grpo.num_generations * (FORWARD + 1) if recipe.method == "grpo" else 1
         of_row = (FORWARD + BACKWARD) * work.model.parameters * work.lengths.row * each
         batch = min(recipe.batch_size, _at_most(of_row, work.device))
-        samples = self._samples(step, batch * STEPS)
+        samples = rows_of(step, self.store, batch * STEPS)
         batch = min(batch, len(samples))
         few = {"batch_size": batch, "max_steps": STEPS, "epochs": float(STEPS), "max_too_long": 1.0, "checkpoints": 0}
         rows = {"rows": self._borrowed(step.inputs["rows"]) if "pairs" in step.inputs else _rows(samples)}
@@ -189,14 +189,13 @@ class Rehearsal:
         source = {"source": str(found.directory), "files": list(found.record.files), "facts": dict(found.record.facts)}
         return Step(step.kind, step.version, step.slug, f"{__name__}:borrow", step.settings, circumstance=source)
 
-    def _samples(self, step: Step, number: int) -> Sequence[Sample]:
-        task = find_task(step.circumstance["task"], Path(step.circumstance["folder"]))
-        read = {name: made for name, made in step.inputs.items() if name in READ}
-        prepared = {name: found for name, made in read.items() if (found := self.store.find(made))}
-        samples = samples_of(step, task, prepared, partial(spread_rows, number=number))[:number]
-        if not samples:
-            raise StepError("its rows are not prepared; tunelab data prepare makes those of trainings")
-        return samples
+
+def rows_of(step: Step, store: Store, number: int) -> Sequence[Sample]:
+    """Return at most so many of a step's rows; none where they are neither prepared nor made by a bundled task."""
+    task = find_task(step.circumstance["task"], Path(step.circumstance["folder"]))
+    read = {name: made for name, made in step.inputs.items() if name in READ}
+    prepared = {name: found for name, made in read.items() if (found := store.find(made))}
+    return samples_of(step, task, prepared, partial(spread_rows, number=number))[:number]
 
 
 def _rows(samples: Sequence[Sample]) -> Step:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tunelab.generation.footprint import drawing
+from tunelab.generation.footprint import Batch, drawing
 from tunelab.models.activations import Pass
 from tunelab.models.architecture import Architecture
 from tunelab.models.device import Device, Precision
@@ -54,9 +54,11 @@ class Training:
     drawn_together: int
     lengths: Lengths
     packed: bool = False
-    """Whether rows lie end to end, under our own head."""
+    """Whether rows lie end to end, or completions behind the prompt that they share; logits are of learnt tokens."""
     may_checkpoint: bool = False
     """Whether gradient checkpointing is switched on where it has to be; ``gradient_checkpointing`` is then off."""
+    engine: bool = False
+    """Whether our engine draws completions."""
     judges: int = 0
     """Bytes of the judges that are loaded beside, to reward completions."""
 
@@ -66,10 +68,11 @@ class Training:
         trained = adapter_parameters(matrices, self.recipe.lora.rank) if matrices else self.model.parameters
         always = self._always(trained if matrices else 0)
         optimizer, gradients = {"optimizer": MOMENTS * FP32 * trained}, {"gradients": FP32 * trained}
-        accumulated = gradients if rows_per_step(self.recipe) > self.rows else {}
+        accumulated = gradients if rows_per_step(self.recipe) > self.rows or self.gradient_checkpointing else {}
         passing = {"activations": self._activations(matrices), "logits": self._head()}
+        passed = with_fragments(passing, self.device, handed_back=self.gradient_checkpointing)
         found = [
-            {**always, **optimizer, **accumulated, **with_fragments(passing, self.device)},
+            {**always, **optimizer, **accumulated, **passed},
             {**always, **optimizer, **gradients},
         ]
         if self.recipe.method == "grpo":
@@ -116,8 +119,27 @@ class Training:
             answer=self.lengths.answer if encoded else 0,
             adapted=lora.rank * len(matrices),
             dropped=sum(width for _, width in matrices.values()) if lora.dropout else 0,
+            packed=self._lies_packed,
+            beginnings=-(-self._sequences // self.recipe.grpo.num_generations) if self._shares else 0,
+            prompt=self.lengths.prompt if self._shares else 0,
         )
         return (forward.kept_with_checkpoints() if self.gradient_checkpointing else forward.kept()) + forward.working()
+
+    @property
+    def _lies_packed(self) -> bool:
+        """Completions whose activations are computed again are padded."""
+        return self.packed and not (self.recipe.method == "grpo" and self.gradient_checkpointing)
+
+    @property
+    def _shares(self) -> bool:
+        return self._lies_packed and self.recipe.method == "grpo"
+
+    @property
+    def _learnt(self) -> int:
+        """Tokens of a row that have logits."""
+        if self._lies_packed and (self._shares or self.recipe.loss == "completion"):
+            return self.lengths.answer
+        return self.lengths.row
 
     @property
     def _sequences(self) -> int:
@@ -130,10 +152,10 @@ class Training:
             return 0
         if self.model.kind == "encoder-decoder":
             return LOGITS * self._sequences * self.lengths.answer * self.model.vocabulary * FP32
-        tokens, vocabulary = self._sequences * self.lengths.row, self.model.vocabulary
+        tokens, vocabulary = self._sequences * self._learnt, self.model.vocabulary
         weight = 0 if self.recipe.adapter else vocabulary * self.model.hidden
         gradients = FP32 * (tokens * self.model.hidden + weight)
-        if self.packed:
+        if self._lies_packed and not self._shares:
             return PACKED_COPIES * min(TILE, FP32 * tokens * vocabulary) + gradients
         return min(tokens, PADDED_TILE[0]) * self._tile() + gradients
 
@@ -147,4 +169,5 @@ class Training:
     def _drawing(self) -> list[Parts]:
         batch = min(self.drawn_together, rows_per_step(self.recipe))
         weights = weights_precision(self.recipe, self.precision)
-        return drawing(self.model, weights, batch, self.lengths, sampled=True)
+        batch = Batch(batch, self.lengths, sampled=True, packed=self.engine, copies=self.recipe.grpo.num_generations)
+        return drawing(self.model, weights, batch)

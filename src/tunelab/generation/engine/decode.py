@@ -17,9 +17,7 @@ from tunelab.generation.engine.cache import Slots
 from tunelab.generation.engine.model import PackedModel
 from tunelab.generation.engine.picking import Picker
 from tunelab.generation.engine.reading import Drawing, New, Reading
-
-LARGEST_PASS = 4096
-"""Tokens of prompts that a pass begins to read; a longer prompt has a pass of its own."""
+from tunelab.generation.footprint import LARGEST_PASS
 
 
 @dataclass
