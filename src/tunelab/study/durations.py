@@ -254,6 +254,7 @@ def _in_all(known: Sequence[Duration]) -> str:
     start = max((duration.start for duration in known), default=0.0)
     seconds = sum(d.seconds for d in known) + start
     most = sum(d.most or d.seconds for d in known) + start
+    loading = f", {clock(start)} of it to load libraries" if start else ""
     up_to = f", at most {clock(most)} if answers take their whole budget" if clock(most) != clock(seconds) else ""
     rough = sum(not duration.same_model for duration in known)
     other = f"; {rough} of them by a model of another size, which is rough" if rough else ""
@@ -264,7 +265,7 @@ def _in_all(known: Sequence[Duration]) -> str:
         if measured == len(known)
         else ["by finished steps like these", *([calibrated] if measured else [])]
     )
-    return f"time is about {clock(seconds)}{up_to}, {', '.join(by)}{other}"
+    return f"time is about {clock(seconds)}{loading}{up_to}, {', '.join(by)}{other}"
 
 
 def written(duration: Duration) -> str:
