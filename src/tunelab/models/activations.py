@@ -58,13 +58,15 @@ class Pass:
         """Return the bytes that all layers keep, with what is before and behind them."""
         return self._layers() + self._ends() + self._adapters()
 
-    def kept_with_checkpoints(self) -> int:
-        """Return the same where every layer keeps only its input, and one is computed again at a time."""
+    def checkpoints(self) -> int:
+        """Return the same where every layer keeps only its input."""
         encoder = self.model.encoder_layers * self.rows * self.tokens
         decoder = self.model.layers * (self.rows * self.answer if self.model.encoder_layers else self._all)
-        layers = self.model.layers + self.model.encoder_layers
-        one = math.ceil((self._layers() + self._adapters()) / layers)
-        return (encoder + decoder) * self.model.hidden * self._residual + one + self._ends()
+        return (encoder + decoder) * self.model.hidden * self._residual + self._ends()
+
+    def computed_again(self) -> int:
+        """Return what one layer keeps, which is then computed again."""
+        return math.ceil((self._layers() + self._adapters()) / (self.model.layers + self.model.encoder_layers))
 
     def working(self) -> int:
         """Return what one layer holds beside what is kept: gradients of its widest parts on their way back."""

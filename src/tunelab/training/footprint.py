@@ -14,6 +14,8 @@ from tunelab.models.architecture import Architecture
 from tunelab.models.device import Device, Precision
 from tunelab.models.footprint import (
     BYTES,
+    HANDED_BACK,
+    OF_PACKED,
     TILE,
     Lengths,
     Parts,
@@ -68,13 +70,11 @@ class Training:
         trained = adapter_parameters(matrices, self.recipe.lora.rank) if matrices else self.model.parameters
         always = self._always(trained if matrices else 0)
         optimizer, gradients = {"optimizer": MOMENTS * FP32 * trained}, {"gradients": FP32 * trained}
-        accumulated = gradients if rows_per_step(self.recipe) > self.rows or self.gradient_checkpointing else {}
-        passing = {"activations": self._activations(matrices), "logits": self._head()}
-        passed = with_fragments(passing, self.device, handed_back=self.gradient_checkpointing)
-        found = [
-            {**always, **optimizer, **accumulated, **passed},
-            {**always, **optimizer, **gradients},
-        ]
+        accumulated = gradients if rows_per_step(self.recipe) > self.rows else {}
+        found = [{**always, **optimizer, **accumulated, **self._passing(self._forward(matrices))}]
+        if self.gradient_checkpointing:
+            found.append({**always, **optimizer, **gradients, **self._again(self._forward(matrices))})
+        found.append({**always, **optimizer, **gradients})
         if self.recipe.method == "grpo":
             found += [{**always, **optimizer, **with_fragments(moment, self.device)} for moment in self._drawing()]
         return found
@@ -107,10 +107,25 @@ class Training:
         """Whether every weight is also there in bf16, to be multiplied."""
         return self.precision == "bf16" and not self.recipe.adapter
 
-    def _activations(self, matrices: dict[str, Shape]) -> int:
+    def _passing(self, forward: Pass) -> Parts:
+        """What comes and goes with a forward pass, when its logits are made."""
+        kept = forward.checkpoints() if self.gradient_checkpointing else forward.kept() + forward.working()
+        return self._with_fragments({"activations": kept, "logits": self._head()})
+
+    def _again(self, forward: Pass) -> Parts:
+        """What there is when a layer is computed again on the way back."""
+        one = forward.computed_again() + forward.working()
+        return self._with_fragments({"activations": forward.checkpoints() + one})
+
+    def _with_fragments(self, passing: Parts) -> Parts:
+        whole = self._lies_packed and not self.recipe.adapter
+        part = HANDED_BACK if self.gradient_checkpointing else OF_PACKED if whole else 1.0
+        return with_fragments(passing, self.device, part)
+
+    def _forward(self, matrices: dict[str, Shape]) -> Pass:
         encoded = self.model.kind == "encoder-decoder"
         lora = self.recipe.lora
-        forward = Pass(
+        return Pass(
             model=self.model,
             adaptation=self.recipe.adaptation,
             precision=self.precision,
@@ -123,7 +138,6 @@ class Training:
             beginnings=-(-self._sequences // self.recipe.grpo.num_generations) if self._shares else 0,
             prompt=self.lengths.prompt if self._shares else 0,
         )
-        return (forward.kept_with_checkpoints() if self.gradient_checkpointing else forward.kept()) + forward.working()
 
     @property
     def _lies_packed(self) -> bool:
