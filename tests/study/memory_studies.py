@@ -18,6 +18,7 @@ LORA = SFT | {"adaptation": "lora"}
 GRPO = {"format": "chat", "method": "grpo", "batch_size": 8, "grpo": {"num_generations": 8}}
 LONG = GRPO | {"adaptation": "lora", "grpo": {"num_generations": 8, "max_new_tokens": 8192}}
 SMALL = {"gradient_checkpointing": True, "micro_batch_size": 1}
+OFF = {"gradient_checkpointing": False}
 
 
 def folder_of(folder, config=SEVEN_BILLION):

@@ -59,7 +59,9 @@ def test_other_work_says_nothing_of_it(tmp_path, store):
     finish(store, train(tmp_path), 10.0, receipt={"rows": 96})
     found, said = told(train(tmp_path, "recipe.adaptation=lora"), store)
     assert found is None
-    assert said == ["time is not known of 1 that loads a model: nothing like it is in the store"]
+    assert said == [
+        "time is not known of 1 that loads a model: nothing like it is in the store; tunelab plan --calibrate measures"
+    ]
 
 
 def test_a_model_of_another_size_is_scaled_by_parameters_and_called_rough(tmp_path, store):

@@ -172,3 +172,44 @@ def test_a_judge_that_rewards_a_training_is_loaded_beside_it(tmp_path):
         tmp_path, MIXED | grpo, model="tiny", data={"source": "builtin"}, judges={"grader": {"kind": "contains"}}
     )
     assert "judges" not in by_rule.found.parts
+
+
+@pytest.mark.parametrize("more", [{"gradient_checkpointing": True}, {"packing": "off"}])
+def test_completions_share_their_prompt_unless_they_are_padded(tmp_path, more):
+    model, one_pass = folder_of(tmp_path), {"micro_batch_size": 64, "gradient_checkpointing": False}
+    shared, padded = (trained(tmp_path, GRPO, model=model, hardware=one_pass | change)
+                      .found.work for change in ({}, more))  # fmt: skip
+    (passed, copied) = (work._forward({}) for work in (shared, padded))
+    budget = shared.lengths.answer
+    assert passed._all == 8 * PROMPT + 64 * budget
+    assert copied._all == 64 * (PROMPT + budget)
+
+
+def test_logits_are_of_learnt_tokens_where_rows_are_packed(tmp_path):
+    model = folder_of(tmp_path)
+    opened = [planned(tmp_path, SFT | {"loss": loss}, model=model, task="arithmetic") for loss in ("all", "completion")]
+    whole, learnt = (needed(one)["train/one"].found.work for one in opened)
+    lengths = replace(whole.lengths, answer=whole.lengths.row // 4)
+    whole, learnt = replace(whole, lengths=lengths), replace(learnt, lengths=lengths)
+    assert learnt._learnt * 4 == whole._learnt
+    assert learnt._head() < whole._head()
+
+
+def test_what_prompts_share_is_kept_once_by_the_engine(tmp_path):
+    opened = planned(tmp_path, SFT)
+    work = needed(opened)["generate/base-chat"].found.work
+    assert work.engine
+    few = replace(work, lengths=replace(work.lengths, shared=1000))
+    before, after = (made.phases()[-1]["cache"] for made in (work, few))
+    each = 2 * work.model.kv_heads * work.model.head_dim * work.model.layers * 4
+    room = {made: -(-(PROMPT - made + work.lengths.answer) // 64) * 64 for made in (0, 1000)}
+    grown = work.batch_size * (1 + 1 / work.model.layers)
+    assert before == pytest.approx(each * room[0] * grown, rel=1e-6)
+    assert after == pytest.approx(each * (1000 + room[1000] * grown), rel=1e-6)
+    assert replace(work, engine=False).phases()[-1]["cache"] < before, "plain generation does not round its room up"
+
+
+def test_the_engine_reads_a_bounded_number_of_prompt_tokens_at_a_time(tmp_path):
+    work = needed(planned(tmp_path, SFT))["generate/base-chat"].found.work
+    large, plain = (replace(work, batch_size=512, engine=engine).phases()[0]["activations"] for engine in (True, False))
+    assert plain == large * 512 * PROMPT // 4096

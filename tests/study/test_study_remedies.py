@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from memory_studies import GIB, LONG, LORA, SEVEN_BILLION, SFT, SMALL, folder_of, needed, planned, trained
+from memory_studies import GIB, LONG, LORA, OFF, SEVEN_BILLION, SFT, SMALL, folder_of, needed, planned, trained
 from study_files import put
 
 from tunelab.study.fitting import lines, needs
@@ -23,16 +23,16 @@ def turned(entry, hardware, settings):
 
 
 @pytest.mark.parametrize(("entry", "hardware", "room", "keys"), [
-    (LORA, {}, 100, ["hardware.micro_batch_size"]),
-    (SFT, {}, 180, ["hardware.micro_batch_size"]),
-    (SFT, {}, 130, ["hardware.gradient_checkpointing"]),
-    (LORA | {"max_length": 4096}, SMALL, 36, ["train.one.max_length"]),
+    (LORA, OFF, 100, ["hardware.micro_batch_size"]),
+    (SFT, OFF, 180, ["hardware.micro_batch_size"]),
+    (SFT, OFF, 130, ["hardware.gradient_checkpointing"]),
+    (LORA | {"max_length": 4096}, SMALL, 33, ["train.one.max_length"]),
     (SFT, {"gradient_checkpointing": True}, 60, ["train.one.adaptation"]),
     (LORA, SMALL, 20, ["train.one.adaptation"]),
     (LONG, SMALL, 100, ["hardware.rollout_batch_size"]),
     (LONG, SMALL | {"rollout_batch_size": 1}, 40, ["train.one.grpo.max_new_tokens"]),
-    (LORA, {}, 40, ["hardware.micro_batch_size", "hardware.gradient_checkpointing"]),
-    (SFT, {}, 40, ["hardware.micro_batch_size", "hardware.gradient_checkpointing", "train.one.adaptation"]),
+    (LORA, OFF, 35, ["hardware.micro_batch_size", "hardware.gradient_checkpointing"]),
+    (SFT, OFF, 40, ["hardware.gradient_checkpointing", "train.one.adaptation"]),
 ])  # fmt: skip
 def test_the_settings_that_are_named_make_the_step_fit_by_the_same_estimate(tmp_path, entry, hardware, room, keys):
     model = folder_of(tmp_path)
@@ -54,8 +54,9 @@ def test_an_answer_that_does_not_fit_is_drawn_in_smaller_batches_or_made_shorter
 
 def test_the_largest_value_that_fits_is_named(tmp_path):
     model, room = folder_of(tmp_path), 100 * GIB
-    [rows] = trained(tmp_path, LORA, room, model=model).remedy.settings.values()
-    fits = [trained(tmp_path, LORA, room, model=model, hardware={"micro_batch_size": n}).fits for n in (1, 2, 4, 8)]
+    [rows] = trained(tmp_path, LORA, room, model=model, hardware=OFF).remedy.settings.values()
+    sizes = [OFF | {"micro_batch_size": n} for n in (1, 2, 4, 8)]
+    fits = [trained(tmp_path, LORA, room, model=model, hardware=size).fits for size in sizes]
     assert rows == max(n for n, enough in zip((1, 2, 4, 8), fits, strict=True) if enough)
 
 
@@ -73,7 +74,7 @@ def test_where_nothing_is_enough_that_is_said(tmp_path):
 
 
 def test_a_line_names_step_need_largest_part_and_what_to_turn(tmp_path):
-    opened = planned(tmp_path, LORA)
+    opened = planned(tmp_path, LORA, hardware=OFF)
     found = needs(opened, opened.plan(), 60 * GIB)
     need = next(n for n in found.values() if n.step.kind == "train")
     first, line = lines(found, "cpu")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tunelab.models.architecture import Architecture
@@ -20,6 +20,10 @@ from tunelab.models.footprint import (
     with_fragments,
 )
 
+LARGEST_PASS, STEP = 4096, 64
+"""Tokens of prompts that our engine reads at a time, and by which its rows' room grows."""
+WIDEST = 8
+"""How many times as many rows as a batch has our engine draws at most."""
 GREEDY, SAMPLED = 12, 48
 """Bytes that a row's next token takes per word of the vocabulary: logits and their fp32 copies, or the sorted fp64
 distribution that a draw inverts."""
@@ -42,11 +46,14 @@ class Answering:
     """Parameters of an adapter."""
     four_bit: Mapping[str, Any] | None = None
     """Settings of weights of 4 bits, where they are."""
+    engine: bool = False
+    """Whether our engine answers."""
 
     def phases(self) -> list[Parts]:
         """Return the parts at each moment."""
         weights = self._weights() + BYTES["fp32"] * self.adapter
-        moments = drawing(self.model, self.precision, self.batch_size, self.lengths, self.sampled)
+        batch = Batch(self.batch_size, self.lengths, self.sampled, self.engine)
+        moments = drawing(self.model, self.precision, batch)
         return [{"weights": weights, **with_fragments(moment, self.device)} for moment in moments]
 
     def _weights(self) -> int:
@@ -56,19 +63,68 @@ class Answering:
         return four_bit_bytes(self.model, self.precision, self.four_bit) + multiplied
 
 
-def drawing(model: Architecture, precision: Precision, batch: int, lengths: Lengths, sampled: bool) -> list[Parts]:
+@dataclass(frozen=True)
+class Batch:
+    """Rows that are answered together; of every prompt there are so many ``copies``."""
+
+    rows: int
+    lengths: Lengths
+    sampled: bool
+    packed: bool = False
+    """Whether our engine answers: it reads what prompts share, and equal ones, once, and no more than a bounded number
+    of tokens at a time."""
+    copies: int = 1
+
+    @property
+    def own(self) -> int:
+        """Tokens of a prompt that its row keeps for itself."""
+        return self.lengths.prompt - self.lengths.shared if self.packed else self.lengths.prompt
+
+    @property
+    def read(self) -> int:
+        """Tokens of prompts that are read in one pass."""
+        if not self.packed:
+            return self.rows * self.own
+        return min(-(-self.rows // self.copies) * self.own, max(LARGEST_PASS, self.own, self.lengths.shared))
+
+
+def drawing(model: Architecture, precision: Precision, batch: Batch) -> list[Parts]:
     """Return what a batch takes beside the weights when its prompts are read, and when its last tokens are drawn.
 
-    Nothing is cached where no text is written.
+    Nothing is cached where no text is written, but for what prompts share.
     """
-    read, written = (cached_elements(model, lengths.prompt, made) for made in (0, lengths.answer))
-    words = batch * model.vocabulary * (SAMPLED if sampled else GREEDY)
-    reads = {"cache": batch * read * BYTES[precision] if lengths.answer else 0, "logits": words}
-    reads["activations"] = batch * lengths.prompt * reading(model, lengths.prompt, precision)
+    size, lengths = BYTES[precision], batch.lengths
+    if batch.packed and lengths.answer:
+        token = _cached(model, 1, 0, True) * size
+        own = model.vocabulary * SAMPLED + (batch.own + lengths.answer) * token
+        batch = replace(batch, rows=widened(batch.rows, lengths.shared * token, own))
+    words = batch.rows * model.vocabulary * (SAMPLED if batch.sampled else GREEDY)
+    prefix = lengths.shared * _cached(model, 1, 0, batch.packed) * size if batch.packed else 0
+    activations = batch.read * reading(model, lengths.prompt, precision)
     if not lengths.answer:
-        return [reads]
-    grown = math.ceil(batch * written * BYTES[precision] * (1 + 1 / model.layers))  # a layer's is copied to grow
-    return [reads, {"cache": grown, "logits": words}]
+        return [{"cache": prefix, "logits": words, "activations": activations}]
+    read, written = (batch.rows * _cached(model, batch.own, made, batch.packed) * size for made in (0, lengths.answer))
+    grown = math.ceil(written * (1 + 1 / model.layers))  # a layer's is copied to grow
+    return [
+        {"cache": prefix + read, "logits": words, "activations": activations},
+        {"cache": prefix + grown, "logits": words},
+    ]
+
+
+def widened(rows: int, shared: int, own: int) -> int:
+    """Return how many rows our engine draws at a time: as many as have room where ``rows`` whole texts would have it.
+
+    ``shared`` are the bytes of what all begin with, which it holds once, ``own`` those of a row besides.
+    """
+    return int(rows * min(WIDEST, (shared + own) / own))
+
+
+def _cached(model: Architecture, prompt: int, made: int, packed: bool) -> int:
+    """Return the elements that a row keeps; slots grow by steps, and keep what a window no longer sees."""
+    if not packed:
+        return cached_elements(model, prompt, made)
+    tokens = -(-(prompt + made) // STEP) * STEP if made else prompt
+    return 2 * model.kv_heads * model.head_dim * model.layers * tokens
 
 
 def reading(model: Architecture, tokens: int, precision: Precision) -> int:

@@ -38,27 +38,40 @@ class Pass:
     """Numbers that adapters keep per token, over all layers: its rank for every matrix that has one."""
     dropped: int = 0
     """Width of all that dropout is put on before an adapter, over all layers."""
+    packed: bool = False
+    """Whether rows lie end to end, and attention needs no mask."""
+    beginnings: int = 0
+    """Prompts that completions share, each read once; ``rows`` and ``tokens`` are those of completions with prompts."""
+    prompt: int = 0
+    """Tokens of such a prompt."""
 
     @property
     def _size(self) -> int:
         return BYTES[self.precision]
 
+    @property
+    def _all(self) -> int:
+        """Tokens of the pass."""
+        return self.rows * self.tokens - max(0, self.rows - self.beginnings) * self.prompt
+
     def kept(self) -> int:
         """Return the bytes that all layers keep, with what is before and behind them."""
         return self._layers() + self._ends() + self._adapters()
 
-    def kept_with_checkpoints(self) -> int:
-        """Return the same where every layer keeps only its input, and one is computed again at a time."""
+    def checkpoints(self) -> int:
+        """Return the same where every layer keeps only its input."""
         encoder = self.model.encoder_layers * self.rows * self.tokens
-        decoder = self.model.layers * self.rows * (self.answer if self.model.encoder_layers else self.tokens)
-        layers = self.model.layers + self.model.encoder_layers
-        one = math.ceil((self._layers() + self._adapters()) / layers)
-        return (encoder + decoder) * self.model.hidden * self._residual + one + self._ends()
+        decoder = self.model.layers * (self.rows * self.answer if self.model.encoder_layers else self._all)
+        return (encoder + decoder) * self.model.hidden * self._residual + self._ends()
+
+    def computed_again(self) -> int:
+        """Return what one layer keeps, which is then computed again."""
+        return math.ceil((self._layers() + self._adapters()) / (self.model.layers + self.model.encoder_layers))
 
     def working(self) -> int:
         """Return what one layer holds beside what is kept: gradients of its widest parts on their way back."""
         wide = 3 * self.model.intermediate + 4 * self.model.hidden
-        return self.rows * max(self.tokens, self.answer) * wide * self._size
+        return max(self._all, self.rows * self.answer) * wide * self._size
 
     @property
     def _residual(self) -> int:
@@ -69,7 +82,12 @@ class Pass:
         if self.model.kind == "encoder-decoder":
             return self._of_t5()
         per_token = self._norms() + self._attention() + self._mlp()
-        return math.ceil(self.model.layers * self.rows * self.tokens * per_token)
+        return math.ceil(self.model.layers * (self._all * per_token + self._joined()))
+
+    def _joined(self) -> int:
+        """Keys and values of every completion behind a copy of its prompt's."""
+        widths = 2 * self.model.kv_heads * self.model.head_dim
+        return self.rows * self.tokens * widths * self._size if self.beginnings else 0
 
     def _norms(self) -> int:
         """A norm keeps its input in fp32, and what it is before its weight where that is trained."""
@@ -89,7 +107,9 @@ class Pass:
 
     def _pairs(self) -> int:
         """What is kept for a token with every other: the mask, or where no fused kernel serves, two weights a head."""
-        return self.tokens * (2 * FP32 * self.model.heads if self.model.family.eager else self._size)
+        if self.model.family.eager:
+            return self.tokens * 2 * FP32 * self.model.heads
+        return 0 if self.packed else self.tokens * self._size
 
     def _mlp(self) -> int:
         model, size = self.model, self._size
@@ -114,9 +134,10 @@ class Pass:
 
     def _ends(self) -> int:
         """The last norm with what it is made of, and what the head reads."""
-        tokens = self.tokens + self.answer
-        return self.rows * tokens * self.model.hidden * FP32 * (3 if self.adaptation == "full" else 2)
+        return (
+            (self._all + self.rows * self.answer) * self.model.hidden * FP32 * (3 if self.adaptation == "full" else 2)
+        )
 
     def _adapters(self) -> int:
-        tokens = max(self.tokens, self.answer)
-        return self.rows * tokens * self._size * (self.adapted + 2 * self.dropped)
+        tokens = max(self._all, self.rows * self.answer)
+        return tokens * self._size * (self.adapted + 2 * self.dropped)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tunelab.models.device import Device
 
+STATUS = Path("/proc/self/statm")
 MEMINFO = Path("/proc/meminfo")
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 
@@ -25,6 +27,13 @@ def available_memory(device: Device) -> int | None:
     free = free_of(MEMINFO.read_text())
     left = left_of(CONTROL_GROUP)
     return free if left is None or free is None else min(free, left)
+
+
+def own_memory(device: Device) -> int:
+    """Return the bytes that this process holds of what ``available_memory`` no longer counts: none on a GPU."""
+    if device != "cpu" or not STATUS.is_file():
+        return 0
+    return int(STATUS.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def free_of(meminfo: str) -> int | None:

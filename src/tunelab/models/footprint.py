@@ -22,6 +22,9 @@ BLOCK, BLOCKS_TOGETHER = 64, 256
 FRAGMENTS: dict[Device, float] = {"cpu": 0.6, "cuda": 0.0, "mps": 0.0}
 """Share of what comes and goes that lies between it, freed and too small to be used again. Measured on a CPU with
 glibc (``scripts/bench_memory.py``); nothing was measured on a GPU."""
+OF_PACKED, HANDED_BACK = 2 / 3, 1 / 4
+"""How much of that share there is where rows lie end to end and all weights are trained, and where large blocks are
+handed back when they are freed."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,12 @@ class Lengths:
     prompt: int
     answer: int
     row: int
+    shared: int = 0
+    """Tokens that all prompts begin with, as far as they are known."""
 
     def within(self, tokens: int) -> Lengths:
         """Return what is left of them when nothing is longer than so many tokens."""
-        return Lengths(min(self.prompt, tokens), min(self.answer, tokens), min(self.row, tokens))
+        return Lengths(min(self.prompt, tokens), min(self.answer, tokens), min(self.row, tokens), self.shared)
 
 
 def weight_bytes(model: Architecture, precision: Precision) -> int:
@@ -84,9 +89,9 @@ def cached_elements(model: Architecture, prompt: int, made: int) -> int:
     return 2 * model.kv_heads * model.head_dim * tokens
 
 
-def with_fragments(passing: Parts, device: Device) -> Parts:
-    """Return parts that come and go with what lies between them, freed and not used again."""
-    return {**passing, "fragments": math.ceil(FRAGMENTS[device] * sum(passing.values()))}
+def with_fragments(passing: Parts, device: Device, part: float = 1.0) -> Parts:
+    """Return parts that come and go with what lies between them, of which there is so large a ``part``."""
+    return {**passing, "fragments": math.ceil(part * FRAGMENTS[device] * sum(passing.values()))}
 
 
 def _elements(shapes: Collection[Shape]) -> int:

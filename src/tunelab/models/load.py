@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+import weakref
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from tunelab.formats.renderer import Renderer, Shot
 from tunelab.models.device import Device, Precision
 from tunelab.models.four_bit import TYPES, FourBit, settle
 from tunelab.models.kind import Kind, kind_of
-from tunelab.models.memory import keep_freed_memory
+from tunelab.models.memory import give_back, keep_freed_memory
 from tunelab.models.resident import resident
 from tunelab.models.spec import BUNDLED, ModelRef
 
@@ -112,14 +113,33 @@ def _load(
     kind: Any, ref: ModelRef, device: Device, precision: Precision, adapter: Path | None, four_bit: FourBit | None
 ) -> Any:
     resident.release()
+    _forget_unused()
     quiet()
     limit_threads(ref)
     if device == "cpu":
         keep_freed_memory()
     how = four_bit.loading(device) if four_bit else {"dtype": TYPES[precision]}
     model = _loading(ref, kind.from_pretrained, ref.location, revision=ref.revision, **how)
+    _loaded.append(weakref.ref(model))
     model = settle(model, TYPES[precision]) if four_bit else model.to(device)
     return (_adapted(ref, model, adapter).to(device) if adapter else model).eval()
+
+
+_loaded: list[weakref.ref[Any]] = []
+"""The models of this process, until they are destroyed."""
+WORTH = 64 << 20
+"""Bytes of models that are worth looking for: it takes a tenth of a second."""
+
+
+def _forget_unused() -> None:
+    """Destroy models that nobody uses any more: trainers refer to theirs in circles, which keep them."""
+    _loaded[:] = [ref for ref in _loaded if ref() is not None]
+    if _loaded and sum(_bytes_of(ref()) for ref in _loaded) >= WORTH:
+        give_back()
+
+
+def _bytes_of(model: Any) -> int:
+    return sum(weight.numel() * weight.element_size() for weight in model.parameters())
 
 
 def _adapted(ref: ModelRef, model: Any, adapter: Path) -> Any:

@@ -7,13 +7,12 @@ restores it bit for bit where it is plain LoRA; after any other adapter the base
 
 from __future__ import annotations
 
-import gc
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+from tunelab.models.memory import give_back, trim
 
 
 @dataclass
@@ -38,9 +37,9 @@ class Resident:
         held = [weakref.ref(model) for model in (self.base, self.adapted) if model is not None]
         self.key = self.base = self.adapted = None
         if any(model() is not None for model in held):
-            _collect_all()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+            give_back()
+        else:
+            trim()
 
     def _bare(self) -> bool:
         """Take the adapter off, and say whether the base is as it was loaded."""
@@ -51,13 +50,6 @@ class Resident:
             return False
         adapted.unload()
         return True
-
-
-def _collect_all() -> None:
-    """Collect what holds itself, also where it was set aside by ``gc.freeze``."""
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
 
 
 def _is_plain(config: Any) -> bool:

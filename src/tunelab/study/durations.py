@@ -1,9 +1,9 @@
-"""How long the steps of a plan would take, from the steps of the same kind that this store has finished.
+"""How long the steps of a plan would take: by the finished steps of this store, or by what was measured for it.
 
 Time goes with visits to rows (a row in an epoch, a completion, an output) and with the size of the model. The finished
-steps that are most like a planned one give the seconds of a visit, their median; where their model is another, they are
-scaled by parameters, which is rough and said to be. What nothing like it was ever done of is not known, and nothing
-is guessed.
+steps that are most like a planned one give the seconds of a visit, their median. Where none has the same model, a
+short measurement counts, if there is one (``calibration.py``), and else one of another model, scaled by parameters,
+which is rough and said to be. What nothing is known of is not known, and nothing is guessed.
 """
 
 from __future__ import annotations
@@ -18,30 +18,112 @@ from tunelab.engine.step import Step
 from tunelab.engine.store import Store
 from tunelab.models.architecture import architecture
 from tunelab.models.spec import ModelRef, known_config
-from tunelab.study.footprints import LOADING
+from tunelab.study.calibration import Calibrations, Measured, texts_of
+from tunelab.study.fitting import several
+from tunelab.study.footprints import LOADING, budget_of
+from tunelab.study.longest import Longest
 
 Plain = Mapping[str, Any]
 
 
+RECORDS, CALIBRATED = "records", "calibrated"
+MEASURED = {f"tunelab.study.steps.{kind}:run" for kind in ("train", "generate")}
+"""What can be measured on a few rows."""
+NOT_ASKED = "it cannot be measured on a few rows"
+NOT_MEASURED = "nothing like it is in the store, and it was not measured"
+
+
 @dataclass(frozen=True)
 class Duration:
-    """Seconds that a step would take, and the finished step that says so: the median of those most like it."""
+    """Seconds that a step would take, and what says so: a finished step, the median of those most like it, or a
+    measurement, which has no name.
+    """
 
     seconds: float
-    like: str
+    like: str | None = None
     same_model: bool = True
+    most: float | None = None
+    """Seconds where every answer takes its whole budget; None where they are no more, or not known."""
+    start: float = 0.0
+    """Seconds to load the libraries, which the first step of a run takes besides."""
+
+    @property
+    def source(self) -> str:
+        """What it stands on."""
+        return CALIBRATED if self.like is None else RECORDS
 
     def as_data(self) -> dict[str, Any]:
         """Return it as plain JSON."""
-        return {"seconds": round(self.seconds, 3), "like": self.like, "same_model": self.same_model}
+        most = None if self.most is None else round(self.most, 3)
+        found = {"seconds": round(self.seconds, 3), "most": most, "source": self.source}
+        return {**found, "like": self.like, "same_model": self.same_model}
 
 
 def durations(planned: Plan, store: Store) -> dict[str, Duration]:
     """Return, by fingerprint, how long each step that is to run would take, for those that something is known of."""
     records = [artifact.record for artifact in store.artifacts()]
+    measured = _Measurements(store)
     to_run = [p.step for p in planned.steps if p.status is Status.TO_RUN]
-    found = {step.fingerprint: _duration(step, records, store) for step in to_run}
+    found = {step.fingerprint: _best(step, records, store, measured) for step in to_run}
     return {fingerprint: duration for fingerprint, duration in found.items() if duration is not None}
+
+
+def _best(step: Step, records: Sequence[Record], store: Store, measured: _Measurements) -> Duration | None:
+    recorded = _duration(step, records, store)
+    if step.entry not in MEASURED or (recorded is not None and recorded.same_model):
+        return recorded
+    return measured.duration(step) or recorded
+
+
+class _Measurements:
+    """What a store's calibrations say of steps."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._kept = Calibrations(store)
+        self._longest = Longest(store)
+
+    def duration(self, step: Step) -> Duration | None:
+        found, rows = self._kept.find(step), _rows(step, self._store)
+        if found is None or rows is None:
+            return None
+        return self._trained(step, rows, found) if step.kind == "train" else self._answered(step, rows, found)
+
+    def _trained(self, step: Step, rows: int, found: Measured) -> Duration:
+        work = _trained(step.settings["recipe"], rows) * found.row * self._longer(step, found)
+        most = found.fixed + work * budget_of(step.settings["reward"]) / found.drawn if found.drawn else None
+        return Duration(found.fixed + work, most=most, start=found.start)
+
+    def _answered(self, step: Step, rows: int, found: Measured) -> Duration:
+        before = found.fixed + rows * found.row * self._longer(step, found)
+        if "decoding" not in step.settings:
+            return Duration(before, start=found.start)
+        decoding, drawn = step.settings["decoding"], self._drawn(step, found)
+        each = rows * decoding["samples"] * found.token
+        most = before + each * decoding["max_new_tokens"]
+        return Duration(before + each * drawn if drawn else most, most=most if drawn else None, start=found.start)
+
+    def _longer(self, step: Step, found: Measured) -> float:
+        """How many times longer a step's rows are than those that were measured; 1 where that is not known."""
+        usual = self._longest.usual(step, ModelRef(**step.circumstance["model"])) if found.length else None
+        if usual is None or not found.length:
+            return 1.0
+        return (usual.row if step.kind == "train" else usual.prompt) / found.length
+
+    def _drawn(self, step: Step, found: Measured) -> float | None:
+        """How many tokens an answer takes: what was learnt in its format, or what was drawn when it was measured."""
+        trained = step.inputs.get("trained")
+        if trained is not None and _has_learnt(trained, step):
+            usual = self._longest.usual(trained, ModelRef(**step.circumstance["model"]))
+            if usual is not None:
+                return min(usual.answer + 1, step.settings["decoding"]["max_new_tokens"])
+        return found.drawn if found.of(texts_of(step)) else None
+
+
+def _has_learnt(trained: Step, step: Step) -> bool:
+    """Say whether a variant was taught the answers of a step's task in its template."""
+    same = [(s.circumstance.get("task"), _get(s.settings, "format", "template")) for s in (trained, step)]
+    return _get(trained.settings, "recipe", "method") in ("sft", "seq2seq") and same[0] == same[1]
 
 
 def _duration(step: Step, records: Sequence[Record], store: Store) -> Duration | None:
@@ -147,24 +229,49 @@ def _get(found: Any, *path: str, default: Any = None) -> Any:
     return found
 
 
-def lines(planned: Plan, found: Mapping[str, Duration]) -> list[str]:
-    """Return what is to be said of the time in all: how much, from what, and of how many steps nothing is known."""
+def lines(planned: Plan, found: Mapping[str, Duration], why: Mapping[str, str] | None = None) -> list[str]:
+    """Return what is to be said of the time in all: how much, from what, and of how many steps nothing is known.
+
+    ``why`` says by fingerprint why steps were not measured.
+    """
     to_run = [p.step for p in planned.steps if p.status is Status.TO_RUN]
-    if not to_run:
-        return []
     known = [found[step.fingerprint] for step in to_run if step.fingerprint in found]
     unknown = [step for step in to_run if step.fingerprint not in found and step.entry in LOADING]
-    told: list[str] = []
-    if known:
-        rough = sum(not duration.same_model for duration in known)
-        other = f"; {rough} of them by a model of another size, which is rough" if rough else ""
-        told.append(f"time is about {clock(sum(d.seconds for d in known))}, by finished steps like these{other}")
-    if unknown:
+    told = [_in_all(known)] if known else []
+    if unknown and not why:
         what = f"{len(unknown)} that load{'s' if len(unknown) == 1 else ''} a model"
         told.append(
-            f"time is not known of {what}: nothing like {'it' if len(unknown) == 1 else 'them'} is in the store"
+            f"time is not known of {what}: nothing like {'it' if len(unknown) == 1 else 'them'} is in the store; "
+            "tunelab plan --calibrate measures"
         )
-    return told
+    reasons: dict[str, list[str]] = {}
+    for step in unknown if why else ():
+        reasons.setdefault((why or {}).get(step.fingerprint, NOT_ASKED), []).append(f"{step.kind}/{step.slug}")
+    return [*told, *(f"{several(names)}: time is not known, {reason}" for reason, names in reasons.items())]
+
+
+def _in_all(known: Sequence[Duration]) -> str:
+    start = max((duration.start for duration in known), default=0.0)
+    seconds = sum(d.seconds for d in known) + start
+    most = sum(d.most or d.seconds for d in known) + start
+    loading = f", {clock(start)} of it to load libraries" if start else ""
+    up_to = f", at most {clock(most)} if answers take their whole budget" if clock(most) != clock(seconds) else ""
+    rough = sum(not duration.same_model for duration in known)
+    other = f"; {rough} of them by a model of another size, which is rough" if rough else ""
+    measured = sum(duration.source == CALIBRATED for duration in known)
+    calibrated = f"{'' if measured == len(known) else f'{measured} of them '}calibrated" if measured else ""
+    by = (
+        [calibrated]
+        if measured == len(known)
+        else ["by finished steps like these", *([calibrated] if measured else [])]
+    )
+    return f"time is about {clock(seconds)}{loading}{up_to}, {', '.join(by)}{other}"
+
+
+def written(duration: Duration) -> str:
+    """Write a step's time, with what it is at most where answers may stop early."""
+    least, most = clock(duration.seconds), clock(duration.most) if duration.most else ""
+    return least if most in ("", least) else f"{least} to {most}"
 
 
 def clock(seconds: float) -> str:

@@ -6,7 +6,7 @@ It is an estimate, and stops nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tunelab.engine.plan import Plan, Status
@@ -14,12 +14,11 @@ from tunelab.engine.step import Step
 from tunelab.models.device import Device
 from tunelab.study.cells import plain_name
 from tunelab.study.compile import Compiled
-from tunelab.study.footprints import Footprint, footprint
+from tunelab.study.footprints import GIB, Footprint, as_it_runs, footprint, room_of
 from tunelab.study.longest import Longest
 from tunelab.study.open import Opened
 from tunelab.study.remedies import Remedy, remedy
 
-GIB = 1 << 30
 SHOWN = 2
 """Parts that a line names."""
 NAMED = 3
@@ -35,6 +34,8 @@ class Need:
     room: int | None = None
     """Bytes that there are, where that is known."""
     remedy: Remedy | None = None
+    unchecked: int | None = None
+    """What it would need without the gradient checkpointing that is switched on for it."""
 
     @property
     def fits(self) -> bool | None:
@@ -49,7 +50,7 @@ class Need:
             return {"unknown": self.found}
         told = self.remedy and {"settings": dict(self.remedy.settings), "bytes": self.remedy.total}
         sizes = {"bytes": self.found.total, "parts": self.found.parts, "assumed": self.found.assumed or None}
-        return {**sizes, "fits": self.fits, "remedy": told}
+        return {**sizes, "fits": self.fits, "remedy": told, "without_checkpointing": self.unchecked}
 
 
 def needs(opened: Opened, planned: Plan, room: int | None) -> dict[str, Need]:
@@ -63,8 +64,12 @@ def needs(opened: Opened, planned: Plan, room: int | None) -> dict[str, Need]:
 
 
 def _need(step: Step, found: Footprint | str, room: int | None, entry: str | None) -> Need:
+    if isinstance(found, str):
+        return Need(step, found, room)
+    if (work := as_it_runs(found.work, room)) is not found.work:
+        return Need(step, replace(found, work=work), room, unchecked=found.total)
     need = Need(step, found, room)
-    if isinstance(found, str) or room is None or need.fits:
+    if room is None or need.fits:
         return need
     return Need(step, found, room, remedy(found.work, room, entry, step.circumstance["hardware"]))
 
@@ -82,10 +87,11 @@ def _entries(compiled: Compiled) -> dict[str, str]:
     return found
 
 
-def device_of(planned: Plan) -> Device | None:
-    """Return the device of the steps that are to run; None where none of them has one."""
+def room_on(planned: Plan) -> tuple[Device | None, int | None]:
+    """Return the device of the steps that are to run, and the bytes that one of them may take there."""
     hardware = [p.step.circumstance.get("hardware") for p in planned.steps if p.status is Status.TO_RUN]
-    return next((found["device"] for found in hardware if found), None)
+    found = next((found for found in hardware if found), None)
+    return (found["device"], room_of(found)) if found else (None, None)
 
 
 def gib(size: int) -> str:
@@ -100,9 +106,11 @@ def lines(found: Mapping[str, Need], device: str) -> list[str]:
     for need in found.values():
         if isinstance(need.found, str):
             told.setdefault(f": memory is not known, {need.found}", []).append(_name(need.step))
+        elif need.unchecked is not None:
+            told.setdefault(_checkpoints(need.unchecked, need.found), []).append(_name(need.step))
         elif need.fits is False:
             told.setdefault(f" {_too_large(need, need.found, device)}", []).append(_name(need.step))
-    return [*_introduced(estimates, device), *(f"{_several(names)}{what}" for what, names in told.items())]
+    return [*_introduced(estimates, device), *(f"{several(names)}{what}" for what, names in told.items())]
 
 
 def _introduced(estimates: Sequence[Need], device: str) -> list[str]:
@@ -115,6 +123,13 @@ def _introduced(estimates: Sequence[Need], device: str) -> list[str]:
     )
     until = f"; {' and '.join(assumed)} are assumed until rows are prepared" if assumed else ""
     return [f"memory is an estimate, and stops nothing{there}{until}"]
+
+
+def _checkpoints(unchecked: int, found: Footprint) -> str:
+    return (
+        f": gradient checkpointing is switched on, which is slower; without it about {gib(unchecked)} would be needed, "
+        f"with it {gib(found.total)}"
+    )
 
 
 def _too_large(need: Need, found: Footprint, device: str) -> str:
@@ -133,7 +148,8 @@ def _name(step: Step) -> str:
     return f"{step.kind}/{step.slug}"
 
 
-def _several(names: Sequence[str]) -> str:
+def several(names: Sequence[str]) -> str:
+    """Name the first few different ones, and say how many more there are."""
     unique = list(dict.fromkeys(names))
     more = f" and {len(unique) - NAMED} more" if len(unique) > NAMED else ""
     return ", ".join(unique[:NAMED]) + more

@@ -7,12 +7,14 @@ longest row, which is known once rows are prepared and assumed before. What cann
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from tunelab.engine.context import StepContext
 from tunelab.engine.step import Step
 from tunelab.generation.footprint import Answering
 from tunelab.models.architecture import Architecture, architecture
+from tunelab.models.available import available_memory, own_memory
 from tunelab.models.device import Device
 from tunelab.models.footprint import Lengths, Parts, adapted, adapter_parameters, weight_bytes
 from tunelab.models.spec import ModelRef, known_config
@@ -27,8 +29,10 @@ LOADING = {f"tunelab.study.steps.{kind}:run" for kind in ("train", "generate", "
 """What loads a model; a step of the same kind may ask a server instead."""
 RUNTIME: Mapping[Device, int] = {"cpu": 3 << 28, "cuda": 1 << 30, "mps": 3 << 28}
 """Bytes of the process with its libraries and rows; of a GPU's context and its kernels' buffers, not measured."""
+AUTO = "auto"
 LOADED_JUDGES = ("causal", "guard")
 """Kinds of judges that are models of this process."""
+GIB = 1 << 30
 PROMPT = 1024
 """Tokens of a prompt that nothing is known of."""
 
@@ -48,7 +52,7 @@ class Footprint:
     @property
     def total(self) -> int:
         """Return all of them."""
-        return sum(self.parts.values())
+        return total_of(self.work)
 
 
 def parts_of(work: Work) -> Parts:
@@ -56,6 +60,30 @@ def parts_of(work: Work) -> Parts:
     largest = max(work.phases(), key=lambda parts: sum(parts.values()))
     found = {name: size for name, size in {**largest, "runtime": RUNTIME[work.device]}.items() if size}
     return dict(sorted(found.items(), key=lambda part: -part[1]))
+
+
+def room_of(hardware: Mapping[str, Any]) -> int | None:
+    """Return the bytes that a step may take: what the study says, or all that there is and this process holds."""
+    if hardware.get("memory"):
+        return int(hardware["memory"] * GIB)
+    there = available_memory(hardware["device"])
+    return None if there is None else there + own_memory(hardware["device"])
+
+
+def total_of(work: Work) -> int:
+    """Return the bytes of a step's largest moment."""
+    return sum(parts_of(work).values())
+
+
+def as_it_runs(work: Work, room: int | None) -> Work:
+    """Return what a step does in ``room`` bytes: a training that may checkpoint does where it fits no other way.
+
+    Where it fits in neither way it does not: its failure is then told in the words of what was asked for.
+    """
+    if not isinstance(work, Training) or not work.may_checkpoint or room is None or total_of(work) <= room:
+        return work
+    checkpointed = replace(work, gradient_checkpointing=True)
+    return checkpointed if total_of(checkpointed) <= room else work
 
 
 def footprint(step: Step, longest: Longest) -> Footprint | str | None:
@@ -68,7 +96,7 @@ def footprint(step: Step, longest: Longest) -> Footprint | str | None:
     if (model := architecture(config)) is None:
         return f"{ref.name} is of a type that is not described here, {config.get('model_type')}"
     if step.kind == "train":
-        return _training(step, model, longest.of(step, ref))
+        return training_footprint(step, model, longest.of(step, ref))
     if step.kind == "judge":
         return _judging(step, model)
     return _answering(step, model, longest.of(step, ref))
@@ -79,7 +107,8 @@ def _loads(step: Step) -> bool:
     return step.kind != "judge" or step.settings["judge"]["asked"]["kind"] in LOADED_JUDGES
 
 
-def _training(step: Step, model: Architecture, known: Lengths | None) -> Footprint | str:
+def training_footprint(step: Step | StepContext, model: Architecture, known: Lengths | None) -> Footprint | str:
+    """Return what a training would take, planned or about to begin, or why that is not known."""
     recipe, hardware = Recipe(**step.settings["recipe"]), step.circumstance["hardware"]
     if recipe.method == "grpo" and hardware["rollouts"] == "vllm":
         return "what vLLM takes beside a training is not known"
@@ -95,13 +124,20 @@ def _training(step: Step, model: Architecture, known: Lengths | None) -> Footpri
         precision=step.settings["recipe"]["precision"],
         device=hardware["device"],
         micro_batch_size=hardware["micro_batch_size"],
-        gradient_checkpointing=hardware["gradient_checkpointing"],
+        gradient_checkpointing=hardware["gradient_checkpointing"] is True,
+        may_checkpoint=hardware["gradient_checkpointing"] == AUTO,
         drawn_together=hardware["rollout_batch_size"],
         lengths=lengths,
-        packed=recipe.method == "sft" and recipe.head == "lm" and hardware["packing"] == "auto",
+        packed=hardware["packing"] == "auto" and _packs(recipe),
+        engine=hardware["generation"] == AUTO and model.kind == "causal",
         judges=judges,
     )
     return Footprint(work, assumed)
+
+
+def _packs(recipe: Recipe) -> bool:
+    """Say whether a training's rows can lie end to end, or completions behind their prompts."""
+    return (recipe.method == "sft" and recipe.head == "lm") or (recipe.method == "grpo" and not recipe.grpo.beta)
 
 
 def budget_of(reward: Mapping[str, Any]) -> int:
@@ -109,7 +145,7 @@ def budget_of(reward: Mapping[str, Any]) -> int:
     return max(ends["max_new_tokens"] for ends in reward.get("members", [reward]))
 
 
-def _reward_judges(step: Step) -> int | str:
+def _reward_judges(step: Step | StepContext) -> int | str:
     """Return the bytes of the judges' weights that a training loads beside its own, or why they are not known."""
     total = 0
     for name, judge in step.settings.get("reward", {}).get("judges", {}).items():
@@ -128,7 +164,7 @@ def training_lengths(recipe: Recipe, known: Lengths | None, budget: int) -> tupl
     """Return a training's longest row, and what is assumed of it: rows of more than ``max_length`` are left out."""
     if recipe.method == "grpo":
         prompt, assumed = (known.prompt, "") if known else (PROMPT, f"prompts of {PROMPT} tokens")
-        return Lengths(prompt, budget, prompt + budget), assumed
+        return Lengths(prompt, budget, prompt + budget, known.shared if known else 0), assumed
     limit = recipe.max_length
     if known is None:
         return Lengths(limit, limit, limit), f"rows of {limit} tokens (max_length)"
@@ -147,7 +183,8 @@ def _answering(step: Step, model: Architecture, known: Lengths | None) -> Footpr
         precision=settings["precision"],
         device=hardware["device"],
         batch_size=hardware["generation_batch_size"],
-        lengths=Lengths(prompt, answer, prompt + answer),
+        lengths=Lengths(prompt, answer, prompt + answer, known.shared if known else 0),
+        engine=hardware["generation"] == AUTO and model.kind == "causal" and settings.get("by") != "classifier",
         sampled=bool(decoding) and decoding["temperature"] > 0,
         adapter=_adapter(model, recipe),
         four_bit=recipe.get("qlora") or settings.get("weights"),
@@ -170,6 +207,7 @@ def _judging(step: Step, model: Architecture) -> Footprint:
         device=hardware["device"],
         batch_size=hardware["generation_batch_size"],
         lengths=Lengths(PROMPT, answer, PROMPT + answer),
+        engine=hardware["generation"] == AUTO and model.kind == "causal",
         sampled=asked["temperature"] > 0,
     )
     return Footprint(work, f"exchanges of {PROMPT} tokens")

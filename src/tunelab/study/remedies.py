@@ -14,7 +14,7 @@ from typing import TypeVar
 from tunelab.generation.footprint import Answering
 from tunelab.models.device import without_four_bits
 from tunelab.models.footprint import Lengths
-from tunelab.study.footprints import Work, parts_of
+from tunelab.study.footprints import Work, total_of
 from tunelab.training.footprint import Training
 from tunelab.training.sizes import rows_per_step
 
@@ -41,6 +41,7 @@ def remedy(work: Work, room: int, entry: str | None, hardware: Collection[str]) 
     ``entry`` is the path of what the study calls the step, ``hardware`` what may be set of the machine.
     """
     if isinstance(work, Training):
+        work = replace(work, gradient_checkpointing=work.gradient_checkpointing or work.may_checkpoint)
         return _found(work, room, _allowed(_of_training(work, entry), hardware))
     return _found(work, room, _allowed(_of_answering(entry), hardware))
 
@@ -53,7 +54,7 @@ def _allowed(turns: Mapping[str, Turns[Turned]], hardware: Collection[str]) -> d
 def _found(work: Turned, room: int, turns: Mapping[str, Turns[Turned]]) -> Remedy | None:
     for key, turn in turns.items():
         for value, turned in turn(work):
-            if (total := _total(turned)) <= room:
+            if (total := total_of(turned)) <= room:
                 return Remedy({key: value}, total)
     return _together(work, room, turns)
 
@@ -64,25 +65,21 @@ def _together(work: Turned, room: int, turns: Mapping[str, Turns[Turned]]) -> Re
     now = work
     for key, turn in turns.items():
         for value, turned in turn(now):
-            if _total(now) > room and _total(turned) < _total(now):
+            if total_of(now) > room and total_of(turned) < total_of(now):
                 settings[key], now = value, turned
-    if _total(now) > room:
+    if total_of(now) > room:
         return None
     for key in reversed(list(settings)):
         fewer = {name: value for name, value in settings.items() if name != key}
-        if _total(less := _turned(work, fewer, turns)) <= room:
+        if total_of(less := _turned(work, fewer, turns)) <= room:
             settings, now = fewer, less
-    return Remedy(settings, _total(now))
+    return Remedy(settings, total_of(now))
 
 
 def _turned(work: Turned, settings: Mapping[str, Value], turns: Mapping[str, Turns[Turned]]) -> Turned:
     for key, chosen in settings.items():
         work = next(turned for value, turned in turns[key](work) if value == chosen)
     return work
-
-
-def _total(work: Work) -> int:
-    return sum(parts_of(work).values())
 
 
 def _of_training(work: Training, entry: str | None) -> dict[str, Turns[Training]]:

@@ -85,7 +85,17 @@ class Hardware(Strict):
     rollout_batch_size: int = Field(
         default=DRAWN_TOGETHER, gt=0, description="Completions that GRPO draws together; they round by it."
     )
-    gradient_checkpointing: bool = Field(default=False, description="Trade time for memory in training.")
+    gradient_checkpointing: bool | Literal["auto"] = Field(
+        default="auto",
+        description="Compute activations again in the backward pass: slower, in less memory. auto: where a training "
+        "would not fit without and would with it, by the estimate of tunelab plan.",
+    )
+    memory: float | None = Field(
+        default=None,
+        gt=0,
+        description="GiB that a step may take, for that estimate; by default all that the device, or this machine, "
+        "has.",
+    )
     track: tuple[Literal["wandb", "tensorboard", "trackio"], ...] = Field(
         default=(), description="Also send training metrics and the final table to these trackers."
     )

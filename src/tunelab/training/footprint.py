@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tunelab.generation.footprint import drawing
+from tunelab.generation.footprint import Batch, drawing
 from tunelab.models.activations import Pass
 from tunelab.models.architecture import Architecture
 from tunelab.models.device import Device, Precision
 from tunelab.models.footprint import (
     BYTES,
+    HANDED_BACK,
+    OF_PACKED,
     TILE,
     Lengths,
     Parts,
@@ -54,7 +56,11 @@ class Training:
     drawn_together: int
     lengths: Lengths
     packed: bool = False
-    """Whether rows lie end to end, under our own head."""
+    """Whether rows lie end to end, or completions behind the prompt that they share; logits are of learnt tokens."""
+    may_checkpoint: bool = False
+    """Whether gradient checkpointing is switched on where it has to be; ``gradient_checkpointing`` is then off."""
+    engine: bool = False
+    """Whether our engine draws completions."""
     judges: int = 0
     """Bytes of the judges that are loaded beside, to reward completions."""
 
@@ -65,11 +71,10 @@ class Training:
         always = self._always(trained if matrices else 0)
         optimizer, gradients = {"optimizer": MOMENTS * FP32 * trained}, {"gradients": FP32 * trained}
         accumulated = gradients if rows_per_step(self.recipe) > self.rows else {}
-        passing = {"activations": self._activations(matrices), "logits": self._head()}
-        found = [
-            {**always, **optimizer, **accumulated, **with_fragments(passing, self.device)},
-            {**always, **optimizer, **gradients},
-        ]
+        found = [{**always, **optimizer, **accumulated, **self._passing(self._forward(matrices))}]
+        if self.gradient_checkpointing:
+            found.append({**always, **optimizer, **gradients, **self._again(self._forward(matrices))})
+        found.append({**always, **optimizer, **gradients})
         if self.recipe.method == "grpo":
             found += [{**always, **optimizer, **with_fragments(moment, self.device)} for moment in self._drawing()]
         return found
@@ -102,10 +107,25 @@ class Training:
         """Whether every weight is also there in bf16, to be multiplied."""
         return self.precision == "bf16" and not self.recipe.adapter
 
-    def _activations(self, matrices: dict[str, Shape]) -> int:
+    def _passing(self, forward: Pass) -> Parts:
+        """What comes and goes with a forward pass, when its logits are made."""
+        kept = forward.checkpoints() if self.gradient_checkpointing else forward.kept() + forward.working()
+        return self._with_fragments({"activations": kept, "logits": self._head()})
+
+    def _again(self, forward: Pass) -> Parts:
+        """What there is when a layer is computed again on the way back."""
+        one = forward.computed_again() + forward.working()
+        return self._with_fragments({"activations": forward.checkpoints() + one})
+
+    def _with_fragments(self, passing: Parts) -> Parts:
+        whole = self._lies_packed and not self.recipe.adapter
+        part = HANDED_BACK if self.gradient_checkpointing else OF_PACKED if whole else 1.0
+        return with_fragments(passing, self.device, part)
+
+    def _forward(self, matrices: dict[str, Shape]) -> Pass:
         encoded = self.model.kind == "encoder-decoder"
         lora = self.recipe.lora
-        forward = Pass(
+        return Pass(
             model=self.model,
             adaptation=self.recipe.adaptation,
             precision=self.precision,
@@ -114,8 +134,26 @@ class Training:
             answer=self.lengths.answer if encoded else 0,
             adapted=lora.rank * len(matrices),
             dropped=sum(width for _, width in matrices.values()) if lora.dropout else 0,
+            packed=self._lies_packed,
+            beginnings=-(-self._sequences // self.recipe.grpo.num_generations) if self._shares else 0,
+            prompt=self.lengths.prompt if self._shares else 0,
         )
-        return (forward.kept_with_checkpoints() if self.gradient_checkpointing else forward.kept()) + forward.working()
+
+    @property
+    def _lies_packed(self) -> bool:
+        """Completions whose activations are computed again are padded."""
+        return self.packed and not (self.recipe.method == "grpo" and self.gradient_checkpointing)
+
+    @property
+    def _shares(self) -> bool:
+        return self._lies_packed and self.recipe.method == "grpo"
+
+    @property
+    def _learnt(self) -> int:
+        """Tokens of a row that have logits."""
+        if self._lies_packed and (self._shares or self.recipe.loss == "completion"):
+            return self.lengths.answer
+        return self.lengths.row
 
     @property
     def _sequences(self) -> int:
@@ -128,10 +166,10 @@ class Training:
             return 0
         if self.model.kind == "encoder-decoder":
             return LOGITS * self._sequences * self.lengths.answer * self.model.vocabulary * FP32
-        tokens, vocabulary = self._sequences * self.lengths.row, self.model.vocabulary
+        tokens, vocabulary = self._sequences * self._learnt, self.model.vocabulary
         weight = 0 if self.recipe.adapter else vocabulary * self.model.hidden
         gradients = FP32 * (tokens * self.model.hidden + weight)
-        if self.packed:
+        if self._lies_packed and not self._shares:
             return PACKED_COPIES * min(TILE, FP32 * tokens * vocabulary) + gradients
         return min(tokens, PADDED_TILE[0]) * self._tile() + gradients
 
@@ -145,4 +183,5 @@ class Training:
     def _drawing(self) -> list[Parts]:
         batch = min(self.drawn_together, rows_per_step(self.recipe))
         weights = weights_precision(self.recipe, self.precision)
-        return drawing(self.model, weights, batch, self.lengths, sampled=True)
+        batch = Batch(batch, self.lengths, sampled=True, packed=self.engine, copies=self.recipe.grpo.num_generations)
+        return drawing(self.model, weights, batch)

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel, PrinterCallback, set_seed
 
 from tunelab.errors import StudyError
 from tunelab.models.kind import Kind, kind_of
+from tunelab.models.memory import hand_freed_memory_back
 from tunelab.training.checkpoints import keep_checkpoints, last_checkpoint
 from tunelab.training.progress import Progress, last_metrics, plain
 from tunelab.training.recipe import Recipe
@@ -66,6 +67,8 @@ def carry_out(job: Job, model: PreTrainedModel, total: int, build: Callable[[Any
     ``build`` makes a transformers Trainer over the trainable model; ``total`` is its number of optimiser steps.
     """
     facts: dict[str, Any] = {}
+    if job.hardware.gradient_checkpointing and job.hardware.device == "cpu":
+        hand_freed_memory_back()  # until the next model is loaded
     set_seed(job.seed)
     trainable: Any = model
     if job.recipe.adapter:

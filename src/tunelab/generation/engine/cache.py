@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 import torch
 
 from tunelab.generation.engine.partial import Part
-
-STEP = 64
+from tunelab.generation.footprint import STEP
 
 
 @dataclass

@@ -17,9 +17,8 @@ from tunelab.generation.decoding import ChoiceRequest
 from tunelab.generation.engine.model import PackedModel
 from tunelab.generation.engine.reading import New
 from tunelab.generation.engine.reading import Reading as Pass
+from tunelab.generation.footprint import LARGEST_PASS
 
-LARGEST_PASS = 4096
-"""Tokens of a pass; a longer prompt has one of its own."""
 MOST_LOGITS = 1 << 25
 """Logits that are held at a time: 128 MiB in fp32."""
 

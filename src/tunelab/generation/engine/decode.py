@@ -20,13 +20,7 @@ from tunelab.generation.engine.model import PackedModel
 from tunelab.generation.engine.picking import Picker
 from tunelab.generation.engine.reading import Drawing, New, Reading
 from tunelab.generation.engine.steady import steps_of
-from tunelab.generation.footprint import SAMPLED
-
-LARGEST_PASS = 4096
-"""Tokens of prompts that a pass begins to read; a longer prompt has a pass of its own."""
-
-WIDEST = 8
-"""How many times as many rows as slots are drawn at most."""
+from tunelab.generation.footprint import LARGEST_PASS, SAMPLED, widened
 
 
 @dataclass
@@ -99,8 +93,7 @@ class Decoder:
         shared = 0 if prefix is None else prefix.size
         longest = max(len(self._model.own(request.ids)) + self._picker.budget(request) for request in waiting)
         own = self._model.vocabulary * SAMPLED + longest * (shared // prefix.length if prefix else 0)
-        wider = min(WIDEST, (shared + own) / own)
-        return min(int(self.slots * wider), len(waiting))
+        return min(widened(self.slots, shared, own), len(waiting))
 
 
 class Table:

@@ -19,6 +19,7 @@ from tunelab.scoring.judges.exchange import Exchange
 from tunelab.scoring.judges.judge import Verdict
 from tunelab.study.kinds import refuse_unlike
 from tunelab.study.steps.bench import Bench
+from tunelab.study.steps.checkpointing import checkpoints
 from tunelab.study.steps.pairs import PAIRS
 from tunelab.study.steps.rows import read_samples, read_shots
 from tunelab.study.steps.score import sandbox_of
@@ -58,7 +59,7 @@ def run(context: StepContext) -> None:
         hardware=Hardware(
             device=hardware["device"],
             micro_batch_size=hardware["micro_batch_size"],
-            gradient_checkpointing=hardware["gradient_checkpointing"],
+            gradient_checkpointing=checkpoints(context, ref),
             track=tuple(hardware["track"]),
             rollouts=hardware["rollouts"],
             rollout_batch_size=hardware["rollout_batch_size"],
