@@ -16,6 +16,7 @@ from tunelab.models.footprint import (
     BYTES,
     HANDED_BACK,
     OF_PACKED,
+    OF_SHARED,
     TILE,
     Lengths,
     Parts,
@@ -120,6 +121,7 @@ class Training:
     def _with_fragments(self, passing: Parts) -> Parts:
         whole = self._lies_packed and not self.recipe.adapter
         part = HANDED_BACK if self.gradient_checkpointing else OF_PACKED if whole else 1.0
+        part = OF_SHARED if self._shares else part
         return with_fragments(passing, self.device, part)
 
     def _forward(self, matrices: dict[str, Shape]) -> Pass:
