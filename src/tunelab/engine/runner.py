@@ -142,7 +142,7 @@ class Runner:
                 if len(group) < 2:
                     return
                 why = run_at_once(group, self._store, self._reporter)
-        except Exception as error:  # the boundary: each is tried by itself, where its own error is kept
+        except Exception as error:  # noqa: BLE001 - each is tried by itself, where its own error is kept
             why = f"at once with others it failed: {describe(error, self._store.root)}"
         self._alone |= {claimed.step.fingerprint: why for claimed in group}
         for claimed in group:

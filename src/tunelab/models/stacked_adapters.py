@@ -91,7 +91,7 @@ def _adapted_layers(model: Any) -> dict[str, Any]:
     found = {name: layer for name, layer in model.get_base_model().named_modules() if isinstance(layer, LoraLayer)}
     for name, layer in found.items():
         plain = type(layer) is Linear and len(layer.active_adapters) == 1 and not layer.lora_variant
-        biased = plain and layer.lora_B[layer.active_adapters[0]].bias is not None
+        biased = plain and any(layer.lora_bias.values())
         if not plain or biased:
             raise ValueError(f"{name} has an adapter of another kind than plain LoRA on a linear layer")
     return found

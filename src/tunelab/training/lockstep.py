@@ -1,9 +1,9 @@
 """Functions that go on in turns, one at a time, and meet: none goes on before all have asked, and all get answers.
 
-Each is a thread, and only the one whose turn it is runs, so that a loop which belongs to a library can be stopped in its
-midst and gone on with. Each has to itself what is kept for a whole process, as if it ran alone: the random draws, and
-what accelerate knows of the gradients that are being accumulated. What all have asked is answered in the thread that
-drives them. An error of any ends all; so does an interrupt, which reaches the driver.
+Each is a thread, and only the one whose turn it is runs, so that a library's own loop can be stopped in its midst and
+gone on with. Each has to itself what is kept for a whole process, as if it ran alone: the random draws, and what
+accelerate knows of the gradients that are being accumulated. What all have asked is answered in the thread that drives
+them. An error of any ends all; so does an interrupt, which reaches the driver.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ Meet = Callable[[Any], Any]
 """Called with what is asked, returns the answer once all have asked."""
 
 
-def in_lockstep(functions: Sequence[Callable[[Meet], Made]], answer: Callable[[list[Any]], Sequence[Any]]) -> list[Made]:
+def in_lockstep(
+    functions: Sequence[Callable[[Meet], Made]], answer: Callable[[list[Any]], Sequence[Any]]
+) -> list[Made]:
     """Return what the functions return; all must meet equally often.
 
     ``answer`` gets what all have asked, in the order of the functions, and returns an answer for each.
@@ -36,7 +38,9 @@ def in_lockstep(functions: Sequence[Callable[[Meet], Made]], answer: Callable[[l
             if all(turn.ended for turn in turns):
                 return [turn.made[0] for turn in turns]
             if any(turn.ended for turn in turns):
-                raise RuntimeError("in_lockstep: a function ended before the others, expected all to meet equally often")
+                raise RuntimeError(
+                    "in_lockstep: a function ended before the others, expected all to meet equally often"
+                )
             answers = answer(asked)
     finally:
         for turn in turns:
@@ -93,7 +97,7 @@ class _Turn(Generic[Made]):
             self.made.append(self._function(self._meet))
         except _Stopped:
             return
-        except BaseException as error:  # handed to the thread that waits for this one
+        except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits for this one
             self._error = error
         self.ended = True
         self._said.put(None)

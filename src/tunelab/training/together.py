@@ -93,7 +93,7 @@ class Passes:
     _alone: int = 0
     """Tokens of the pass before, where each trainer computed its own and it is not counted yet."""
 
-    def answer(self, asked: list[Pass]) -> list[torch.Tensor | None]:
+    def answer(self, asked: list[Pass]) -> Sequence[torch.Tensor | None]:
         """Compute a pass of every trainer and return the losses; None where each is to compute its own."""
         tokens = sum(one.tokens for one in asked)
         if self._alone:
@@ -110,9 +110,11 @@ class Passes:
         return losses
 
     def facts(self) -> dict[str, Any]:
-        """Return what the trial said, for the record."""
-        times = {f"seconds_a_token_{way}": round(value, 9) for way, value in (self._tried() or {}).items()}
-        return {"used": self._way(), **({"refused": self.refused} if self.refused else {}), **times}
+        """Return which way the passes went after the trial, why if not together, and what the trial said."""
+        tried, used = self._tried(), self._way()
+        times = {f"seconds_a_token_{way}": round(seconds, 9) for way, seconds in (tried or {}).items()}
+        reason = self.refused or "passes together are not faster"
+        return {"used": used, **({"reason": reason} if used == "alone" else {}), **times}
 
     def _way(self) -> str:
         if self.refused:
@@ -164,9 +166,7 @@ def _loss(asked: Pass) -> float:
     return asked.model(**batch, use_cache=False, learnt_tokens=divisor)["loss"].item()
 
 
-def train_together(
-    jobs: Sequence[Job], rows: SupervisedRows, base: Any, tokenizer: Any
-) -> list[dict[str, Any]]:
+def train_together(jobs: Sequence[Job], rows: SupervisedRows, base: Any, tokenizer: Any) -> list[dict[str, Any]]:
     """Train an adapter for each job; write their ``model/`` and return the facts for their records.
 
     ``why_apart`` says what may be trained together.
