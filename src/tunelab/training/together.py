@@ -32,7 +32,7 @@ TRIAL = 5
 FEWEST_STEPS = 20
 """Trainings of fewer steps are not worth a trial."""
 GAIN = 0.95
-"""The most that passes together may take of the time of passes one after the other."""
+"""Less is not worth it: what is timed has noise."""
 
 
 class LockstepTrainer(PackedTrainer):
@@ -85,6 +85,7 @@ class Passes:
     """Computes the passes of all trainers together, or has each compute its own; the first ones try which is faster."""
 
     base: Any
+    gain: float = GAIN
     seconds: dict[str, list[float]] = field(default_factory=lambda: {"together": [], "alone": []})
     """A token, of each pass of the trial."""
     refused: str = ""
@@ -120,7 +121,7 @@ class Passes:
         if self.refused:
             return "alone"
         if tried := self._tried():
-            return "together" if tried["together"] <= GAIN * tried["alone"] else "alone"
+            return "together" if tried["together"] <= self.gain * tried["alone"] else "alone"
         return min(self.seconds, key=lambda way: len(self.seconds[way]))
 
     def _count(self, way: str, seconds: float) -> None:
@@ -166,12 +167,15 @@ def _loss(asked: Pass) -> float:
     return asked.model(**batch, use_cache=False, learnt_tokens=divisor)["loss"].item()
 
 
-def train_together(jobs: Sequence[Job], rows: SupervisedRows, base: Any, tokenizer: Any) -> list[dict[str, Any]]:
-    """Train an adapter for each job; write their ``model/`` and return the facts for their records.
+def train_together(
+    jobs: Sequence[Job], rows: SupervisedRows, base: Any, tokenizer: Any, gain: float = GAIN
+) -> list[dict[str, Any]]:
+    """Train a LoRA adapter for each job on packed rows; write their ``model/`` and return the facts for their records.
 
-    ``why_apart`` says what may be trained together.
+    The jobs must have equally many passes. ``gain`` is the most that passes together may take of the time of passes one
+    after the other, to be gone on with.
     """
-    passes = Passes(base)
+    passes = Passes(base, gain)
     views = [sharing_weights(base) for _ in jobs]
 
     def training(job: Job, view: Any) -> Callable[[Meet], dict[str, Any]]:
