@@ -1,34 +1,37 @@
-"""How fast is the engine? Few-shot text (B4) and multiple choice (B5) against plain generation of transformers.
+"""How fast is the engine? Few-shot text (B4) and multiple choice (B5) against lm-eval and against ``generate``.
 
-    python scripts/bench_generation.py [--rounds 5] [--requests 48] [--models GLOB] [--only GLOB] [--batches 1 8 32]
+    python scripts/bench_generation.py [--rounds N] [--requests 24] [--models GLOB] [--only GLOB] [--quick]
 
-Llamas of 13 and 43 million parameters, initialised at random, answer random ids in fp32 on one thread. All prompts of
-B4 begin with the same 900 ids; an answer ends at one of many stop ids or after 128. All prompts of B5 begin with the
-same 500, and have four choices, of one token or of 4 to 20. The peer runs at the best of five batch sizes. Nothing is
-said about speed before the results are equal: the same ids (or another way from where the two largest logits are within
-1e-4, which is then printed), log-probabilities within 1e-4, the same choices. Engine and peer take turns within a
-process (ABBA), with the allocator told to keep memory for both; what counts is the median of the process's CPU seconds.
-Where lm-eval can be imported, its log-probabilities of choices are another peer.
+Llamas of 13 and 43 million parameters, initialised at random, answer made-up words in fp32 on one thread. All prompts
+of B4 begin with the same 900 words; an answer ends at one of two stop strings or after 128 words. All prompts of B5
+begin with the same 500, and have four choices, of one word or of 4 to 20. The peer is lm-eval's model class at the
+best of some batch sizes, where Python can import it (``make peers``); lm-eval as it comes, in batches of one, and
+transformers' own ``generate`` (a forward pass over prompt and label, to choose) are measured once. Nothing is said
+about speed before the results are equal: the same texts (or another from where the two largest logits are within 1e-4,
+which is then told), log-probabilities within 1e-4, the same choices.
 """
+
+from __future__ import annotations
 
 import argparse
 import fnmatch
 import importlib.util
+import logging
 import os
 import random
-import statistics
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import torch
-import transformers
-from transformers import LlamaConfig, LlamaForCausalLM
+from tokenizers import Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import WordLevel
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+import benching
+from benching import CLOSE, Case, Gate, Peer, Results, Sizes, Took, causal, timed
 from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
 from tunelab.generation.choose import Chooser
@@ -37,66 +40,61 @@ from tunelab.generation.engine.chooser import PackedChooser
 from tunelab.generation.engine.generator import PackedGenerator
 from tunelab.generation.engine.model import shared_ids
 from tunelab.generation.local import LocalGenerator
-from tunelab.models.load import load_tokenizer
-from tunelab.models.memory import keep_freed_memory
-from tunelab.models.spec import resolve
 
 VOCABULARY = 8192
-BATCHES = (1, 4, 8, 16, 32)
+BATCHES = (1, 8, 32)
 SLOTS = 32
+LM_EVAL = "lm-eval"
 LONGEST = 128
-CLOSE = 1e-4
+STOPS = ("\n\n", "###")
+ENDING = 40
+"""One word of so many ends with a stop string."""
+LAYERS = 10
 MODELS = {
+    "llama-tiny": {"hidden_size": 64, "intermediate_size": 256, "num_attention_heads": 4, "num_key_value_heads": 4},
     "llama-13M": {"hidden_size": 256, "intermediate_size": 1024, "num_attention_heads": 4, "num_key_value_heads": 4},
     "llama-43M": {"hidden_size": 512, "intermediate_size": 1536, "num_attention_heads": 8, "num_key_value_heads": 8},
 }
 LIVELY = {"initializer_range": 0.06}
-"""Larger weights than usual: with small ones greedy text soon repeats itself, and never meets a stop id."""
-ROW = "{:10} {:22} {:28} {:>8} {:>15} {:>8} {:>7}"
+"""Larger weights than usual: with small ones greedy text soon repeats itself, and never meets a stop."""
 
 
-@dataclass(frozen=True)
-class Timed:
-    """What a run made, and the seconds that it took: of the process and by the clock."""
-
-    made: Any
-    cpu: float
-    wall: float
-
-
-def timed(run: Callable[[], Any]) -> Timed:
-    """Run and measure."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    made = run()
-    return Timed(made, time.process_time() - cpu, time.perf_counter() - wall)
+def tokenizer() -> PreTrainedTokenizerFast:
+    """Return a tokenizer of made-up words, each a token; one of 40 ends with a stop string."""
+    words = ["<pad>", "<end>", *(f"\u2581w{i}{_ending(i)}" for i in range(2, VOCABULARY))]
+    made = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="<pad>"))
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.decoder = decoders.Metaspace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="<pad>", eos_token="<end>", clean_up_tokenization_spaces=False
+    )
 
 
-def model_of(name: str, stops: Sequence[int]) -> Any:
-    """Return a Llama with random weights whose generation ends at ``stops``."""
+def _ending(word: int) -> str:
+    return STOPS[word // ENDING % len(STOPS)] if word % ENDING == 0 else ""
+
+
+def model_of(name: str) -> Any:
+    """Return a Llama with random weights."""
     torch.manual_seed(0)
-    sizes = {
-        **MODELS[name],
-        "num_hidden_layers": 10,
-        "vocab_size": VOCABULARY,
-        "max_position_embeddings": 2048,
-        **LIVELY,
-    }
-    model = LlamaForCausalLM(LlamaConfig(**sizes, tie_word_embeddings=name == "llama-13M")).eval()
-    model.generation_config.eos_token_id = list(stops)
-    model.generation_config.pad_token_id = 0
-    return model
+    sizes = {"num_hidden_layers": LAYERS, "vocab_size": VOCABULARY, "max_position_embeddings": 2048, **MODELS[name]}
+    config = LlamaConfig(**sizes, **LIVELY, tie_word_embeddings=name != "llama-43M", eos_token_id=1, pad_token_id=0)
+    return LlamaForCausalLM(config).eval()
 
 
 def ids(rng: random.Random, count: int) -> list[int]:
-    """Return random ids, none of them the padding."""
-    return [rng.randrange(1, VOCABULARY) for _ in range(count)]
+    """Return random ids of words that end with no stop string."""
+    return [
+        word + 1 if word % ENDING == 0 else word for word in (rng.randrange(2, VOCABULARY - 1) for _ in range(count))
+    ]
 
 
 def few_shot(count: int) -> list[Request]:
     """Return prompts with the same first 900 ids and questions of 30 to 90."""
-    rng = random.Random(1)
+    rng, words = random.Random(1), tokenizer()
     prefix = ids(rng, 900)
-    return [Request(f"q{i:03}", 0, "", prefix + ids(rng, rng.randint(30, 90))) for i in range(count)]
+    asked = [prefix + ids(rng, rng.randint(30, 90)) for _ in range(count)]
+    return [Request(f"q{i:03}", 0, words.decode(each), each) for i, each in enumerate(asked)]
 
 
 def choices(count: int, lengths: tuple[int, int]) -> list[ChoiceRequest]:
@@ -120,65 +118,119 @@ def in_batches(requests: Sequence[Any], size: int, run: Callable[[Sequence[Any]]
     return [by_id[request.id] for request in requests]
 
 
-def same_text(model: Any, asked: Sequence[Request], one: Sequence[list[int]], other: Sequence[list[int]]) -> str:
-    """Return why texts differ, or an empty text; one that parts where two tokens are as likely is named and passes."""
-    for request, a, b in zip(asked, one, other, strict=True):
-        if a != b:
-            at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-            with torch.no_grad():
-                logits = model(torch.tensor([request.ids + a[:at]], device=model.device)).logits[0, -1]
-            first, second = logits.topk(2).values.tolist()
-            print(f"  {request.id} parts at token {at}, where the two largest logits are {first - second:.1e} apart")
-            if first - second > CLOSE:
-                return "texts differ"
-    return ""
-
-
-def same_choices(one: Sequence[Any], other: Sequence[Any]) -> str:
-    """Return why choices differ, or an empty text."""
-    apart = max(abs(a.logprobs[k] - b.logprobs[k]) for a, b in zip(one, other, strict=True) for k in a.logprobs)
-    chosen = sum(a.output != b.output for a, b in zip(one, other, strict=True))
-    return f"{chosen} choices differ, log-probabilities by up to {apart:.1e}" if chosen or apart > CLOSE else ""
-
-
 @dataclass(frozen=True)
 class Bench:
-    """What is asked, who answers, and what makes two answers equal."""
+    """What is asked, who answers, what makes two answers equal, and what answering cannot do without."""
 
     name: str
     engine: Callable[[], Any]
     peers: Mapping[str, Callable[[int], Any]]
     """By name, what answers in batches of a size."""
-    unlike: Callable[[Any, Any], str]
+    gate: Callable[[Any, Any], Gate]
+    """Compares what a peer made with what the engine made."""
+    flop: Callable[[Any], float]
+    """Of what the engine made."""
+    target: float
 
 
 def benches(model: Any, count: int) -> list[Bench]:
     """Return the benches of one model."""
-    renderer = Renderer(load_tokenizer(resolve("tiny")), Format(template="raw"))
-    asked, decoding = few_shot(count), Decoding(LONGEST)
-    plain = LocalGenerator(model, renderer, decoding)
-    found = [
-        Bench(
-            "B4 few-shot text",
-            lambda: PackedGenerator(model, renderer, decoding, (), SLOTS, _shared(asked)).draw(asked),
-            {"plain": lambda size: in_batches(asked, size, plain.draw)},
-            lambda one, other: same_text(model, asked, one, other),
-        )
+    renderer = Renderer(tokenizer(), Format(template="raw"))
+    longer = choices(count, (4, 20))
+    return [
+        texts(model, renderer, few_shot(count)),
+        chosen("B5 choices of one word", 12.0, model, renderer, choices(count, (1, 1))),
+        chosen("B5 choices of 4 to 20 words", 23.0, model, renderer, longer),
     ]
-    for name, lengths in (("B5 choices, 1 token", (1, 1)), ("B5 choices, 4-20", (4, 20))):
-        questions = choices(count, lengths)
-        found.append(
-            Bench(
-                name,
-                lambda questions=questions: PackedChooser(model, 0, SLOTS, _shared(questions)).run(questions),
-                {
-                    "plain": lambda size, questions=questions: in_batches(questions, size, Chooser(model, 0).run),
-                    **lm_eval_peer(model, renderer, questions),
-                },
-                same_choices,
+
+
+def texts(model: Any, renderer: Renderer, asked: Sequence[Request]) -> Bench:
+    """Return B4: prompts as text in, answers as text out."""
+    decoding, encode = Decoding(LONGEST), renderer.tokenizer.encode
+    plain = LocalGenerator(model, renderer, decoding, STOPS)
+
+    def engine() -> list[str]:
+        requests = [Request(r.id, 0, r.prompt, encode(r.prompt)) for r in asked]
+        generator = PackedGenerator(model, renderer, decoding, STOPS, SLOTS, _shared(requests))
+        return [generator.output(r, drawn).output for r, drawn in zip(requests, generator.draw(requests), strict=True)]
+
+    def answered(size: int) -> list[str]:
+        return [output.output for output in in_batches(asked, size, plain.run)]
+
+    return Bench(
+        "B4 few-shot text",
+        engine,
+        {**lm_eval_texts(model, renderer, asked), "generate": answered},
+        lambda theirs, ours: same_text(model, encode, asked, ours, theirs),
+        lambda made: text_flop(model, [len(r.ids) for r in asked], len(_shared(asked)), [len(encode(t)) for t in made]),
+        8.0,
+    )
+
+
+def chosen(name: str, target: float, model: Any, renderer: Renderer, asked: Sequence[ChoiceRequest]) -> Bench:
+    """Return B5: prompts and labels as ids in, the likeliest label and log-probabilities out."""
+    return Bench(
+        name,
+        lambda: PackedChooser(model, 0, SLOTS, _shared(asked)).run(asked),
+        {
+            **lm_eval_choices(model, renderer, asked),
+            "forward passes": lambda size: in_batches(asked, size, Chooser(model, 0).run),
+        },
+        lambda theirs, ours: same_choices(ours, theirs),
+        lambda made: choice_flop(model, asked),
+        target,
+    )
+
+
+def same_text(model: Any, encode: Any, asked: Sequence[Request], one: Sequence[str], other: Sequence[str]) -> Gate:
+    """Compare texts; one that parts where two tokens are as likely is told and passes."""
+    differing, notes = 0, list[str]()
+    for request, a, b in zip(asked, one, other, strict=True):
+        if a.strip() != b.strip():
+            ours, theirs = encode(a), encode(b)
+            at = next((i for i, (x, y) in enumerate(zip(ours, theirs, strict=False)) if x != y), 0)
+            with torch.no_grad():
+                logits = model(torch.tensor([request.ids + ours[:at]], device=model.device)).logits[0, -1]
+            first, second = logits.topk(2).values.tolist()
+            notes.append(
+                f"{request.id} parts at token {at}, where the two largest logits are {first - second:.1e} apart"
             )
-        )
-    return found
+            differing += first - second > CLOSE
+    return Gate(f"{len(asked)} greedy texts", {"texts that differ": differing}, {"texts that differ": 0}, notes)
+
+
+def same_choices(one: Sequence[Any], other: Sequence[Any]) -> Gate:
+    """Compare choices, and the log-probabilities that they were made by."""
+    apart = max(abs(a.logprobs[k] - b.logprobs[k]) for a, b in zip(one, other, strict=True) for k in a.logprobs)
+    differing = sum(a.output != b.output for a, b in zip(one, other, strict=True))
+    largest = {"choices that differ": differing, "log-probabilities": apart}
+    return Gate(
+        f"{len(one)} choices, log-probabilities of labels",
+        largest,
+        {"choices that differ": 0, "log-probabilities": CLOSE},
+    )
+
+
+def _sizes(model: Any) -> Sizes:
+    config = model.config
+    return Sizes(config.hidden_size, config.intermediate_size, config.num_hidden_layers, config.vocab_size)
+
+
+def text_flop(model: Any, prompts: Sequence[int], shared: int, made: Sequence[int]) -> float:
+    """Return the FLOP of reading what is shared once, every question, and every token that is written but the last."""
+    new = [prompt - shared + max(0, written - 1) for prompt, written in zip(prompts, made, strict=True)]
+    pairs = causal(shared) + sum(causal(each, shared) for each in new)
+    return _sizes(model).forward(shared + sum(new), sum(made), pairs)
+
+
+def choice_flop(model: Any, asked: Sequence[ChoiceRequest]) -> float:
+    """Return the FLOP of reading what is shared once, every question, and the tree of its labels but its leaves."""
+    shared = len(_shared(asked))
+    trees = [{label[:i] for label in r.label_ids for i in range(1, len(label))} for r in asked]
+    branches = sum(len(r.ids) + len(stem) for r, tree in zip(asked, trees, strict=True) for stem in tree)
+    pairs = causal(shared) + sum(causal(len(r.ids) - shared, shared) for r in asked) + branches
+    nodes = sum(map(len, trees))
+    return _sizes(model).forward(shared + sum(len(r.ids) - shared for r in asked) + nodes, len(asked) + nodes, pairs)
 
 
 @dataclass(frozen=True)
@@ -189,86 +241,109 @@ class Choice:
     logprobs: dict[str, float]
 
 
-def lm_eval_peer(model: Any, renderer: Renderer, questions: Sequence[ChoiceRequest]) -> dict[str, Callable[[int], Any]]:
-    """Return lm-eval as a peer, by name; nothing where it is not installed."""
-    if importlib.util.find_spec("lm_eval") is None:
-        return {}
+def has_lm_eval() -> bool:
+    return importlib.util.find_spec("lm_eval") is not None
+
+
+@cache
+def _lm(model: Any, renderer: Renderer, size: int) -> Any:
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     from lm_eval.models.huggingface import HFLM
 
-    asked = [
-        ((question.id, label), question.ids, list(ids))
-        for question in questions
-        for label, ids in zip(question.labels, question.label_ids, strict=True)
-    ]
+    return HFLM(pretrained=model, tokenizer=renderer.tokenizer, batch_size=size, max_length=2048)
+
+
+def lm_eval_texts(model: Any, renderer: Renderer, asked: Sequence[Request]) -> dict[str, Callable[[int], list[str]]]:
+    """Return lm-eval as a peer that writes, by name; nothing where it is not installed."""
+    if not has_lm_eval():
+        return {}
+    from lm_eval.api.instance import Instance
+
+    settings = {"until": list(STOPS), "max_gen_toks": LONGEST, "do_sample": False}
+    wanted = [Instance("generate_until", {}, (r.prompt, settings), i) for i, r in enumerate(asked)]
+    return {LM_EVAL: lambda size: _lm(model, renderer, size).generate_until(wanted, disable_tqdm=True)}
+
+
+def lm_eval_choices(
+    model: Any, renderer: Renderer, asked: Sequence[ChoiceRequest]
+) -> dict[str, Callable[[int], list[Choice]]]:
+    """Return lm-eval as a peer that chooses, by name; nothing where it is not installed."""
+    if not has_lm_eval():
+        return {}
+    wanted = [((r.id, k), r.ids, list(ids)) for r in asked for k, ids in zip(r.labels, r.label_ids, strict=True)]
 
     def answer(size: int) -> list[Choice]:
-        lm = HFLM(pretrained=model, tokenizer=renderer.tokenizer, batch_size=size, max_length=2048)
-        values = iter(value for value, _ in lm._loglikelihood_tokens(asked, disable_tqdm=True))
-        found = [{label: next(values) for label in question.labels} for question in questions]
+        values = iter(v for v, _ in _lm(model, renderer, size)._loglikelihood_tokens(wanted, disable_tqdm=True))
+        found = [{label: next(values) for label in r.labels} for r in asked]
         return [Choice(max(each, key=each.__getitem__), each) for each in found]
 
-    return {"lm-eval": answer}
+    return {LM_EVAL: answer}
 
 
 def _shared(requests: Sequence[Any]) -> list[int]:
     return shared_ids([request.ids for request in requests])
 
 
-def measure(name: str, bench: Bench, rounds: int, batches: Sequence[int]) -> bool:
-    """Compare engine and peers; print rows, and return whether their results were equal."""
-    runs = {"engine": bench.engine}
-    made = bench.engine()
-    for peer, run in bench.peers.items():
-        sweep = {size: timed(lambda size=size, run=run: run(size)) for size in batches}
-        size = min(sweep, key=lambda size: sweep[size].cpu)
-        runs[f"{peer}, batch {size}"] = lambda size=size, run=run: run(size)
-        found = ", ".join(f"{size}: {run.cpu:.1f}" for size, run in sweep.items())
-        print(f"  {name}, {bench.name}: CPU s of {peer} by batch: {found}", flush=True)
-        if reason := bench.unlike(sweep[size].made, made):
-            print(f"  {name}, {bench.name}: {peer} NOT EQUAL, {reason}; no ratio")
-            return False
-    kept: dict[str, list[Timed]] = {who: [] for who in runs}
-    for turn in range(rounds):
-        for who in list(runs)[:: 1 if turn % 2 == 0 else -1]:
-            kept[who].append(timed(runs[who]))
-    ours = statistics.median(t.cpu for t in kept["engine"])
-    for who, seconds in kept.items():
-        middle, wall = (statistics.median(getattr(t, kind) for t in seconds) for kind in ("cpu", "wall"))
-        spread = f"{min(t.cpu for t in seconds):.2f}-{max(t.cpu for t in seconds):.2f}"
-        row = ROW.format(name, bench.name, who, f"{middle:.2f}", spread, f"{wall:.2f}", f"{middle / ours:.1f}x")
-        print(row, flush=True)
-    return True
+def measure(model_name: str, bench: Bench, results: Results, rounds: int, batches: Sequence[int]) -> None:
+    """Find the headline's best batch, compare what peers made, and let engine and headline take turns.
+
+    The headline is the first peer, lm-eval where it is there; the other is measured once in batches of the same size.
+    """
+    made, seen = bench.engine(), dict[int, Any]()
+    (headline, run), *others = bench.peers.items()
+
+    def once(size: int, run: Callable[[int], Any]) -> Took:
+        seen[size], took = timed(lambda: run(size))
+        return took
+
+    best, swept = benching.fastest(f"{bench.name}, {headline}", batches, lambda size: once(size, run))
+    gates, took = {headline: bench.gate(seen[best], made)}, dict[str, list[Took]]()
+    for peer, other in others:
+        took[peer] = [once(best, other)]
+        gates[peer] = bench.gate(seen[best], made)
+    cases = {peer: _case(bench, model_name, gate, bench.flop(made)) for peer, gate in gates.items()}
+    if refused := [case for case in cases.values() if not case.gate.passed]:
+        results.refuse(refused[0])
+        return
+    results.measure_peak()
+    turns = benching.take_turns(lambda: timed(bench.engine)[1], {headline: lambda: timed(lambda: run(best))[1]}, rounds)
+    size = f"{best} of {', '.join(map(str, batches))} at a time"
+    if headline == LM_EVAL:
+        results.add(cases[headline], Peer(headline, "P1", size, bench.target), turns.ours, turns.peers[headline])
+        results.add(cases[headline], Peer(f"{headline}, defaults", "P0", "1 at a time"), turns.ours, [swept[1]])
+    else:
+        took[headline] = turns.peers[headline]
+    for peer, found in took.items():
+        results.add(cases[peer], Peer(peer, "P2", size), turns.ours, found)
+
+
+def _case(bench: Bench, model_name: str, gate: Gate, flop: float) -> Case:
+    number, _, name = bench.name.partition(" ")
+    return Case(number, f"{name}, {model_name}", "in all", gate, flop)
 
 
 def main() -> int:
     """Run the benches; the exit code is 1 where results differ."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=48)
-    parser.add_argument("--models", default="*")
+    parser = benching.parser(__doc__, rounds=5)
+    parser.add_argument("--requests", type=int, default=24)
+    parser.add_argument("--models", default="llama-13M")
     parser.add_argument("--only", default="*", help="benches, by a pattern of their names")
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
-    parser.add_argument(
-        "--quick", action="store_true", help="one round of 8 requests of the smaller model, two batches"
-    )
-    arguments = parser.parse_args()
-    if arguments.quick:
-        quick = {"rounds": 1, "requests": 8, "models": "llama-13M", "batches": (1, 8)}
-        arguments = argparse.Namespace(**vars(arguments) | quick)
-    transformers.logging.set_verbosity_error()
-    torch.set_num_threads(1)
-    keep_freed_memory()
-    print(f"torch {torch.__version__}, transformers {transformers.__version__}, load {os.getloadavg()[0]:.1f}")
-    print(ROW.format("model", "bench", "who", "CPU s", "range", "wall s", "ratio"))
-    stops = random.Random(3).sample(range(1, VOCABULARY), VOCABULARY // 40)
-    equal = True
-    for name in fnmatch.filter(MODELS, arguments.models):
-        model = model_of(name, stops)
-        for bench in benches(model, arguments.requests):
-            if fnmatch.fnmatch(bench.name, arguments.only):
-                equal &= measure(name, bench, arguments.rounds, arguments.batches)
-    print(f"load {os.getloadavg()[0]:.1f}")
-    return 0 if equal else 1
+    asked = parser.parse_args()
+    if asked.quick:
+        small = {"rounds": 1, "requests": 4, "models": "llama-tiny", "batches": (1, 4), "only": "*[!s]"}
+        asked = argparse.Namespace(**vars(asked) | small)
+    benching.prepare()
+    results = Results(asked.quick)
+    if not has_lm_eval():
+        results.missing.append("lm-eval cannot be imported (make peers): B4 and B5 are against transformers alone")
+    for name in fnmatch.filter(MODELS, asked.models):
+        model = model_of(name)
+        for bench in benches(model, asked.requests):
+            if fnmatch.fnmatch(bench.name, asked.only):
+                print(f"{bench.name}, {name}; load {os.getloadavg()[0]:.1f}", flush=True)
+                measure(name, bench, results, asked.rounds, asked.batches)
+    return results.finish(asked.json)
 
 
 if __name__ == "__main__":

@@ -1,54 +1,51 @@
 """How fast is a whole study? Ten cells from a cold start to the table (B6), and again after one changed cell (B7).
 
-    python scripts/bench_study.py [--rounds 5] [--quick] [--json FILE] [--answer-with lm-eval|plain]
+    python scripts/bench_study.py [--rounds N] [--quick] [--json FILE] [--answer-with lm-eval|plain]
 
 A Llama of a few million random weights, under the bundled tokenizer, is trained four ways (full, LoRA of rank 4, 16,
 64); these and the base write answers to word problems behind many worked examples and choose letters. tunelab runs the
 study file in a fresh store. Its peer is a folder of scripts (``by_hand/``): a process for each training and for each
 evaluation, and one for the table, none of which imports tunelab. They get rows that are token ids already, the batch
-sizes that are fastest for them, no activation checkpoints, merged adapters, and the same allocator and threads.
+size for text that is fastest for them, no activation checkpoints, merged adapters, and the same allocator and threads.
 Evaluations go through lm-eval where ``python`` can import it, else through ``generate`` (``by_hand/answer.py``).
 
 For B7 one recipe gets another learning rate. tunelab is run again in the store of B6. A careful person runs again one
 training, its two evaluations and the table; scripts that remember nothing run as a whole, which is B6's time.
 
-Before any ratio stands the gate: losses of all steps within 1e-5, the same texts (or another from where the two
-likeliest tokens are within 1e-4) and the same choices with log-probabilities within 1e-4. tunelab runs twice in a
-round, before and after its peer; where the two differ by over a tenth every ratio is void. What counts is the CPU time
-of all processes of a run, as other work on the machine changes it least.
+The gate: losses of all steps within 1e-5, the same texts (or another from where the two likeliest tokens are within
+1e-4) and the same choices with log-probabilities within 1e-4, all of the first round's runs. tunelab runs twice in a
+round, before and after its peer. What counts is the CPU time of all processes of a run.
 """
 
-import argparse
+from __future__ import annotations
+
 import json
 import os
 import random
-import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+import benching
+from benching import CLOSE, LOSS, Case, Gate, Peer, Results, Sizes, Took, causal, timed_processes
+
 BY_HAND = Path(__file__).parent / "by_hand"
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**35), "MALLOC_TRIM_THRESHOLD_": str(2**35), "MALLOC_TOP_PAD_": str(2**28)}
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", **ALLOCATOR}
 TUNELAB = (sys.executable, "-c", "from tunelab.cli import main; main()")
 SEED, LR, OTHER_LR, BATCH, BUDGET = 0, 1e-3, 5e-4, 16, 48
-RANKS = {"full": 0, "lora_4": 4, "lora_16": 16, "lora_64": 64}
 CHANGED = "lora_16"
-EVALUATIONS = ("text", "choice")
-LOSS, CLOSE, LARGEST_SPREAD = 1e-5, 1e-4, 0.10
-BATCHES, PASSES = (1, 8, 24), (16, 4, 1)
-ROW = "| {:34} | {:>20} | {:>20} | {:>6} |"
+INNER = 3
+"""Times as wide as the model are its feed-forward layers."""
+BATCHES = (1, 24)
 
 
 @dataclass(frozen=True)
@@ -60,17 +57,17 @@ class Size:
     rows: int
     questions: int
     shots: int
+    ranks: Mapping[str, int]
+    """Of the adapters, by variant; 0 is full weights."""
+    evaluations: Sequence[str]
+
+    @property
+    def cells(self) -> int:
+        return (1 + len(self.ranks)) * len(self.evaluations)
 
 
-WHOLE, QUICK = Size(256, 4, 96, 24, 16), Size(64, 2, 32, 8, 6)
-
-
-@dataclass(frozen=True)
-class Took:
-    """Seconds of a run and all its processes."""
-
-    cpu: float
-    wall: float
+WHOLE = Size(256, 4, 96, 24, 16, {"full": 0, "lora_4": 4, CHANGED: 16, "lora_64": 64}, ("text", "choice"))
+QUICK = Size(64, 2, 32, 4, 6, {CHANGED: 16}, ("text",))
 
 
 def process(*command: str | Path) -> None:
@@ -86,14 +83,6 @@ def process(*command: str | Path) -> None:
         raise RuntimeError(f"{' '.join(map(str, command))}: exit code {done.returncode}\n{done.stderr[-2000:]}")
 
 
-def timed(run: Callable[[], None]) -> Took:
-    """Run; return what it and all processes that it waited for took."""
-    used, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    run()
-    wall, now = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return Took(now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime, wall)
-
-
 def make_model(folder: Path, size: Size) -> None:
     """Write the base: a Llama with random weights that ends a turn as the bundled tokenizer says."""
     import torch
@@ -106,7 +95,7 @@ def make_model(folder: Path, size: Size) -> None:
     torch.manual_seed(SEED)
     config = LlamaConfig(
         hidden_size=size.hidden,
-        intermediate_size=3 * size.hidden,
+        intermediate_size=INNER * size.hidden,
         num_hidden_layers=size.layers,
         num_attention_heads=4,
         num_key_value_heads=4,
@@ -142,6 +131,10 @@ def study_of(folder: Path, size: Size) -> Path:
     write_questions(folder / "dev.jsonl", 8, seed=1)
     write_questions(folder / "test.jsonl", size.questions, seed=2)
     raw = {"template": "raw", "stop": []}
+    evaluations: dict[str, dict[str, Any]] = {
+        "text": {"format": "shots", "by": "generate", "rows": size.questions, "max_new_tokens": BUDGET},
+        "choice": {"task": "mmlu", "format": "letters", "by": "choose"},
+    }
     study = {
         "study": "bench-study",
         "question": "How does the rank change what is learnt?",
@@ -167,12 +160,9 @@ def study_of(folder: Path, size: Size) -> Path:
             name: {"adaptation": "lora", "lora": {"rank": rank, "alpha": 2 * rank, "dropout": 0.0}}
             if rank
             else {"adaptation": "full"}
-            for name, rank in RANKS.items()
+            for name, rank in size.ranks.items()
         },
-        "evaluate": {
-            "text": {"format": "shots", "by": "generate", "rows": size.questions, "max_new_tokens": BUDGET},
-            "choice": {"task": "mmlu", "format": "letters", "by": "choose"},
-        },
+        "evaluate": {name: evaluations[name] for name in size.evaluations},
         "hardware": {"device": "cpu", "micro_batch_size": BATCH},
     }
     path = folder / "study.yaml"
@@ -198,8 +188,9 @@ def outputs(home: Path, variant: str, evaluation: str) -> list[dict[str, Any]]:
 class Scripts:
     """The folder of scripts: jobs over rows and prompts that tunelab rendered once, and where their results lie."""
 
-    def __init__(self, study: Path, home: Path, folder: Path, answer_with: str) -> None:
+    def __init__(self, study: Path, home: Path, folder: Path, size: Size, answer_with: str) -> None:
         self.model, self.folder, self.answer_with = study.parent / "model", folder, answer_with
+        self.ranks, self.evaluations = size.ranks, size.evaluations
         self.batches = {"train": BATCH, "text": BATCHES[-1], "choice": BATCHES[-1]}
         folder.mkdir()
         tunelab(("data", "prepare"), study, home)
@@ -216,7 +207,7 @@ class Scripts:
             for row in lines_of(path)
         }
         gold: dict[str, dict[str, str]] = {}
-        for name in EVALUATIONS:
+        for name in self.evaluations:
             rows = outputs(home, "base", name)
             labels = {"labels": {letter: f" {letter}" for letter in "ABCD"}} if name == "choice" else {}
             self._write(f"{name}.json", [{"id": row["id"], "prompt": row["prompt"], **labels} for row in rows])
@@ -230,7 +221,7 @@ class Scripts:
         return path
 
     def train(self, variant: str, lr: float = LR) -> None:
-        rank = RANKS[variant]
+        rank = self.ranks[variant]
         recipe = {"seed": SEED, "lr": lr, "epochs": 1, "batch_size": BATCH, "rank": rank, "alpha": 2 * rank}
         out, rows = self.folder / variant, self.folder / "rows.json"
         shutil.rmtree(out, ignore_errors=True)
@@ -255,9 +246,9 @@ class Scripts:
 
     def whole(self) -> None:
         """Everything, in the order in which one would."""
-        for variant in RANKS:
+        for variant in self.ranks:
             self.train(variant)
-        for variant in ("base", *RANKS):
+        for variant in ("base", *self.ranks):
             self.cells(variant)
         self.table()
 
@@ -268,59 +259,42 @@ class Scripts:
         self.table()
 
     def cells(self, variant: str) -> None:
-        for evaluation in EVALUATIONS:
+        for evaluation in self.evaluations:
             self.answer(variant, evaluation)
 
     def table(self) -> None:
         process(sys.executable, BY_HAND / "table.py", self.folder / "answers")
 
     def tune(self) -> None:
-        """Find the batch sizes that cost the least CPU time."""
-        self._fastest("train", PASSES, lambda: self.train(CHANGED))
-        for evaluation in EVALUATIONS:
-            self._fastest(evaluation, BATCHES, lambda name=evaluation: self.answer("base", name))
+        """Find the batch size of text that costs the least CPU time; the others' cost is that of starting a program."""
 
-    def _fastest(self, what: str, sizes: Sequence[int], run: Callable[[], None]) -> None:
-        took: dict[int, float] = {}
-        for size in sizes:
-            self.batches[what] = size
-            took[size] = timed(run).cpu
-        self.batches[what] = min(took, key=took.__getitem__)
-        print(f"  scripts, {what}: CPU s by batch", ", ".join(f"{k}: {v:.1f}" for k, v in took.items()), flush=True)
+        def answer(size: int) -> Took:
+            self.batches["text"] = size
+            return timed_processes(lambda: self.answer("base", "text"))
+
+        self.batches["text"], _ = benching.fastest("scripts, text", BATCHES, answer)
 
 
-def unlike(home: Path, scripts: Scripts) -> list[str]:
-    """Return how the two differ beyond rounding; print texts that part where two tokens are as likely."""
-    found: list[str] = []
-    for variant in RANKS:
+def gate(home: Path, scripts: Scripts) -> Gate:
+    """Compare losses, texts and choices; a text that parts where two tokens are as likely is told and passes."""
+    losses, logprobs, differing, notes = list[float](), [0.0], 0, list[str]()
+    for variant in scripts.ranks:
         ours = [row["loss"] for row in lines_of(home / "results" / "bench-study" / "training" / f"{variant}.jsonl")]
         theirs = json.loads((scripts.folder / variant / "losses.json").read_text())
-        apart = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
-        print(f"  {variant}: losses of {len(ours)} steps within {apart:.1e}")
-        found += [f"{variant}: losses differ by {apart:.1e}"] if apart > LOSS else []
-    for variant in ("base", *RANKS):
-        for evaluation in EVALUATIONS:
-            ours = {row["id"]: row for row in outputs(home, variant, evaluation)}
-            theirs = json.loads((scripts.folder / "answers" / f"{variant}-{evaluation}.json").read_text())
-            for row in theirs:
-                if reason := other_answer(ours[row["id"]], row, scripts, variant):
-                    found.append(f"{variant}/{evaluation}, {row['id']}: {reason}")
-    return found
-
-
-def other_answer(ours: Mapping[str, Any], theirs: Mapping[str, Any], scripts: Scripts, variant: str) -> str:
-    """Return how two answers differ beyond rounding, an empty text where they do not."""
-    if "logprobs" in theirs:
-        apart = max(abs(ours["logprobs"][label] - value) for label, value in theirs["logprobs"].items())
-        same = ours["output"] == theirs["output"]
-        return (
-            "" if same and apart <= CLOSE else f"choices {'equal' if same else 'differ'}, log-probabilities {apart:.1e}"
-        )
-    if ours["output"].strip() == theirs["output"]:
-        return ""
-    gap = gap_at_parting(ours, theirs["output"], scripts, variant)
-    print(f"  {variant}, {ours['id']}: texts part where the two largest logits are {gap:.1e} apart")
-    return "" if gap <= CLOSE else "texts differ"
+        losses += [abs(a - b) for a, b in zip(ours, theirs, strict=True)]
+    for variant in ("base", *scripts.ranks):
+        for evaluation in scripts.evaluations:
+            found = {row["id"]: row for row in outputs(home, variant, evaluation)}
+            for row in json.loads((scripts.folder / "answers" / f"{variant}-{evaluation}.json").read_text()):
+                mine = found[row["id"]]
+                logprobs += [abs(mine["logprobs"][label] - v) for label, v in row.get("logprobs", {}).items()]
+                if mine["output"].strip() != row["output"]:
+                    gap = CLOSE + 1 if "logprobs" in row else gap_at_parting(mine, row["output"], scripts, variant)
+                    differing += gap > CLOSE
+                    notes.append(f"{variant}/{evaluation}, {row['id']} parts, the two largest logits {gap:.1e} apart")
+    largest = {"loss": max(losses), "log-probabilities": max(logprobs), "texts and choices that differ": differing}
+    allowed = dict(zip(largest, (LOSS, CLOSE, 0), strict=True))
+    return Gate("losses of all steps, texts, choices and log-probabilities of all cells", largest, allowed, notes)
 
 
 def gap_at_parting(ours: Mapping[str, Any], theirs: str, scripts: Scripts, variant: str) -> float:
@@ -341,110 +315,92 @@ def gap_at_parting(ours: Mapping[str, Any], theirs: str, scripts: Scripts, varia
     return first - second
 
 
-@dataclass(frozen=True)
-class Round:
-    """A turn of everyone."""
+@dataclass
+class Rounds:
+    """What each took: pairs of tunelab before and after its peers, from nothing and after a change."""
 
-    ours: tuple[Took, Took]
-    ours_again: Took
-    theirs: Took
-    theirs_again: Took
+    ours: list[tuple[Took, Took]]
+    theirs: list[Took]
+    ours_again: list[tuple[Took, Took]]
+    theirs_again: list[Took]
 
 
-def one_round(study: Path, scripts: Scripts, folder: Path) -> Round:
-    """tunelab from a cold start, the scripts, tunelab from a cold start; and each of them after a change."""
-    homes = folder / "first", folder / "second"
-    first = timed(lambda: tunelab(("run",), study, homes[0]))
-    theirs = timed(scripts.whole)
-    second = timed(lambda: tunelab(("run",), study, homes[1]))
-    again = timed(lambda: tunelab(("run",), study, homes[1], f"train.{CHANGED}.lr={OTHER_LR}"))
-    theirs_again = timed(scripts.changed)
+def one_round(study: Path, scripts: Scripts, homes: Sequence[Path], before: Took, rounds: Rounds, check: Any) -> None:
+    """The scripts, tunelab again from a cold start, and each of them after a change; ``before`` is tunelab's first."""
+    rounds.theirs.append(timed_processes(scripts.whole))
+    check()
+    rounds.ours.append((before, timed_processes(lambda: tunelab(("run",), study, homes[1]))))
+    first, last = (lambda home=home: tunelab(("run",), study, home, f"train.{CHANGED}.lr={OTHER_LR}") for home in homes)
+    again = timed_processes(first)
+    rounds.theirs_again.append(timed_processes(scripts.changed))
+    rounds.ours_again.append((again, timed_processes(last)))
     for home in homes:
         shutil.rmtree(home)
-    return Round((first, second), again, theirs, theirs_again)
 
 
-def spread(took: Sequence[Took]) -> str:
-    """Return median CPU-seconds with the lowest and highest, and median wall seconds."""
-    cpu = [t.cpu for t in took]
-    wall = statistics.median(t.wall for t in took)
-    return f"{statistics.median(cpu):.1f} ({min(cpu):.1f}-{max(cpu):.1f}), {wall:.0f}"
+def flop(scripts: Scripts, home: Path, size: Size, variants: Sequence[str]) -> float:
+    """Return the FLOP of training and evaluating some variants, adapters left out; what prompts share is read once."""
+    from transformers import AutoTokenizer
 
+    from tunelab.generation.engine.model import shared_ids
 
-def compared(rounds: Sequence[Round]) -> dict[str, dict[str, Any]]:
-    """Return what each question took, by who, and the ratio of the medians; none where our own times differ."""
-    firsts, seconds = ([r.ours[i] for r in rounds] for i in (0, 1))
-    itself = statistics.median(t.cpu for t in firsts) / statistics.median(t.cpu for t in seconds)
-    ours, again = [*firsts, *seconds], [r.ours_again for r in rounds]
-    whole, part = [r.theirs for r in rounds], [r.theirs_again for r in rounds]
-    asked = {
-        "B6: ten cells, cold start to table": (ours, whole),
-        "B7: the changed recipe's scripts": (again, part),
-        "B7: all scripts, as none remembers": (again, whole),
-    }
-    found: dict[str, dict[str, Any]] = {}
-    for name, (one, other) in asked.items():
-        ratio = statistics.median(t.cpu for t in other) / statistics.median(t.cpu for t in one)
-        void = abs(itself - 1) > LARGEST_SPREAD
-        found[name] = {
-            "tunelab": spread(one),
-            "scripts": spread(other),
-            "ratio": None if void else ratio,
-            "itself": itself,
-        }
+    tokenizer: Any = AutoTokenizer.from_pretrained(scripts.model)
+    sizes, found = Sizes(size.hidden, INNER * size.hidden, size.layers, len(tokenizer)), 0.0
+    rows = json.loads((scripts.folder / "rows.json").read_text())
+    tokens, learnt = (sum(map(len, (r["input_ids"] for r in rows))), sum(x >= 0 for r in rows for x in r["labels"]))
+    attended = sum(causal(len(r["input_ids"])) for r in rows)
+    for variant in variants:
+        if variant != "base":
+            weights = sizes.layer_flop(tokens) + sizes.head_flop(learnt)
+            found += (2 if size.ranks[variant] else 3) * weights + 3 * sizes.attention_flop(attended)
+        for evaluation in size.evaluations:
+            asked = outputs(home, variant, evaluation)
+            ids = [tokenizer.encode(row["prompt"], add_special_tokens=False) for row in asked]
+            shared = len(shared_ids(ids))
+            made = [row["output_tokens"] if evaluation == "text" else 1 for row in asked]
+            new = [len(each) - shared + max(0, m - 1) for each, m in zip(ids, made, strict=True)]
+            pairs = causal(shared) + sum(causal(each, shared) for each in new)
+            found += sizes.forward(shared + sum(new), sum(made), pairs)
     return found
 
 
-def versions() -> str:
-    """Say what ran, and how busy the machine is."""
-    names = ("torch", "transformers", "trl", "peft")
-    found = ", ".join(f"{name} {metadata.version(name)}" for name in names)
-    return f"{found}; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+def report(results: Results, rounds: Rounds, equal: Gate, cells: int, needed: tuple[float, float]) -> None:
+    """Add a line for each question."""
+    whole = Case("B6", f"{cells} cells, cold start to table", "in all", equal, needed[0])
+    part = Case("B7", "one recipe changed", "in all", equal, needed[1])
+    results.add(whole, Peer("scripts", "P1", target=10.0), rounds.ours, rounds.theirs)
+    results.add(part, Peer("its scripts alone", "P1"), rounds.ours_again, rounds.theirs_again)
+    results.add(part, Peer("all scripts again", "P0", target=50.0), rounds.ours_again, rounds.theirs)
 
 
 def main() -> int:
-    """Compare and print a table; 1 where results differ."""
-    parser = argparse.ArgumentParser(description="Compare a whole study with the scripts that it replaces.")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="a small study, one round, batch sizes as they are")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    """Compare; 1 where results differ."""
+    parser = benching.parser(__doc__, rounds=5)
     peer = "lm-eval" if find_spec("lm_eval") else "plain"
     parser.add_argument("--answer-with", choices=("lm-eval", "plain"), default=peer)
     asked = parser.parse_args()
-    size = QUICK if asked.quick else WHOLE
-    print(f"{versions()}; the scripts answer with {asked.answer_with}", flush=True)
+    size, count = (QUICK, 1) if asked.quick else (WHOLE, asked.rounds)
+    results, rounds = Results(asked.quick), Rounds([], [], [], [])
+    print(f"load {os.getloadavg()[0]:.1f}; the scripts answer with {asked.answer_with}", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        study = study_of(folder, size)
-        home = folder / "home"
-        tunelab(("run",), study, home)
-        scripts = Scripts(study, home, folder / "scripts", asked.answer_with)
-        scripts.whole()
-        reasons = unlike(home, scripts)
-        print(*(f"  {reason}" for reason in reasons[:20]), sep="\n")
-        print(f"  equal results: {'NO' if reasons else 'yes'}", flush=True)
-        if reasons:
-            return 1
+        study, homes = study_of(folder, size), (folder / "first", folder / "second")
+        results.measure_peak()
+        before = timed_processes(lambda: tunelab(("run",), study, homes[0]))
+        scripts = Scripts(study, homes[0], folder / "scripts", size, asked.answer_with)
         if not asked.quick:
             scripts.tune()
-        rounds: list[Round] = []
-        for _ in range(1 if asked.quick else asked.rounds):
-            rounds.append(one_round(study, scripts, folder))
-            print(f"  {rounds[-1]}; load {os.getloadavg()[0]:.1f}", flush=True)
-        found = compared(rounds)
-    show(found)
-    if asked.json:
-        asked.json.write_text(json.dumps({"versions": versions(), "rounds": len(rounds), "ratios": found}, indent=2))
-    return 0
-
-
-def show(found: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print the table."""
-    print(ROW.format("", "tunelab, CPU s, wall", "scripts", "ratio"))
-    for name, row in found.items():
-        ratio = "void" if row["ratio"] is None else f"{row['ratio']:.1f}"
-        print(ROW.format(name, row["tunelab"], row["scripts"], ratio))
-    print(f"tunelab against itself: {next(iter(found.values()))['itself']:.2f}; {versions()}")
+        gates: list[Gate] = []
+        needed = tuple(flop(scripts, homes[0], size, variants) for variants in (("base", *size.ranks), (CHANGED,)))
+        for turn in range(count):
+            if turn:
+                before = timed_processes(lambda: tunelab(("run",), study, homes[0]))
+            one_round(study, scripts, homes, before, rounds, lambda: gates.append(gate(homes[0], scripts)))
+            if not gates[-1].passed:
+                results.refuse(Case("B6", "whole study", "in all", gates[-1]))
+                return results.finish(asked.json)
+    report(results, rounds, gates[0], size.cells, needed)
+    return results.finish(asked.json)
 
 
 if __name__ == "__main__":

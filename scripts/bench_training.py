@@ -1,31 +1,26 @@
-"""How fast is supervised fine-tuning here? Our packed steps against TRL's and against a bare loop, on equal results.
+"""How fast is supervised fine-tuning here (B1)? Our packed steps against TRL's and a bare loop's, on equal results.
 
-    python scripts/bench_training.py [--only GLOB] [--rounds 5] [--steps 2]
+    python scripts/bench_training.py [--only GLOB] [--rounds N] [--quick] [--json FILE]
 
-Llamas of 13 and 43 million parameters, initialised at random, learn rows of made-up tokens in fp32 on one thread.
-Every way gets the same rows in the same batches, the same optimiser, allocator and threads, and no activation
-checkpoints; the padded ways get the rows per forward pass that are fastest for them, found beforehand. Before any
-ratio stands the gate: token ids, initial weights, losses, gradients and weights after some steps are equal, or there is
-no ratio. Ways take turns, forwards and backwards, in every round; what counts is the process's CPU time, as other work
-on the machine changes it least. A case is void where our own times differ by more than a tenth between the first and
-the second half of the rounds' turns.
+A Llama, initialised at random, with 32,000 or 150,000 words, learns rows of made-up tokens in fp32 on one thread, in
+full or by LoRA, all tokens or the answers alone. Every way gets the same rows in the same batches, the same optimiser,
+allocator and threads, and no activation checkpoints; the padded ways get the rows per forward pass that are fastest
+for them, found beforehand. TRL as it comes (all rows in a pass, activations checkpointed) is measured once. Before
+any ratio stands the gate: ids, initial weights, losses, gradients and weights after some steps are equal.
 """
 
 from __future__ import annotations
 
-import argparse
 import fnmatch
 import hashlib
 import os
-import statistics
 import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import datasets
 import torch
@@ -40,8 +35,9 @@ from transformers import (
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
 
-from tunelab.models.load import load_tokenizer, quiet
-from tunelab.models.memory import keep_freed_memory
+import benching
+from benching import FEW, LOSS, SLOPE, WEIGHT, Gate, Peer, Results, Sizes, Took
+from tunelab.models.load import load_tokenizer
 from tunelab.models.packed_attention import packed_attention
 from tunelab.models.spec import resolve
 from tunelab.models.supervised_head import add_supervised_head
@@ -57,9 +53,10 @@ PASSES = (8, 2, 1)
 """Rows of a forward pass that padded ways may choose from."""
 WAYS = ("tunelab", "TRL", "bare loop")
 PADDED = WAYS[1:]
+TARGETS = {"TRL": 2.5, "bare loop": 1.8}
 HIDDEN, INNER, LAYERS, RANK = 256, 768, 6, 16
-LARGEST_SPREAD = 0.10
-ROW = "| {:16} | {:>18} | {:>18} | {:>18} | {:>6} | {:>12} | {:>5} | {:>5} | {:>14} |"
+LARGE = 150_000
+"""Words whose logits take so long that a run is one step."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,7 @@ CASES = {c.name: c for c in (Case(v, a, m) for v in (32_000, 150_000) for a in (
 
 @dataclass
 class Seen:
-    """What a run of a few steps was made of, and what it took from the end of its first step to the end of its last."""
+    """What a run of a few steps was made of, and when it began and each of them ended."""
 
     ids: list[str] = field(default_factory=list[str])
     losses: list[float] = field(default_factory=list[float])
@@ -123,14 +120,10 @@ class Seen:
         self.clock.append((time.process_time(), time.perf_counter()))
 
     @property
-    def cpu(self) -> float:
-        """CPU-seconds of a step."""
-        return (self.clock[-1][0] - self.clock[0][0]) / (len(self.clock) - 1)
-
-    @property
-    def wall(self) -> float:
-        """Seconds of a step."""
-        return (self.clock[-1][1] - self.clock[0][1]) / (len(self.clock) - 1)
+    def took(self) -> Took:
+        """Return the seconds of a step."""
+        (cpu, wall), (cpu_end, wall_end) = self.clock[0], self.clock[-1]
+        return Took((cpu_end - cpu) / (len(self.clock) - 1), (wall_end - wall) / (len(self.clock) - 1))
 
 
 class Watch(TrainerCallback):
@@ -138,6 +131,9 @@ class Watch(TrainerCallback):
 
     def __init__(self, seen: Seen, gate: bool) -> None:
         self.seen, self.gate = seen, gate
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.seen.tick()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         if self.gate and not self.seen.gradients:
@@ -154,7 +150,7 @@ def gradients(model: Any) -> dict[str, torch.Tensor]:
     return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
 
 
-def settings(steps: int, passes: int, folder: str) -> dict[str, Any]:
+def settings(steps: int, passes: int, folder: str, checkpointed: bool = False) -> dict[str, Any]:
     """Return what both trainers are told."""
     return {
         "output_dir": folder,
@@ -169,7 +165,7 @@ def settings(steps: int, passes: int, folder: str) -> dict[str, Any]:
         "bf16": False,
         "use_cpu": DEVICE.type == "cpu",
         "gradient_checkpointing": None,
-        "activation_checkpointing": False,
+        "activation_checkpointing": checkpointed,
         "save_strategy": "no",
         "logging_steps": 1,
         "disable_tqdm": True,
@@ -188,6 +184,8 @@ class Bench:
     folder: str
     rows: list[dict[str, list[int]]]
     passes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(WAYS, BATCH))
+    checkpointed: bool = False
+    """Whether TRL computes activations again."""
     order: list[int] = field(default_factory=list[int])
     """Of the rows, as the trainers' sampler draws it, for the bare loop."""
 
@@ -218,7 +216,9 @@ class Bench:
         datasets.disable_progress_bars()
         trainer = kind(
             model=model,
-            args=SFTConfig(**settings(steps, self.passes[way], self.folder), padding_free=padding_free),
+            args=SFTConfig(
+                **settings(steps, self.passes[way], self.folder, self.checkpointed), padding_free=padding_free
+            ),
             train_dataset=datasets.Dataset.from_list(self.rows),
             processing_class=self.tokenizer,
             callbacks=[Watch(seen, gate)],
@@ -233,6 +233,7 @@ class Bench:
         optimizer = torch.optim.AdamW(trained, lr=LR, weight_decay=0.0, fused=True)
         order = self.order or list(range(len(self.rows)))
         model.train()
+        seen.tick()
         for step in range(steps):
             rows = [self.rows[i] for i in order[step * BATCH : (step + 1) * BATCH]]
             learnt = torch.tensor(sum(sum(label >= 0 for label in row["labels"][1:]) for row in rows), device=DEVICE)
@@ -259,29 +260,31 @@ class Bench:
             seen.ids += [row[mask.bool()].tolist() for row, mask in zip(ids, inputs["attention_mask"], strict=True)]
 
 
-def gate(bench: Bench) -> bool:
-    """Print how far the ways' results are from TRL's, and say whether they are equal."""
-    seen, models = {}, {}
+def gate(bench: Bench, steps: int = GATE) -> Gate:
+    """Compare what the ways make of some steps with what TRL makes; ids and initial weights must be the same."""
+    seen, models, before = {}, {}, set()
     for way in WAYS:
         models[way] = bench.case.model()
-        before = digest(models[way])
-        seen[way] = bench.run(way, models[way], GATE, gate=True)
+        before.add(digest(models[way]))
+        seen[way] = bench.run(way, models[way], steps, gate=True)
         bench.order = bench.order or [[row["input_ids"] for row in bench.rows].index(ids) for ids in seen[way].ids]
-        read = hashlib.sha256(repr(seen[way].ids).encode()).hexdigest()[:12]
-        losses = " ".join(f"{loss:.5f}" for loss in seen[way].losses)
-        print(f"  {way}: initial weights {before}, token ids {read}, losses {losses}")
-    passed = len({repr(s.ids) for s in seen.values()}) == 1
     theirs = dict(models["TRL"].named_parameters())
+    found = {"unequal ids": len({repr(s.ids) for s in seen.values()}) - 1, "unequal initial weights": len(before) - 1}
+    apart: dict[str, list[float]] = {"loss": [], "gradients": [], "weights": []}
     for way in ("tunelab", "bare loop"):
-        losses = max(abs(a - b) for a, b in zip(seen[way].losses, seen["TRL"].losses, strict=True))
-        slopes = max(relative(seen[way].gradients[n], g) for n, g in seen["TRL"].gradients.items() if float(g.norm()))
-        weights = max(float((w - theirs[n]).detach().abs().max()) for n, w in models[way].named_parameters())
-        passed = passed and losses <= 1e-5 and slopes <= 1e-5 and weights <= 1e-4
-        print(
-            f"  {way} against TRL: loss {losses:.1e}, gradients {slopes:.1e}, weights after {GATE} steps {weights:.1e}"
-        )
-    print(f"  equal results: {'yes' if passed else 'NO'}", flush=True)
-    return passed
+        apart["loss"] += [abs(a - b) for a, b in zip(seen[way].losses, seen["TRL"].losses, strict=True)]
+        apart["gradients"] += [
+            relative(seen[way].gradients[n], g) for n, g in seen["TRL"].gradients.items() if float(g.norm())
+        ]
+        apart["weights"] += [float((w - theirs[n]).detach().abs().max()) for n, w in models[way].named_parameters()]
+    largest = {**found, **{name: max(values) for name, values in apart.items()}}
+    read = hashlib.sha256(repr(seen["TRL"].ids).encode()).hexdigest()[:12]
+    return Gate(
+        f"ids, initial weights, losses, first gradients (relative) and weights of {steps} steps",
+        largest,
+        {**dict.fromkeys(found, 0), "loss": LOSS, "gradients": SLOPE, "weights": WEIGHT},
+        [f"sha256 of ids {read}, of initial weights {min(before)}"],
+    )
 
 
 def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
@@ -296,40 +299,42 @@ def digest(model: Any) -> str:
     return found.hexdigest()[:12]
 
 
-def tune(bench: Bench, models: dict[str, Any]) -> None:
-    """Give the padded ways the rows per forward pass that are fastest for them."""
+def tune(bench: Bench, models: Mapping[str, Any]) -> dict[str, Took]:
+    """Give the padded ways their fastest rows per pass; return what TRL takes as it comes and the loop in one pass."""
+
+    def run(way: str, passes: int) -> Took:
+        bench.passes[way] = passes
+        return bench.run(way, models[way], 1).took
+
+    took = {}
     for way in PADDED:
-        times: dict[int, float] = {}
-        for passes in PASSES:
-            bench.passes[way] = passes
-            times[passes] = bench.run(way, models[way], 2).cpu
-        bench.passes[way] = min(times, key=times.__getitem__)
-        shown = ", ".join(f"{passes}: {seconds:.2f}" for passes, seconds in times.items())
-        print(f"  {way}: CPU-seconds a step by rows a pass: {shown}", flush=True)
+        best, took[way] = benching.fastest(way, PASSES, lambda passes, way=way: run(way, passes))
+        bench.passes[way] = best
+    return {way: found[BATCH] for way, found in took.items()}
 
 
-def measure(bench: Bench, rounds: int, steps: int) -> tuple[dict[str, list[Seen]], float]:
-    """Let the ways take turns; return what each run took, and the median peak of a matrix product."""
+def as_it_comes(bench: Bench) -> Took:
+    """Return what a step of TRL takes with all rows in a pass and activations computed again."""
+    best, bench.passes["TRL"], bench.checkpointed = bench.passes["TRL"], BATCH, True
+    took = bench.run("TRL", bench.case.model(), 1).took
+    bench.passes["TRL"], bench.checkpointed = best, False
+    return took
+
+
+def measure(bench: Bench, results: Results, equal: Gate, rounds: int, steps: int) -> None:
+    """Let the ways take turns, and add a line for each peer."""
     models = {way: bench.case.model() for way in WAYS}
-    tune(bench, models)
-    found: dict[str, list[Seen]] = {way: [] for way in WAYS}
-    peaks: list[float] = []
-    for _ in range(rounds):
-        peaks.append(gemm_peak())
-        for way in (*WAYS, *reversed(WAYS)):
-            found[way].append(bench.run(way, models[way], steps + 1))
-    return found, statistics.median(peaks)
-
-
-def gemm_peak(size: int = 1536) -> float:
-    """Return fp32 FLOP per CPU-second of a large matrix product."""
-    one, other = torch.randn(size, size), torch.randn(size, size)
-    best = 0.0
-    for _ in range(3):
-        start = time.process_time()
-        one @ other
-        best = max(best, 2 * size**3 / (time.process_time() - start))
-    return best
+    padded, default = tune(bench, models), as_it_comes(bench)
+    results.measure_peak()
+    runs = {way: lambda way=way: bench.run(way, models[way], steps).took for way in WAYS}
+    turns = benching.take_turns(runs["tunelab"], {way: runs[way] for way in PADDED}, rounds)
+    case = benching.Case("B1", bench.case.name, "a step", equal, needed(bench.case, bench.rows))
+    for way, tier in zip(PADDED, ("P1", "P2"), strict=True):
+        batch = f"{bench.passes[way]} of {', '.join(map(str, PASSES))} rows a pass"
+        target = TARGETS[way] if bench.case.masked else None
+        results.add(case, Peer(way, tier, batch, target), turns.ours, turns.peers[way])
+    results.add(case, Peer("TRL, defaults", "P0", f"{BATCH} rows a pass, checkpointed"), turns.ours, [default])
+    results.add(case, Peer("bare loop, padded", "P2", f"{BATCH} rows a pass"), turns.ours, [padded["bare loop"]])
 
 
 def needed(case: Case, rows: list[dict[str, list[int]]]) -> float:
@@ -337,12 +342,14 @@ def needed(case: Case, rows: list[dict[str, list[int]]]) -> float:
 
     2 a weight and token forwards, 2 for the gradient of what enters, and 2 for that of the weight where it is trained.
     """
-    tokens = sum(len(row["input_ids"]) for row in rows) / len(rows) * BATCH
-    learnt = sum(sum(label >= 0 for label in row["labels"][1:]) for row in rows) / len(rows) * BATCH
-    layers = LAYERS * (4 * HIDDEN**2 + 3 * HIDDEN * INNER)
-    adapters = LAYERS * RANK * (8 * HIDDEN + 3 * (HIDDEN + INNER)) if case.adapter else 0
-    each = 4 if case.adapter else 6
-    return each * (layers * tokens + HIDDEN * case.vocabulary * learnt) + 6 * adapters * tokens
+    steps = len(rows) / BATCH
+    tokens = sum(len(row["input_ids"]) for row in rows) / steps
+    learnt = sum(sum(label >= 0 for label in row["labels"][1:]) for row in rows) / steps
+    pairs = sum(benching.causal(len(row["input_ids"])) for row in rows) / steps
+    sizes = Sizes(HIDDEN, INNER, LAYERS, case.vocabulary)
+    weights = sizes.layer_flop(tokens) + sizes.head_flop(learnt)
+    adapters = 2 * LAYERS * RANK * (8 * HIDDEN + 3 * (HIDDEN + INNER)) * tokens if case.adapter else 0
+    return (2 if case.adapter else 3) * weights + 3 * (adapters + sizes.attention_flop(pairs))
 
 
 def padding(rows: list[dict[str, list[int]]]) -> str:
@@ -353,55 +360,30 @@ def padding(rows: list[dict[str, list[int]]]) -> str:
     )
 
 
-def spread(values: list[float], digits: int = 2) -> str:
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
-
-
-def line(bench: Bench, found: dict[str, list[Seen]], peak: float) -> str:
-    """Return a case's line of the table: CPU-seconds a step, and ratios of medians, where our own times agree."""
-    cpu = {way: [seen.cpu for seen in runs] for way, runs in found.items()}
-    wall = {way: statistics.median(seen.wall for seen in runs) for way, runs in found.items()}
-    median = {way: statistics.median(times) for way, times in cpu.items()}
-    itself = statistics.median(cpu["tunelab"][::2]) / statistics.median(cpu["tunelab"][1::2])
-    void = abs(itself - 1) > LARGEST_SPREAD
-    ratios = ["void" if void else f"{median[way] / median['tunelab']:.2f}" for way in PADDED]
-    share = needed(bench.case, bench.rows) / median["tunelab"] / peak
-    times = [spread(cpu[way]) for way in WAYS]
-    walls = "/".join(f"{wall[way]:.1f}" for way in WAYS)
-    return ROW.format(bench.case.name, *times, *ratios, f"{itself:.2f}", f"{share:.0%}", walls)
-
-
 def main() -> int:
-    """Measure the cases and print a line for each; 1 where results differ."""
-    parser = argparse.ArgumentParser(description="Compare training steps on equal results.")
+    """Measure the cases; 1 where results differ."""
+    parser = benching.parser(__doc__, rounds=5)
     parser.add_argument("--only", default="*", help="cases, by glob: " + ", ".join(CASES))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=2, help="that are timed in a run, after one that is not")
-    parser.add_argument("--quick", action="store_true", help="one round of one case")
+    parser.add_argument("--steps", type=int, default=2, help="that are timed in a run")
     asked = parser.parse_args()
-    if asked.quick:
-        asked = argparse.Namespace(**vars(asked) | {"rounds": 1, "steps": 1, "only": "lora-32k-masked"})
-    quiet()
+    chosen = fnmatch.filter(CASES, "lora-32k-masked" if asked.quick else asked.only)
     warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    keep_freed_memory()
-    tokenizer, lines, equal = load_tokenizer(resolve("tiny")), [], True
-    for case in (CASES[name] for name in fnmatch.filter(CASES, asked.only)):
-        with tempfile.TemporaryDirectory() as folder:
-            bench = Bench(case, tokenizer, folder, case.rows(BATCH * max(GATE, asked.steps + 1)))
-            print(f"{case.name}: {padding(bench.rows)}; load {os.getloadavg()[0]:.1f}", flush=True)
-            if gate(bench):
-                lines.append(line(bench, *measure(bench, asked.rounds, asked.steps)))
-                print(lines[-1], flush=True)
-            else:
-                equal = False
-    print(
-        ROW.format(
-            "case", *(f"{way}, CPU-s" for way in WAYS), *(f"vs {way}" for way in PADDED), "A/A", "peak", "wall s"
+    benching.prepare()
+    tokenizer, results = load_tokenizer(resolve("tiny")), Results(asked.quick)
+    for case in (CASES[name] for name in chosen):
+        steps = 1 if asked.quick or case.vocabulary == LARGE else asked.steps
+        rounds = (
+            1 if asked.quick else asked.rounds if case.masked and case.vocabulary != LARGE else min(asked.rounds, FEW)
         )
-    )
-    print(*lines, sep="\n")
-    return 0 if equal else 1
+        with tempfile.TemporaryDirectory() as folder:
+            bench = Bench(case, tokenizer, folder, case.rows(BATCH * GATE))
+            print(f"{case.name}: {padding(bench.rows)}; load {os.getloadavg()[0]:.1f}", flush=True)
+            equal = gate(bench)
+            if equal.passed:
+                measure(bench, results, equal, rounds, steps)
+            else:
+                results.refuse(benching.Case("B1", case.name, "a step", equal))
+    return results.finish(asked.json)
 
 
 if __name__ == "__main__":
