@@ -3,8 +3,8 @@
     python scripts/bench_sweep.py [--only GLOB] [--ranks 4,16,64] [--rounds N] [--steps N] [--quick] [--json FILE]
 
 Adapters of several ranks and learning rates learn the same rows in the same batches over one base, in fp32 on one
-thread, without activation checkpoints: the bundled model, whose passes are mostly overhead, or a Llama of 13 million
-weights, initialised at random, whose passes are mostly products of matrices. Together, every adapter has a trainer of
+thread, without activation checkpoints: the bundled model on its word problems, or a Llama of 13 million weights,
+initialised at random, on rows of made-up tokens. Together, every adapter has a trainer of
 its own and their passes are one. TRL trains one after the other, padded, with the rows per forward pass that are
 fastest for it. Before any ratio stands the gate: initial weights, losses, first gradients and weights after some steps
 of each adapter are equal. A time is that of a step of the whole sweep.
@@ -17,13 +17,13 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import datasets
-import torch
 from peft import LoraConfig, get_peft_model
 from transformers import PrinterCallback, set_seed
 from trl.trainer.sft_config import SFTConfig
@@ -33,38 +33,49 @@ import benching
 from bench_training import BATCH, DEVICE, GATE, PASSES, Seen, Watch, digest, relative, settings
 from bench_training import Case as Llama
 from benching import LOSS, SLOPE, WEIGHT, Gate, Peer, Results, Took
+from tunelab.formats.format import Format
+from tunelab.formats.renderer import Renderer
 from tunelab.models.load import load_model, load_tokenizer
 from tunelab.models.packed_attention import packed_attention
 from tunelab.models.spec import resolve
 from tunelab.models.stacked_adapters import sharing_weights
 from tunelab.models.supervised_head import add_supervised_head
+from tunelab.tasks.find import find_task
+from tunelab.tasks.samples import load_samples
 from tunelab.training.lockstep import Meet, in_lockstep
 from tunelab.training.packing import PackedTrainer
+from tunelab.training.rows import supervised_rows
 from tunelab.training.together import GAIN, LockstepTrainer, Passes
 
 TOGETHER, ALONE, TRL = "together", "one after the other", "TRL"
 ALWAYS = float("inf")
-RATES = (1e-4, 3e-4, 1e-3)
+ROWS = BATCH * 12
+RATES = (5e-5, 1e-4, 2e-4)
 """Learning rates, in turn."""
+
+
+def word_problems() -> list[dict[str, list[int]]]:
+    """Return rows of the bundled model's own task: about 55 tokens, of which the answers are learnt."""
+    task, renderer = find_task("arithmetic"), Renderer(load_tokenizer(resolve("tiny")), Format(template="chat"))
+    samples = load_samples(task, "train", None)[:ROWS]
+    return supervised_rows(samples, task, renderer, "completion", max_length=512, max_too_long=0.0).rows
 
 
 @dataclass(frozen=True)
 class Case:
-    """A base, and the words of the rows."""
+    """A base and what its adapters learn."""
 
     name: str
     base: Callable[[], Any]
-    vocabulary: int
-
-    def rows(self, number: int) -> list[dict[str, list[int]]]:
-        return Llama(self.vocabulary, adapter=True, masked=True).rows(number)
+    rows: Callable[[], list[dict[str, list[int]]]]
 
 
+LLAMA = Llama(32_000, adapter=False, masked=True)
 CASES = {
     case.name: case
     for case in (
-        Case("tiny", lambda: load_model(resolve("tiny"), "cpu", "fp32").to(DEVICE), 512),
-        Case("13m", lambda: Llama(32_000, adapter=False, masked=True).model(), 32_000),
+        Case("tiny", lambda: load_model(resolve("tiny"), "cpu", "fp32").to(DEVICE), word_problems),
+        Case("13m", LLAMA.model, lambda: LLAMA.rows(ROWS)),
     )
 }
 
@@ -101,7 +112,7 @@ class Sweep:
             if way == TRL:
                 self._trainer(SFTTrainer, place, steps, seen, gate, self.passes).train()
             else:
-                with _packed(adapter.get_base_model()):
+                with packed(adapter.get_base_model()):
                     self._trainer(PackedTrainer, place, steps, seen, gate, BATCH).train()
         return found
 
@@ -126,7 +137,7 @@ class Sweep:
         with ExitStack() as until_done:
             until_done.enter_context(packed_attention(self.base))
             for adapter in self.adapters:
-                until_done.enter_context(_packed(adapter.get_base_model()))
+                until_done.enter_context(packed(adapter.get_base_model()))
             in_lockstep([training(place) for place in range(len(found))], passes.answer)
         self.trial = passes.facts()
 
@@ -144,15 +155,14 @@ class Sweep:
         return trainer
 
 
-class _packed(ExitStack):
-    """Gives a model our attention and our head for as long as it lasts."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        forward = model.forward
-        self.callback(setattr, model, "forward", forward)
-        add_supervised_head(model)
-        self.enter_context(packed_attention(model))
+@contextmanager
+def packed(model: Any) -> Generator[None]:
+    """Give a model our attention and our head for as long as the block runs."""
+    forward = model.forward
+    add_supervised_head(model)
+    with packed_attention(model):
+        yield
+    model.forward = forward
 
 
 def gate(fresh: Callable[[], Sweep], steps: int) -> Gate:
@@ -210,12 +220,8 @@ def main() -> int:
     tokenizer, results = load_tokenizer(resolve("tiny")), Results(asked.quick)
     for case in (CASES[name] for name in fnmatch.filter(CASES, "tiny" if asked.quick else asked.only)):
         with tempfile.TemporaryDirectory() as folder:
-            base, rows = case.base(), case.rows(BATCH * 12)
             ranks = [int(rank) for rank in asked.ranks.split(",")]
-
-            def fresh() -> Sweep:
-                return Sweep(base, ranks, rows, tokenizer, folder)
-
+            fresh = partial(Sweep, case.base(), ranks, case.rows(), tokenizer, folder)
             print(f"{case.name}: ranks {asked.ranks}; load {os.getloadavg()[0]:.1f}", flush=True)
             equal = gate(fresh, GATE)
             if equal.passed:

@@ -27,7 +27,7 @@ def plan(contexts: Sequence[StepContext]) -> Callable[[], None] | str:
     steps = total_steps(read_settings(first.settings)[1], len(read_samples(first.inputs["rows"])))
     if steps < FEWEST_STEPS:
         return f"{steps} steps, expected at least {FEWEST_STEPS}"
-    if dropping := _dropouts(load_config(ModelRef(**first.circumstance["model"]))):
+    if dropping := dropouts(load_config(ModelRef(**first.circumstance["model"]))):
         return f"the base has {dropping}"
     reached = common_checkpoint([context.scratch for context in contexts])
     if reached is None:
@@ -58,7 +58,7 @@ def _run(contexts: Sequence[StepContext], reached: int) -> None:
         context.facts.update(facts)
 
 
-def _dropouts(config: Any) -> str:
+def dropouts(config: Any) -> str:
     """Name the dropouts of a base's configuration, which would draw in another order."""
     known = config.get_text_config().to_dict().items()
     found = [name for name, value in known if "drop" in name and isinstance(value, float) and value > 0]
