@@ -55,6 +55,7 @@ def write_at_once(contexts):
     def work():
         for context in contexts:
             log(context)
+        time.sleep(contexts[0].circumstance["pause"])
         if how == "fail":
             raise ValueError("out of memory")
         if how == "die":
@@ -66,9 +67,9 @@ def write_at_once(contexts):
     return work
 
 
-def group(log, how="write", keys="kkk", inputs=()):
+def group(log, how="write", keys="kkk", inputs=(), pause=0):
     """Steps a, b, c of the keys given, which may run at once and say in a log when they start."""
-    circumstance = {"at once": how, "log": str(log)}
+    circumstance = {"at once": how, "log": str(log), "pause": pause}
     return [
         step(write_alone, name, inputs, circumstance=circumstance, together=Together(key, "engine_steps:write_at_once"))
         for name, key in zip("abc", keys, strict=True)

@@ -98,7 +98,13 @@ def test_a_step_whose_needs_failed_does_not_keep_the_others(store, tmp_path):
     assert facts(store, made) == [{"with": [one.name for one in made]}] * 3
 
 
-def test_steps_that_run_at_once_divide_what_they_take(tmp_path):
+def test_steps_that_run_at_once_divide_what_they_take(store, tmp_path):
+    made = group(tmp_path / "log", pause=0.6)
+    run(store, *made)
+    assert all(0.2 <= store.find(one).record.seconds < 0.6 for one in made)
+
+
+def test_an_attempt_of_several_takes_its_share(tmp_path):
     alone, shared = Attempt(tmp_path), Attempt(tmp_path, at_once=4)
     time.sleep(0.2)
     whole, part = alone.record({}), shared.record({})

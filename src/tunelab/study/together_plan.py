@@ -47,6 +47,6 @@ def _apart(train: Train, precision: str, hardware: Hardware) -> str | None:
         return f"precision is {precision}, expected fp32"
     if hardware.packing == "off":
         return "hardware.packing is off"
-    if hardware.gradient_checkpointing:
+    if hardware.gradient_checkpointing is True:
         return "hardware.gradient_checkpointing is on"
     return "hardware.track is set, and trackers follow one training at a time" if hardware.track else None

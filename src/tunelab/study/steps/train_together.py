@@ -15,6 +15,7 @@ from tunelab.study.steps.rows import read_samples, read_shots
 from tunelab.study.steps.train import EXAMPLE, job_of, read_settings, tell_fallback
 from tunelab.tasks.find import find_task
 from tunelab.training.checkpoints import common_checkpoint, forget_after
+from tunelab.training.job import Job
 from tunelab.training.packing import unpackable
 from tunelab.training.rows import supervised_rows
 from tunelab.training.sft import total_steps
@@ -32,12 +33,14 @@ def plan(contexts: Sequence[StepContext]) -> Callable[[], None] | str:
     reached = common_checkpoint([context.scratch for context in contexts])
     if reached is None:
         return "they were interrupted at different steps"
-    return lambda: _run(contexts, reached)
-
-
-def _run(contexts: Sequence[StepContext], reached: int) -> None:
-    first, device = contexts[0], contexts[0].circumstance["hardware"]["device"]
     jobs = [job_of(context) for context in contexts]
+    if any(job.hardware.gradient_checkpointing for job in jobs):
+        return "hardware.gradient_checkpointing is on"
+    return lambda: _run(contexts, jobs, reached)
+
+
+def _run(contexts: Sequence[StepContext], jobs: Sequence[Job], reached: int) -> None:
+    first, device = contexts[0], contexts[0].circumstance["hardware"]["device"]
     fmt, recipe, _ = read_settings(first.settings)
     ref = ModelRef(**first.circumstance["model"])
     task = find_task(first.circumstance["task"], Path(first.circumstance["folder"]))
