@@ -6,7 +6,7 @@ import time
 
 import pytest
 from safetensors.torch import load_file
-from study_files import changed, compiled, fingerprints
+from study_files import changed, compiled, fingerprints, only
 from transformers import LlamaConfig
 
 from tunelab.engine.runner import Runner
@@ -162,6 +162,11 @@ def test_what_would_not_be_equal_is_trained_alone_and_says_why(tmp_path, setting
 
 def test_together_changes_no_fingerprint(tmp_path):
     assert fingerprints(compiled(tmp_path, sweep())) == fingerprints(compiled(tmp_path, sweep("off")))
+
+
+@pytest.mark.parametrize("switch", ["together", "packing"])
+def test_off_may_be_written_as_it_is_documented(tmp_path, switch):
+    assert getattr(only(tmp_path, sweep(), f"hardware.{switch}=off").hardware, switch) == "off"
 
 
 def test_the_dropouts_of_a_base_are_known():

@@ -95,6 +95,12 @@ class Hardware(Strict):
         default=(), description="Also send training metrics and the final table to these trackers."
     )
 
+    @field_validator("packing", "together", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, declared: Any) -> Any:
+        """YAML reads ``off`` as false."""
+        return "off" if declared is False else declared
+
     @field_validator("device")
     @classmethod
     def _device_is_one(cls, device: str) -> str:
