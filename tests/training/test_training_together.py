@@ -13,7 +13,7 @@ from tunelab.training.checkpoints import common_checkpoint, forget_after, last_c
 from tunelab.training.job import Hardware, Job
 from tunelab.training.lockstep import in_lockstep
 from tunelab.training.recipe import Lora, Recipe
-from tunelab.training.together import TRIAL, train_together
+from tunelab.training.together import TRIAL, Passes, train_together
 
 ALWAYS, NEVER = float("inf"), 0.0
 SWEEP = {
@@ -91,6 +91,18 @@ def test_passes_that_do_not_pay_are_tried_in_turn_and_then_computed_one_after_th
         assert said["reason"] == "passes together are not faster"
         assert said["seconds_a_token_together"] > 0 < said["seconds_a_token_alone"]
         assert same(adapter(bench.root / name / "model"), adapter(bench.root / f"{name}-alone" / "model")) < 1e-4
+
+
+def test_a_training_that_ends_before_its_trial_says_so():
+    passes = Passes(base=None, seconds={"together": [1.0] * TRIAL, "alone": [1.0]})
+    assert passes.facts() == {"used": "in turn", "reason": "the training ended before the trial did"}
+
+
+@pytest.mark.parametrize(("together", "used"), [(0.94, "together"), (0.96, "alone")])
+def test_the_faster_way_is_gone_on_with_if_it_is_faster_by_a_twentieth(together, used):
+    first = [100.0]
+    passes = Passes(base=None, seconds={"together": first + [together] * (TRIAL - 1), "alone": [1.0] * TRIAL})
+    assert passes.facts()["used"] == used
 
 
 def test_a_base_that_says_something_else_of_stacked_rows_is_not_used(bench):

@@ -104,7 +104,7 @@ class Runner:
         began, where it goes on with one whose process died: what has failed since then is not tried again.
         """
         outcome, self._since, self._taken = Outcome(), time.time() if since is None else since, taken
-        pending = topological(targets)
+        pending, self._alone = topological(targets), {}
         while pending:
             self._pending = pending
             remaining = self._pass(pending, outcome)

@@ -113,9 +113,12 @@ class Passes:
     def facts(self) -> dict[str, Any]:
         """Return which way the passes went after the trial, why if not together, and what the trial said."""
         tried, used = self._tried(), self._way()
-        times = {f"seconds_a_token_{way}": round(seconds, 9) for way, seconds in (tried or {}).items()}
-        reason = self.refused or "passes together are not faster"
-        return {"used": used, **({"reason": reason} if used == "alone" else {}), **times}
+        if self.refused:
+            return {"used": used, "reason": self.refused}
+        if tried is None:
+            return {"used": "in turn", "reason": "the training ended before the trial did"}
+        times = {f"seconds_a_token_{way}": round(seconds, 12) for way, seconds in tried.items()}
+        return {"used": used, **({"reason": "passes together are not faster"} if used == "alone" else {}), **times}
 
     def _way(self) -> str:
         if self.refused:
