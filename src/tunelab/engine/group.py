@@ -7,8 +7,8 @@ any of them: each is then run by itself, with the reason in its context.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,9 +32,23 @@ class Claimed:
     lease: Lease
 
 
-def context_of(claimed: Claimed, store: Store, reporter: Reporter, alone: str = "") -> StepContext:
+@contextmanager
+def claimed(steps: Sequence[Step], store: Store, stays_out: Callable[[Step], bool]) -> Generator[list[Claimed]]:
+    """Claim the steps that are neither done, nor run elsewhere, nor to stay out, for as long as the block runs."""
+    with ExitStack() as until_done:
+        group: list[Claimed] = []
+        for step in steps:
+            if store.find(step) or not (lease := store.claim(step)):
+                continue
+            until_done.callback(lease.release)
+            if not stays_out(step) and not store.find(step):
+                group.append(Claimed(step, lease))
+        yield group
+
+
+def context_of(one: Claimed, store: Store, reporter: Reporter, alone: str = "") -> StepContext:
     """Return what a claimed step may use. Its sign of progress raises LeaseLost once another process has taken it."""
-    step, lease = claimed.step, claimed.lease
+    step, lease = one.step, one.lease
 
     def progress(done: int, total: int, unit: str) -> None:
         if lease.lost:
@@ -52,16 +66,16 @@ def context_of(claimed: Claimed, store: Store, reporter: Reporter, alone: str = 
     )
 
 
-def complete(claimed: Claimed, context: StepContext, attempt: Attempt, store: Store) -> None:
+def complete(one: Claimed, context: StepContext, attempt: Attempt, store: Store) -> None:
     """Keep what a step has made."""
-    store.complete(claimed.step, claimed.lease, {**attempt.record(context.facts), "owed": context.owed})
+    store.complete(one.step, one.lease, {**attempt.record(context.facts), "owed": context.owed})
     shutil.rmtree(context.directory / SCRATCH, ignore_errors=True)
 
 
 def run_at_once(group: Sequence[Claimed], store: Store, reporter: Reporter) -> str:
     """Run steps of one key at once; return why each is to run by itself, empty where all are done."""
     assert group[0].step.together is not None
-    contexts = [context_of(claimed, store, reporter) for claimed in group]
+    contexts = [context_of(one, store, reporter) for one in group]
     work = group[0].step.together.function()(contexts)
     if isinstance(work, str):
         return work
@@ -76,12 +90,12 @@ def _run(
     store: Store,
     reporter: Reporter,
 ) -> None:
-    for claimed in group:
-        reporter.started(claimed.step)
+    for one in group:
+        reporter.started(one.step)
     with ExitStack() as until_ended:
         attempts = [
             until_ended.enter_context(closing(Attempt(context.directory, at_once=len(group)))) for context in contexts
         ]
         work()
-        for claimed, context, attempt in zip(group, contexts, attempts, strict=True):
-            complete(claimed, context, attempt, store)
+        for one, context, attempt in zip(group, contexts, attempts, strict=True):
+            complete(one, context, attempt, store)

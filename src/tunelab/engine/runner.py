@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -20,7 +20,7 @@ from typing import Protocol
 
 from tunelab.engine.attempt import Attempt, was_killed
 from tunelab.engine.folder import FAILED, read_json
-from tunelab.engine.group import Claimed, complete, context_of, run_at_once
+from tunelab.engine.group import Claimed, claimed, complete, context_of, run_at_once
 from tunelab.engine.lease import Lease
 from tunelab.engine.plan import topological
 from tunelab.engine.record import Artifact
@@ -138,16 +138,16 @@ class Runner:
             return
         group: list[Claimed] = []
         try:
-            with self._claimed(mates, group):
+            with claimed(mates, self._store, self._stays_out) as group:
                 if len(group) < 2:
                     return
                 why = run_at_once(group, self._store, self._reporter)
         except Exception as error:  # noqa: BLE001 - each is tried by itself, where its own error is kept
             why = f"at once with others it failed: {describe(error, self._store.root)}"
-        self._alone |= {claimed.step.fingerprint: why for claimed in group}
-        for claimed in group:
-            if not why and claimed.step is not first:
-                self._obtain(claimed.step, claimed.step, outcome)
+        self._alone |= {one.step.fingerprint: why for one in group}
+        for one in group:
+            if not why and one.step is not first:
+                self._obtain(one.step, one.step, outcome)
 
     def _may_join(self, first: Step, step: Step, outcome: Outcome) -> bool:
         """Say whether a step is of the same key and ready, once all that it needs is settled."""
@@ -160,19 +160,11 @@ class Runner:
                 self._settle(needed, outcome)
         return all(outcome.states.get(needed.fingerprint) in FINISHED for needed in step.needs)
 
-    @contextmanager
-    def _claimed(self, steps: Sequence[Step], group: list[Claimed]) -> Generator[None]:
-        """Fill ``group`` with those that are neither done, nor run elsewhere, nor failed or killed in this run."""
-        with ExitStack() as until_done:
-            for step in steps:
-                if self._store.find(step) or not (lease := self._store.claim(step)):
-                    continue
-                until_done.callback(lease.release)
-                if was_killed(self._store.directory(step), self._since):
-                    self._alone[step.fingerprint] = "a process was killed while it ran at once with others"
-                elif not self._store.find(step) and not self._failed_elsewhere(step):
-                    group.append(Claimed(step, lease))
-            yield
+    def _stays_out(self, step: Step) -> bool:
+        """Say whether a step is not run at once with others, as it has failed or was killed in this run."""
+        if was_killed(self._store.directory(step), self._since):
+            self._alone[step.fingerprint] = "a process was killed while it ran at once with others"
+        return step.fingerprint in self._alone or bool(self._failed_elsewhere(step))
 
     def _obtain(self, step: Step, actual: Step, outcome: Outcome) -> bool:
         """Find, run or leave one step whose inputs are there. True when it is settled."""
@@ -235,10 +227,10 @@ class Runner:
         return State.DONE, ""
 
     def _execute(self, step: Step, lease: Lease, attempt: Attempt) -> None:
-        claimed = Claimed(step, lease)
-        context = context_of(claimed, self._store, self._reporter, self._alone.get(step.fingerprint, ""))
+        own = Claimed(step, lease)
+        context = context_of(own, self._store, self._reporter, self._alone.get(step.fingerprint, ""))
         step.function()(context)
-        complete(claimed, context, attempt, self._store)
+        complete(own, context, attempt, self._store)
 
     def _failed_elsewhere(self, step: Step) -> str:
         """Return the error of an attempt that another process made and lost since this run began."""

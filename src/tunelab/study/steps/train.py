@@ -38,7 +38,7 @@ from tunelab.training.sft import train_sft
 from tunelab.training.sizes import weights_precision
 
 EXAMPLE = "example.txt"
-NO_OTHERS = "no other training of the run shares base, rows, format and passes"
+NO_OTHERS = "no other training that the run has to do shares base, rows, format and passes"
 
 
 def run(context: StepContext) -> None:
