@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from tunelab.models.load import load_model
 from tunelab.models.spec import resolve
+from tunelab.training import together
 from tunelab.training.checkpoints import common_checkpoint, forget_after, last_checkpoint
 from tunelab.training.job import Hardware, Job
 from tunelab.training.lockstep import in_lockstep
@@ -74,6 +75,15 @@ def test_each_adapter_is_what_its_own_training_makes(bench, same, case):
     assert len(files(bench.root / "eight" / "checkpoints")) >= 6
 
 
+def test_more_adapters_than_a_pass_takes_are_computed_in_several(bench, same, monkeypatch):
+    monkeypatch.setattr(together, "MOST", 2)
+    facts = train(bench, [job(bench, name, **settings) for name, settings in SWEEP.items()])
+    assert {found["together"]["used"] for found in facts} == {"together"}
+    for name, settings in list(SWEEP.items())[1:]:
+        alone(bench, name, **settings)
+        assert same(adapter(bench.root / name / "model"), adapter(bench.root / f"{name}-alone" / "model")) < 1e-4
+
+
 def test_passes_that_do_not_pay_are_tried_in_turn_and_then_computed_one_after_the_other(bench, same):
     base, seen, names = load_model(resolve("tiny"), "cpu", "fp32"), [], ("two", "four")
 
@@ -98,10 +108,10 @@ def test_a_training_that_ends_before_its_trial_says_so():
     assert passes.facts() == {"used": "in turn", "reason": "the training ended before the trial did"}
 
 
-@pytest.mark.parametrize(("together", "used"), [(0.94, "together"), (0.96, "alone")])
-def test_the_faster_way_is_gone_on_with_if_it_is_faster_by_a_twentieth(together, used):
+@pytest.mark.parametrize(("seconds", "used"), [(0.94, "together"), (0.96, "alone")])
+def test_the_faster_way_is_gone_on_with_if_it_is_faster_by_a_twentieth(seconds, used):
     first = [100.0]
-    passes = Passes(base=None, seconds={"together": first + [together] * (TRIAL - 1), "alone": [1.0] * TRIAL})
+    passes = Passes(base=None, seconds={"together": first + [seconds] * (TRIAL - 1), "alone": [1.0] * TRIAL})
     assert passes.facts()["used"] == used
 
 

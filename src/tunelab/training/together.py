@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +27,8 @@ from tunelab.training.packing import EXACT, PackedTrainer
 from tunelab.training.rows import SupervisedRows
 from tunelab.training.sft import build_trainer, total_steps
 
+MOST = 8
+"""Adapters of a pass: their activations lie in memory at once."""
 TRIAL = 5
 """Passes that are timed each way, of which the first is not counted."""
 FEWEST_STEPS = 20
@@ -90,7 +92,8 @@ class Passes:
     """A token, of each pass of the trial."""
     refused: str = ""
     """Why passes are computed one after the other, whatever their time."""
-    _stack: Stack | None = None
+    _stacks: list[Stack] = field(default_factory=list[Stack])
+    """Of at most ``MOST`` adapters each, in order."""
     _alone: int = 0
     """Tokens of the pass before, where each trainer computed its own and it is not counted yet."""
 
@@ -99,7 +102,7 @@ class Passes:
         tokens = sum(one.tokens for one in asked)
         if self._alone:
             self._count("alone", sum(one.trainer.took for one in asked) / self._alone)
-        elif self._stack is None and not self.refused:
+        elif not self._stacks and not self.refused:
             self.refused = self._begin(asked)
         together = self._way() == "together"
         self._alone = 0 if together else tokens
@@ -142,27 +145,33 @@ class Passes:
         if any(one.number is None for one in asked):
             return "the model does not divide its loss by the tokens of a step"
         try:
-            self._stack = Stack(self.base, [one.model for one in asked])
+            self._stacks = [Stack(self.base, [one.model for one in part]) for part in _parts(asked)]
         except ValueError as error:
             return str(error)
         with torch.no_grad():
-            stacked = [found.loss.item() for found in self._losses(asked)[0]]
+            stacked = [learnt.loss.item() for found, _ in self._computed(asked) for learnt in found]
             alone = [_loss(one) for one in asked]
         worst = max(abs(ours - theirs) for ours, theirs in zip(stacked, alone, strict=True))
         return "" if worst <= EXACT else f"losses differ by {worst:.6f} from those of passes one after the other"
 
-    def _losses(self, asked: Sequence[Pass]) -> tuple[list[Learnt], list[dict[str, Any]]]:
-        assert self._stack is not None
-        prepared = [one.trainer.prepared(one) for one in asked]
-        batches, divisors = [batch for batch, _ in prepared], [divisor for _, divisor in prepared]
-        return self._stack.losses(batches, divisors), batches
+    def _computed(self, asked: Sequence[Pass]) -> Iterator[tuple[list[Learnt], Sequence[Pass]]]:
+        """Compute the losses, as many adapters at a time as a pass takes."""
+        for stack, part in zip(self._stacks, _parts(asked), strict=True):
+            batches, divisors = zip(*(one.trainer.prepared(one) for one in part), strict=True)
+            yield stack.losses(batches, divisors), part
 
     def _together(self, asked: Sequence[Pass]) -> list[torch.Tensor]:
-        found, batches = self._losses(asked)
-        torch.autograd.backward([one.loss for one in found])
-        for one, learnt, batch in zip(asked, found, batches, strict=True):
-            one.trainer.count(vars(learnt), batch["input_ids"].numel())
-        return [one.loss.detach() for one in found]
+        losses: list[torch.Tensor] = []
+        for found, part in self._computed(asked):
+            torch.autograd.backward([learnt.loss for learnt in found])
+            for one, learnt in zip(part, found, strict=True):
+                one.trainer.count(vars(learnt), one.tokens)
+                losses.append(learnt.loss.detach())
+        return losses
+
+
+def _parts(asked: Sequence[Pass]) -> list[Sequence[Pass]]:
+    return [asked[start : start + MOST] for start in range(0, len(asked), MOST)]
 
 
 def _loss(asked: Pass) -> float:
