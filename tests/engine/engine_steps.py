@@ -6,11 +6,12 @@ that steering never changes a step's fingerprint.
 
 import json
 import os
+import signal
 import time
 from pathlib import Path
 
 from tunelab.engine.runner import Runner
-from tunelab.engine.step import Step
+from tunelab.engine.step import Step, Together
 from tunelab.files import append_lines, resume_lines, write_json, write_lines
 
 OUT = "out.txt"
@@ -37,6 +38,42 @@ def write(context):
     above = [context.inputs[name].path(OUT).read_text() for name in sorted(context.inputs)]
     holes = [f"<{name}>" for name in sorted(context.holes)]
     (context.directory / OUT).write_text(f"{context.settings['name']}({' '.join(above + holes)})")
+
+
+def write_alone(context):
+    """Write what ``write`` does, and why it was called."""
+    write(context)
+    context.facts["alone"] = context.alone
+
+
+def write_at_once(contexts):
+    """Return what writes for all, or a refusal, as the circumstance says; it may end them all, or be killed."""
+    how = contexts[0].circumstance["at once"]
+    if how == "refuse":
+        return "they are too few"
+
+    def work():
+        for context in contexts:
+            log(context)
+        time.sleep(contexts[0].circumstance["pause"])
+        if how == "fail":
+            raise ValueError("out of memory")
+        if how == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        for context in contexts:
+            (context.directory / OUT).write_text(context.settings["name"])
+            context.facts["with"] = [other.name for other in contexts]
+
+    return work
+
+
+def group(log, how="write", keys="kkk", inputs=(), pause=0):
+    """Steps a, b, c of the keys given, which may run at once and say in a log when they start."""
+    circumstance = {"at once": how, "log": str(log), "pause": pause}
+    return [
+        step(write_alone, name, inputs, circumstance=circumstance, together=Together(key, "engine_steps:write_at_once"))
+        for name, key in zip("abc", keys, strict=True)
+    ]
 
 
 def fail_while(context):

@@ -27,11 +27,14 @@ LIBRARIES = (
 
 
 class Attempt:
-    """Measures from construction to ``close``; earlier attempts' time is added in the record."""
+    """Measures from construction to ``close``; earlier attempts' time is added in the record.
 
-    def __init__(self, directory: Path, meter: Meter | None = None) -> None:
+    Steps that run at once divide what they take by their number.
+    """
+
+    def __init__(self, directory: Path, meter: Meter | None = None, at_once: int = 1) -> None:
         self._path = directory / ATTEMPTS
-        self._earlier = resume_lines(self._path)
+        self._earlier, self._at_once = resume_lines(self._path), at_once
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._wall, self._cpu, self._meter = time.perf_counter(), time.process_time(), meter or Meter()
         self._append({"event": "started", "time": self._started, "pid": os.getpid()})
@@ -53,21 +56,24 @@ class Attempt:
 
     def close(self) -> None:
         """Write down how long this attempt took, whatever its end."""
-        took = {"seconds": self._seconds(), "cpu_seconds": self._cpu_seconds(), "energy": dict(self._meter.joules())}
+        took = {"seconds": self._seconds(), "cpu_seconds": self._cpu_seconds(), "energy": self._joules()}
         self._meter.close()
         self._append({"event": "ended", **took})
 
     def _energy(self, earlier: Sequence[Mapping[str, float]]) -> dict[str, float]:
         """Return the joules of all attempts, of what every one of them could read."""
-        now = self._meter.joules()
+        now = self._joules()
         read = [kind for kind in now if all(kind in joules for joules in earlier)]
         return {kind: round(now[kind] + sum(joules[kind] for joules in earlier), 3) for kind in read}
 
+    def _joules(self) -> dict[str, float]:
+        return {kind: joules / self._at_once for kind, joules in self._meter.joules().items()}
+
     def _seconds(self) -> float:
-        return time.perf_counter() - self._wall
+        return (time.perf_counter() - self._wall) / self._at_once
 
     def _cpu_seconds(self) -> float:
-        return time.process_time() - self._cpu
+        return (time.process_time() - self._cpu) / self._at_once
 
     def _append(self, row: dict[str, Any]) -> None:
         try:
@@ -76,6 +82,14 @@ class Attempt:
             if not disk_full(error):
                 raise
             resume_lines(self._path)
+
+
+def was_killed(directory: Path, since: float) -> bool:
+    """Say whether the latest attempt at a step has no end and began at or after a time, in whole seconds."""
+    lines = resume_lines(directory / ATTEMPTS)
+    if not lines or lines[-1]["event"] == "ended":
+        return False
+    return datetime.fromisoformat(lines[-1]["time"]).timestamp() >= int(since)
 
 
 def versions() -> dict[str, str]:

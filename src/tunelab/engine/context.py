@@ -26,6 +26,8 @@ class StepContext:
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
     """Fill with plain JSON that the record should keep."""
     owed: dict[str, int] = field(default_factory=dict[str, int])
+    alone: str = ""
+    """Why a step that could run at once with others of its kind runs by itself; empty where there are no others."""
 
     def owe(self, count: int, what: str) -> None:
         """Say that the step ends with work owed, like 3 "requests that got no answer"; 0 takes it back.
@@ -37,6 +39,11 @@ class StepContext:
         self.owed.pop(what, None)
         if count:
             self.owed[what] = count
+
+    @property
+    def name(self) -> str:
+        """The step's name: ``kind/slug-<8 hex>``."""
+        return f"{self.directory.parent.name}/{self.directory.name}"
 
     @property
     def scratch(self) -> Path:

@@ -3,15 +3,14 @@
 A step that fails blocks what depends on it and nothing else. The error is kept in the step's folder as
 ``failed.json``; the next run tries again. Several runners may share a store: each claims a step before it runs
 it, passes over steps that others run, and waits for them only when nothing else is left to do. A finished step that
-owes work is tried once a run, in its own folder.
+owes work is tried once a run, in its own folder. Steps that may run at once do when the first of them is reached.
 """
 
 from __future__ import annotations
 
-import shutil
 import time
 import traceback
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,9 +18,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-from tunelab.engine.attempt import Attempt
-from tunelab.engine.context import StepContext
-from tunelab.engine.folder import FAILED, SCRATCH, read_json
+from tunelab.engine.attempt import Attempt, was_killed
+from tunelab.engine.folder import FAILED, read_json
+from tunelab.engine.group import Claimed, claimed, complete, context_of, run_at_once
 from tunelab.engine.lease import Lease
 from tunelab.engine.plan import topological
 from tunelab.engine.record import Artifact
@@ -94,6 +93,9 @@ class Runner:
         self._reporter = reporter
         self._since = 0.0
         self._taken: Collection[str] = ()
+        self._pending: Sequence[Step] = ()
+        self._alone: dict[str, str] = {}
+        """Why each step that was to run at once with others runs by itself; empty where it did run with them."""
 
     def run(self, targets: Iterable[Step], taken: Collection[str] = (), since: float | None = None) -> Outcome:
         """Run all that ``targets`` need. KeyboardInterrupt leaves the store ready to resume, and goes on up.
@@ -102,8 +104,9 @@ class Runner:
         began, where it goes on with one whose process died: what has failed since then is not tried again.
         """
         outcome, self._since, self._taken = Outcome(), time.time() if since is None else since, taken
-        pending = topological(targets)
+        pending, self._alone = topological(targets), {}
         while pending:
+            self._pending = pending
             remaining = self._pass(pending, outcome)
             if len(remaining) == len(pending):
                 time.sleep(POLL_SECONDS)
@@ -114,7 +117,7 @@ class Runner:
         """Settle every step that can be settled now; return the others."""
         remaining: list[Step] = []
         for step in pending:
-            if not self._settle(step, outcome):
+            if step.fingerprint not in outcome.states and not self._settle(step, outcome):
                 remaining.append(step)
         return remaining
 
@@ -124,13 +127,50 @@ class Runner:
         became = {f: outcome.effective[f] for f, state in outcome.states.items() if state in FINISHED}
         if lacking := step.lacking(became):
             return self._end(step, step, State.BLOCKED, f"needs {lacking.name}", outcome)
+        if step.together:
+            self._run_at_once(step, outcome)
         return self._obtain(step, step.over(became, outcome.messages), outcome)
+
+    def _run_at_once(self, first: Step, outcome: Outcome) -> None:
+        """Run a step at once with those of its key that are ready and not done; whatever fails leaves it to itself."""
+        mates = [step for step in self._pending if self._may_join(first, step, outcome)]
+        if len(mates) < 2:
+            return
+        group: list[Claimed] = []
+        try:
+            with claimed(mates, self._store, self._stays_out) as group:
+                if len(group) < 2:
+                    return
+                why = run_at_once(group, self._store, self._reporter)
+        except Exception as error:  # noqa: BLE001 - each is tried by itself, where its own error is kept
+            why = f"at once with others it failed: {describe(error, self._store.root)}"
+        self._alone |= {one.step.fingerprint: why for one in group}
+        for one in group:
+            if not why and one.step is not first:
+                self._obtain(one.step, one.step, outcome)
+
+    def _may_join(self, first: Step, step: Step, outcome: Outcome) -> bool:
+        """Say whether a step is of the same key and ready, once all that it needs is settled."""
+        if not step.together or first.together != step.together or step.blocked is not None:
+            return False
+        if step.fingerprint in outcome.states or step.fingerprint in self._alone:
+            return False
+        for needed in topological(step.needs):
+            if needed.fingerprint not in outcome.states:
+                self._settle(needed, outcome)
+        return all(outcome.states.get(needed.fingerprint) in FINISHED for needed in step.needs)
+
+    def _stays_out(self, step: Step) -> bool:
+        """Say whether a step is not run at once with others, as it has failed or was killed in this run."""
+        if was_killed(self._store.directory(step), self._since):
+            self._alone[step.fingerprint] = "a process was killed while it ran at once with others"
+        return step.fingerprint in self._alone or bool(self._failed_elsewhere(step))
 
     def _obtain(self, step: Step, actual: Step, outcome: Outcome) -> bool:
         """Find, run or leave one step whose inputs are there. True when it is settled."""
         try:
             if self._is_settled(actual, self._store.find(actual)):
-                ended = State.CACHED, ""
+                ended = State.DONE if actual.fingerprint in self._alone else State.CACHED, ""
             elif step.blocked is not None:
                 ended = State.BLOCKED, step.blocked
             else:
@@ -187,22 +227,10 @@ class Runner:
         return State.DONE, ""
 
     def _execute(self, step: Step, lease: Lease, attempt: Attempt) -> None:
-        def progress(done: int, total: int, unit: str) -> None:
-            if lease.lost:
-                raise LeaseLost(f"{step.name}: another process took this step over; its result is used instead")
-            self._reporter.progressed(step, done, total, unit)
-
-        context = StepContext(
-            settings=step.settings,
-            circumstance=step.circumstance,
-            inputs={name: self._store.open(needed) for name, needed in step.inputs.items()},
-            holes=step.holes,
-            directory=self._store.directory(step),
-            progress=progress,
-        )
+        own = Claimed(step, lease)
+        context = context_of(own, self._store, self._reporter, self._alone.get(step.fingerprint, ""))
         step.function()(context)
-        self._store.complete(step, lease, {**attempt.record(context.facts), "owed": context.owed})
-        shutil.rmtree(context.directory / SCRATCH, ignore_errors=True)
+        complete(own, context, attempt, self._store)
 
     def _failed_elsewhere(self, step: Step) -> str:
         """Return the error of an attempt that another process made and lost since this run began."""

@@ -13,7 +13,7 @@ identity, and so is the reason of each, since a report prints it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,21 @@ def holes_of(inputs: Mapping[str, str | None]) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True)
+class Together:
+    """Steps of a run with equal ``key`` may run at once. ``entry`` names the function that does it.
+
+    It is given their contexts and returns what runs all of them, or why each is to run by itself.
+    """
+
+    key: str
+    entry: str
+
+    def function(self) -> Callable[[Sequence[StepContext]], Callable[[], None] | str]:
+        """Import and return the function."""
+        return imported(self.entry)
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """One node of the plan. Equality is by ``fingerprint``, never by object."""
@@ -53,6 +68,8 @@ class Step:
     optional: frozenset[str] = frozenset()
     """Names of inputs that this step does without: one that has no result is a hole."""
     blocked: str | None = None
+    together: Together | None = None
+    """How this step runs at once with others of its kind, which changes nothing of its result; None where it cannot."""
     planned: str | None = None
     """The fingerprint that the plan knew this step by, where holes have given it another since; see ``origin``."""
 

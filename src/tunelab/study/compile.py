@@ -33,6 +33,7 @@ from tunelab.study.rows_plan import RowsPlan
 from tunelab.study.search_plan import candidates, select_step, validations
 from tunelab.study.settling import Settled, settle, without_sandbox
 from tunelab.study.spec import Study
+from tunelab.study.together_plan import together
 from tunelab.study.tree import leaves, nodes
 from tunelab.tasks import find
 from tunelab.tasks.identity import scorer_identity
@@ -181,32 +182,37 @@ class _Compiler:
         checks = tuple(self.rows.checks(variant))
         judges, judged_by, unjudged = self.rewarding(variant)
         pairs = {"pairs": self.pairs(variant, rows, checks)} if train.method == "dpo" else {}
+        settings = {
+            "model": model["identity"],
+            "recipe": train.identity(precision),
+            "format": fmt.training_identity() if train.method in SUPERVISED else fmt.identity(),
+            "seed": variant.seed,
+            "micro_batch_size": self.machine.micro_batch_that_matters(train, precision),
+            **self.machine.packing_that_matters(train, precision),
+            **self.reward(variant, judges),
+            **self.balanced(variant),
+            **self.machine.rollouts(train),
+        }
+        inputs = {"rows": rows, **pairs, **({"shots": shots} if shots else {})}
+        at_once = together(train, precision, self.study.hardware, settings, inputs)
         return Step(
             kind="train",
             version=VERSIONS["train"],
             slug=slug(variant.name),
             entry="tunelab.study.steps.train:run",
-            settings={
-                "model": model["identity"],
-                "recipe": train.identity(precision),
-                "format": fmt.training_identity() if train.method in SUPERVISED else fmt.identity(),
-                "seed": variant.seed,
-                "micro_batch_size": self.machine.micro_batch_that_matters(train, precision),
-                **self.machine.packing_that_matters(train, precision),
-                **self.reward(variant, judges),
-                **self.balanced(variant),
-                **self.machine.rollouts(train),
-            },
-            inputs={"rows": rows, **pairs, **({"shots": shots} if shots else {})},
+            settings=settings,
+            inputs=inputs,
             circumstance={
                 "model": model,
                 "task": variant.task,
+                **({"together": at_once} if isinstance(at_once, str) else {}),
                 **self.fallback(variant),
                 **self.machine.hardware(),
                 **(self.sandbox(task) if train.method == "grpo" else {}),
                 **({"judges": judged_by} if judged_by else {}),
             },
             after=checks,
+            together=None if isinstance(at_once, str) else at_once,
             blocked=blocked
             or self.machine.without_qlora(train)
             or (self.unsafe(task) if train.method == "grpo" else None)

@@ -73,6 +73,11 @@ class Hardware(Strict):
         description="auto: sft lays the rows of a forward pass end to end, without padding, and grpo without beta "
         "computes a prompt once for its completions, where the model can; off: rows are padded.",
     )
+    together: Literal["auto", "off"] = Field(
+        default="auto",
+        description="auto: LoRA adapters that share base, rows, format and passes are trained together in fp32 when "
+        "the first passes show that this is faster; off: each by itself. The results are the same.",
+    )
     generation_batch_size: int = Field(default=32, gt=0, description="Prompts per batch in generation.")
     generation: Literal["auto", "engine", "plain"] = Field(
         default="auto",
@@ -99,6 +104,12 @@ class Hardware(Strict):
     track: tuple[Literal["wandb", "tensorboard", "trackio"], ...] = Field(
         default=(), description="Also send training metrics and the final table to these trackers."
     )
+
+    @field_validator("packing", "together", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, declared: Any) -> Any:
+        """YAML reads ``off`` as false."""
+        return "off" if declared is False else declared
 
     @field_validator("device")
     @classmethod

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tunelab.errors import ModelError
@@ -40,13 +40,35 @@ def last_checkpoint(scratch: Path) -> Path | None:
             whole.append(folder)
         else:
             shutil.rmtree(folder)
-    return max(whole, key=lambda f: int(f.name.rpartition("-")[2]), default=None)
+    return max(whole, key=_step, default=None)
+
+
+def common_checkpoint(scratches: Sequence[Path]) -> int | None:
+    """Return the newest step of which all trainings have a whole checkpoint, 0 where they begin anew.
+
+    None where one of them would lose more than its newest checkpoint by going on from there.
+    """
+    whole = [{_step(path.parent) for path in scratch.glob(f"checkpoint-*/{MARKER}")} for scratch in scratches]
+    common = max(set[int].intersection(*whole), default=0)
+    return common if all(sum(step > common for step in steps) <= 1 for steps in whole) else None
+
+
+def forget_after(scratch: Path, step: int) -> None:
+    """Remove the checkpoints after a step."""
+    for folder in scratch.glob("checkpoint-*"):
+        if _step(folder) > step:
+            (folder / MARKER).unlink(missing_ok=True)
+            shutil.rmtree(folder)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def keep_checkpoints(scratch: Path, directory: Path) -> None:
     """Keep every checkpoint under ``checkpoints/``, weights only; the scratch folder stays fit to resume from."""
     for folder in scratch.glob("checkpoint-*"):
-        target = directory / "checkpoints" / f"step-{int(folder.name.rpartition('-')[2]):06d}"
+        target = directory / "checkpoints" / f"step-{_step(folder):06d}"
         target.mkdir(parents=True, exist_ok=True)
         for path in folder.iterdir():
             if path.suffix in (".safetensors", ".json") and path.name != "trainer_state.json":

@@ -35,13 +35,16 @@ class PackedTrainer(SFTTrainer):
         """Return the summed loss of a packed batch, divided by the learnt tokens of the whole optimiser step."""
         own = (inputs["labels"][:, 1:] >= 0).sum()
         number = own if num_items_in_batch is None else num_items_in_batch
-        inputs["sequence_lengths"] = inputs["cu_seq_lens_q"].diff().tolist()
-        found = model(**inputs, use_cache=False, learnt_tokens=torch.as_tensor(number).clamp(min=1))
-        self._count(found, inputs["input_ids"].numel())
+        found = model(**self.packed(inputs), use_cache=False, learnt_tokens=torch.as_tensor(number).clamp(min=1))
+        self.count(found, inputs["input_ids"].numel())
         averaged = self.args.average_tokens_across_devices and num_items_in_batch is not None
         return found["loss"] * self.accelerator.num_processes if averaged else found["loss"]
 
-    def _count(self, found: Mapping[str, torch.Tensor], tokens: int) -> None:
+    def packed(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Return a batch with the lengths of its rows, which our attention goes by."""
+        return inputs | {"sequence_lengths": inputs["cu_seq_lens_q"].diff().tolist()}
+
+    def count(self, found: Mapping[str, torch.Tensor], tokens: int) -> None:
         """Keep what TRL logs beside the loss."""
         counts = torch.stack([found["entropy"], found["correct"], found["tokens"].float()])
         gathered: Any = self.accelerator.gather(counts[None])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import datasets
 from transformers import PreTrainedModel
@@ -22,6 +22,8 @@ from tunelab.training.rows import SupervisedRows
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+Trainer = TypeVar("Trainer", bound=SFTTrainer)
+
 
 def train_sft(
     job: Job, rows: SupervisedRows, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
@@ -34,21 +36,34 @@ def train_sft(
     padded = _padded(job, rows, model)
 
     def build(trainable: Any) -> SFTTrainer:
-        datasets.disable_progress_bars()
-        batch = arguments(job, total, job.recipe.batch_size)
-        trainer = (SFTTrainer if padded else PackedTrainer)(
-            model=trainable,
-            args=SFTConfig(**batch, max_length=None, packing=False, padding_free=padded is None),
-            train_dataset=datasets.Dataset.from_list(rows.rows),
-            processing_class=tokenizer,
-        )
-        if padded is None:
-            add_supervised_head(model)
-        return trainer
+        return build_trainer(SFTTrainer if padded else PackedTrainer, job, rows, trainable, tokenizer, total)
 
     with nullcontext() if padded else packed_attention(model):
         facts = carry_out(job, model, total, build)
     return {"receipt": rows.receipt, "padded": padded, **facts}
+
+
+def build_trainer(
+    kind: type[Trainer],
+    job: Job,
+    rows: SupervisedRows,
+    trainable: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    total: int,
+) -> Trainer:
+    """Make a trainer of a kind over the trainable model; one over packed rows gives it its head."""
+    datasets.disable_progress_bars()
+    packed = issubclass(kind, PackedTrainer)
+    batch = arguments(job, total, job.recipe.batch_size)
+    trainer = kind(
+        model=trainable,
+        args=SFTConfig(**batch, max_length=None, packing=False, padding_free=packed),
+        train_dataset=datasets.Dataset.from_list(rows.rows),
+        processing_class=tokenizer,
+    )
+    if packed:
+        add_supervised_head(trainable.get_base_model() if job.recipe.adapter else trainable)
+    return trainer
 
 
 def _padded(job: Job, rows: SupervisedRows, model: PreTrainedModel) -> str | None:

@@ -39,6 +39,7 @@ from tunelab.training.sft import train_sft
 from tunelab.training.sizes import weights_precision
 
 EXAMPLE = "example.txt"
+NO_OTHERS = "no other training that the run has to do shares base, rows, format and passes"
 
 
 def run(context: StepContext) -> None:
@@ -51,32 +52,14 @@ def run(context: StepContext) -> None:
     renderer = load_renderer(ref, fmt, read_shots(task, context.inputs, fmt.few_shots.k))
     tokenizer = renderer.tokenizer
     samples = read_samples(context.inputs["rows"])
-    hardware = circumstance["hardware"]
-    job = Job(
-        recipe=recipe,
-        precision=precision,
-        seed=settings["seed"],
-        hardware=Hardware(
-            device=hardware["device"],
-            micro_batch_size=hardware["micro_batch_size"],
-            gradient_checkpointing=checkpoints(context, ref),
-            track=tuple(hardware["track"]),
-            rollouts=hardware["rollouts"],
-            rollout_batch_size=hardware["rollout_batch_size"],
-            generation=hardware["generation"],
-            packing=hardware["packing"],
-        ),
-        directory=context.directory,
-        scratch=context.scratch,
-        progress=context.progress,
-    )
-    if "fallback" in circumstance:
-        context.facts["fallback"] = circumstance["fallback"]
+    device, job = circumstance["hardware"]["device"], job_of(context)
+    tell_fallback(context)
+    context.facts["together"] = {"used": "alone", "reason": circumstance.get("together") or context.alone or NO_OTHERS}
     if recipe.head == "classifier":
         _classifier(context, job, samples, renderer, ref)
         return
     weights = weights_precision(recipe, precision)
-    model = load_model(ref, hardware["device"], weights, four_bit=four_bit(settings["recipe"]))
+    model = load_model(ref, device, weights, four_bit=four_bit(settings["recipe"]))
     if recipe.method == "grpo":
         refuse_unsafe(task, sandbox_of(context))
         judges, groups = reward_judges(context), settings.get("balanced")
@@ -96,6 +79,36 @@ def run(context: StepContext) -> None:
     refuse_long_rows(rows.receipt["longest"], model.config)
     (context.directory / EXAMPLE).write_text(rows.preview + "\n", encoding="utf-8")
     context.facts.update(train(job, rows, model, tokenizer))
+
+
+def job_of(context: StepContext) -> Job:
+    """Return what a training needs besides its rows."""
+    _, recipe, precision = read_settings(context.settings)
+    hardware = context.circumstance["hardware"]
+    return Job(
+        recipe=recipe,
+        precision=precision,
+        seed=context.settings["seed"],
+        hardware=Hardware(
+            device=hardware["device"],
+            micro_batch_size=hardware["micro_batch_size"],
+            gradient_checkpointing=checkpoints(context, ModelRef(**context.circumstance["model"])),
+            track=tuple(hardware["track"]),
+            rollouts=hardware["rollouts"],
+            rollout_batch_size=hardware["rollout_batch_size"],
+            generation=hardware["generation"],
+            packing=hardware["packing"],
+        ),
+        directory=context.directory,
+        scratch=context.scratch,
+        progress=context.progress,
+    )
+
+
+def tell_fallback(context: StepContext) -> None:
+    """Keep in the record why a training runs otherwise than asked, where it does."""
+    if "fallback" in context.circumstance:
+        context.facts["fallback"] = context.circumstance["fallback"]
 
 
 def reward_judges(context: StepContext) -> dict[str, Ask]:
