@@ -134,12 +134,12 @@ class Bench:
     target: float
 
 
-def benches(model: Any, count: int) -> list[Bench]:
-    """Return the benches of one model."""
+def benches(model: Any, count: int, prompts: int | None = None) -> list[Bench]:
+    """Return the benches of one model: so many questions, and ``prompts`` to write text for, as many by default."""
     renderer = Renderer(tokenizer(), Format(template="raw"))
     longer = choices(count, (4, 20))
     return [
-        texts(model, renderer, few_shot(count)),
+        texts(model, renderer, few_shot(prompts or count)),
         chosen("B5 choices of one word", 12.0, model, renderer, choices(count, (1, 1))),
         chosen("B5 choices of 4 to 20 words", 23.0, model, renderer, longer),
     ]
@@ -330,7 +330,7 @@ def _case(bench: Bench, model_name: str, gate: Gate, flop: float) -> Case:
 def main() -> int:
     """Run the benches; the exit code is 1 where results differ."""
     parser = benching.parser(__doc__, rounds=5)
-    parser.add_argument("--requests", type=int, default=24)
+    parser.add_argument("--requests", type=int, default=24, help="questions to choose for; twice as many to write for")
     parser.add_argument("--models", default="llama-13M")
     parser.add_argument("--only", default="*", help="benches, by a pattern of their names")
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
@@ -344,7 +344,7 @@ def main() -> int:
         results.missing.append("lm-eval cannot be imported (make peers): B4 and B5 are against transformers alone")
     for name in fnmatch.filter(MODELS, asked.models):
         model = model_of(name)
-        for bench in benches(model, asked.requests):
+        for bench in benches(model, asked.requests, 2 * asked.requests):
             if fnmatch.fnmatch(bench.name, asked.only):
                 print(f"{bench.name}, {name}; load {os.getloadavg()[0]:.1f}", flush=True)
                 measure(name, bench, results, asked.rounds, asked.batches)
