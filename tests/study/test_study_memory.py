@@ -10,6 +10,7 @@ from study_files import ECHO_TASK, compiled
 from tunelab.engine.plan import Status
 from tunelab.engine.runner import Runner
 from tunelab.engine.store import Store
+from tunelab.generation.footprint import SAMPLED, widened
 from tunelab.models.architecture import architecture
 from tunelab.models.load import load_renderer
 from tunelab.models.spec import resolve
@@ -203,9 +204,13 @@ def test_what_prompts_share_is_kept_once_by_the_engine(tmp_path):
     before, after = (made.phases()[-1]["cache"] for made in (work, few))
     each = 2 * work.model.kv_heads * work.model.head_dim * work.model.layers * 4
     room = {made: -(-(PROMPT - made + work.lengths.answer) // 64) * 64 for made in (0, 1000)}
-    grown = work.batch_size * (1 + 1 / work.model.layers)
-    assert before == pytest.approx(each * room[0] * grown, rel=1e-6)
-    assert after == pytest.approx(each * (1000 + room[1000] * grown), rel=1e-6)
+    grown = 1 + 1 / work.model.layers
+    own = each * (PROMPT - 1000 + work.lengths.answer) + work.model.vocabulary * SAMPLED
+    rows = widened(work.batch_size, 1000 * each, own)
+    assert work.batch_size < rows <= 8 * work.batch_size
+    assert before == pytest.approx(each * room[0] * grown * work.batch_size, rel=1e-6)
+    assert after == pytest.approx(each * (1000 + room[1000] * grown * rows), rel=1e-6)
+    assert after < 1.1 * before, "more rows, in the room of whole texts"
     assert replace(work, engine=False).phases()[-1]["cache"] < before, "plain generation does not round its room up"
 
 
