@@ -275,7 +275,7 @@ def memory(asked: Asked) -> list[Check]:
 PARTS: tuple[Callable[[Asked], list[Check]], ...] = (architectures, answering, training, study, memory)
 
 
-def checked(asked: Asked, keep: Callable[[list[Check]], None]) -> list[Check]:
+def checked(asked: Asked, keep: Callable[[list[Check]], None] = lambda found: None) -> list[Check]:
     """Run all parts and keep what each has found; one that raises is a failed check, and the others go on."""
     found: list[Check] = []
     for part in PARTS:

@@ -85,7 +85,10 @@ def test_a_judges_reward_is_kept_beside_the_tasks_and_counts_in_the_sum(tmp_path
     found, outcome = ran(study(tmp_path, {"holds": {"weight": 0.5, "of": [NAMING]}}, **plain), tmp_path / "store")
     assert outcome.ok
     made = artifact(found, outcome, found.compiled.train["both"])
-    assert made.record.facts["generation"] == {"engine": "plain", "why": "hardware.generation is plain"}
+    assert made.record.facts["generation"] == {
+        "engine": "plain",
+        "why": "hardware.generation is plain, as auto is on a GPU",
+    }
     rows = read_lines(made.path("rollouts.jsonl"))
     assert {row["task"]: list(row["components"]) for row in rows} == {
         "arithmetic": ["task"], NAMING: ["task", "judge_holds"],

@@ -9,10 +9,12 @@ from safetensors.torch import load_file
 from study_files import changed, compiled, fingerprints, only
 from transformers import LlamaConfig
 
+from tunelab.engine.plan import plan
 from tunelab.engine.runner import Runner
 from tunelab.engine.step import Together
 from tunelab.engine.store import Store
 from tunelab.study.api import SilentReporter
+from tunelab.study.durations import together_lines
 from tunelab.study.footprints import GIB, footprint
 from tunelab.study.longest import Longest
 from tunelab.study.steps.train_together import dropouts
@@ -46,7 +48,7 @@ def assert_equal(ours, theirs):
     """The same metrics, weights and facts, but for what a run takes."""
     for row, other in zip(logged(ours), logged(theirs), strict=True):
         assert row["loss"] == pytest.approx(other["loss"], abs=1e-5)
-        assert row["learning_rate"] == other["learning_rate"]
+        assert (row["learning_rate"], row["num_tokens"]) == (other["learning_rate"], other["num_tokens"])
     weights, others = (load_file(a.path("model/adapter_model.safetensors")) for a in (ours, theirs))
     assert max(float((weights[name] - others[name]).abs().max()) for name in others) < 1e-4
     assert ours.record.fingerprint == theirs.record.fingerprint
@@ -88,6 +90,15 @@ def test_trainings_too_short_for_a_trial_go_by_themselves(tmp_path):
     said = {json.dumps(artifact.record.facts["together"]) for artifact in found.values()}
     assert said == {'{"used": "alone", "reason": "2 steps, expected at least 20"}'}
     assert [artifact.record.attempts for artifact in found.values()] == [1, 1, 1]
+
+
+def test_a_plan_names_those_that_may_go_together(tmp_path):
+    found, store = compiled(tmp_path, sweep()), Store(tmp_path / "store")
+    names = "train/lora_2, train/lora_4, train/lora_8"
+    said = [f"{names} may be trained together, where that is faster than the sum of their times"]
+    assert together_lines(plan(found.train.values(), store)) == said
+    apart = compiled(tmp_path, sweep("off"))
+    assert together_lines(plan(apart.train.values(), store)) == []
 
 
 def test_adapters_that_fit_into_memory_one_by_one_alone_are_trained_so(tmp_path):

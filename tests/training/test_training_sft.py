@@ -89,8 +89,8 @@ def test_after_a_resume_every_step_is_logged_once(bench):
     torn = [row["step"] for row in metrics(bench, "torn")]
     bench.train("torn", **recipe)
     assert torn == list(range(1, len(torn) + 1))
-    assert [(r["step"], r["loss"]) for r in metrics(bench, "torn")] == [
-        (r["step"], r["loss"]) for r in metrics(bench, "whole")
+    assert [(r["step"], r["loss"], r["num_tokens"]) for r in metrics(bench, "torn")] == [
+        (r["step"], r["loss"], r["num_tokens"]) for r in metrics(bench, "whole")
     ]
     assert [r["step"] for r in metrics(bench, "whole")] == list(range(1, 19))
 

@@ -18,7 +18,7 @@ from tunelab.engine.forced import forced, with_forced
 from tunelab.engine.plan import Plan, Planned, Status
 from tunelab.study.calibrate import calibrate
 from tunelab.study.detectable import detectable
-from tunelab.study.durations import NOT_MEASURED, Duration, durations, written
+from tunelab.study.durations import NOT_MEASURED, Duration, durations, together_lines, written
 from tunelab.study.durations import lines as time_lines
 from tunelab.study.fitting import Need, gib, lines, needs, room_on
 from tunelab.study.footprints import LOADING
@@ -60,7 +60,8 @@ def command(
         return
     out = console()
     out.print(_steps(planned, needed, lasting))
-    for line in [*lines(needed, device or ""), *time_lines(planned, lasting, unmeasured)]:
+    said = [*lines(needed, device or ""), *time_lines(planned, lasting, unmeasured), *together_lines(planned)]
+    for line in said:
         out.print(escape(line))
     for variant, what in notices.items():
         out.print(escape(f"{variant}: {what}"))

@@ -133,8 +133,11 @@ WORTH = 64 << 20
 
 def _forget_unused() -> None:
     """Destroy models that nobody uses any more: trainers refer to theirs in circles, which keep them."""
-    _loaded[:] = [ref for ref in _loaded if ref() is not None]
-    if _loaded and sum(_bytes_of(ref()) for ref in _loaded) >= WORTH:
+    alive = [model for ref in _loaded if (model := ref()) is not None]
+    _loaded[:] = [weakref.ref(model) for model in alive]
+    size = sum(map(_bytes_of, alive))
+    alive.clear()
+    if size >= WORTH:
         give_back()
 
 

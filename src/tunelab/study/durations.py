@@ -14,7 +14,7 @@ from typing import Any
 
 from tunelab.engine.plan import Plan, Status
 from tunelab.engine.record import Record
-from tunelab.engine.step import Step
+from tunelab.engine.step import Step, Together
 from tunelab.engine.store import Store
 from tunelab.models.architecture import architecture
 from tunelab.models.spec import ModelRef, known_config
@@ -281,3 +281,16 @@ def clock(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
+
+
+def together_lines(planned: Plan) -> list[str]:
+    """Return which trainings may run at once; their times are those of each by itself."""
+    groups: dict[Together, list[str]] = {}
+    for step in (p.step for p in planned.steps if p.status is Status.TO_RUN):
+        if step.together:
+            groups.setdefault(step.together, []).append(f"{step.kind}/{step.slug}")
+    return [
+        f"{several(names)} may be trained together, where that is faster than the sum of their times"
+        for names in groups.values()
+        if len(names) > 1
+    ]

@@ -19,8 +19,8 @@ from tunelab.study.longest import Longest
 from tunelab.study.open import Opened
 from tunelab.study.remedies import Remedy, remedy
 
-SHOWN = 2
-"""Parts that a line names."""
+SHOWN, SMALLEST = 2, GIB // 20
+"""Parts that a line names, and the bytes of one besides the largest: less is written as nothing."""
 NAMED = 3
 """Steps that a line names where several need the same."""
 
@@ -117,12 +117,17 @@ def _introduced(estimates: Sequence[Need], device: str) -> list[str]:
     if not estimates:
         return []
     room = estimates[0].room
-    there = f"; {device} has {gib(room)}" if room is not None else f"; how much {device} has is not known"
+    there = f"; {_has(device, estimates[0].step)} {gib(room)}" if room else f"; how much {device} has is not known"
     assumed = list(
         dict.fromkeys(n.found.assumed for n in estimates if isinstance(n.found, Footprint) and n.found.assumed)
     )
     until = f"; {' and '.join(assumed)} are assumed until rows are prepared" if assumed else ""
     return [f"memory is an estimate, and stops nothing{there}{until}"]
+
+
+def _has(device: str, step: Step) -> str:
+    """Begin to say how much memory there is."""
+    return "hardware.memory allows" if step.circumstance["hardware"].get("memory") else f"{device} has"
 
 
 def _checkpoints(unchecked: int, found: Footprint) -> str:
@@ -135,13 +140,16 @@ def _checkpoints(unchecked: int, found: Footprint) -> str:
 def _too_large(need: Need, found: Footprint, device: str) -> str:
     """Say what a step needs, what of it most, and what to turn."""
     assert need.room is not None
-    largest = list(found.parts.items())[:SHOWN]
+    largest = [part for i, part in enumerate(list(found.parts.items())[:SHOWN]) if not i or part[1] >= SMALLEST]
     parts = ", ".join(f"{gib(size)} of it {name}" for name, size in largest)
     given = f", with {found.assumed}" if found.assumed else ""
     turned = need.remedy.settings.items() if need.remedy else ()
     values = " and ".join(f"{key} to {str(value).lower()}" for key, value in turned)
-    advice = f"set {values}" if values else "no setting makes it fit, use a smaller model"
-    return f"would need about {gib(found.total)} of the {gib(need.room)} of {device}{given}: {parts}; {advice}"
+    declared = need.step.circumstance["hardware"].get("memory")
+    smaller = "raise hardware.memory or use a smaller model" if declared else "use a smaller model"
+    advice = f"set {values}" if values else f"no setting makes it fit, {smaller}"
+    of = f"the {gib(need.room)} {'that hardware.memory allows' if declared else f'of {device}'}"
+    return f"would need about {gib(found.total)} of {of}{given}: {parts}; {advice}"
 
 
 def _name(step: Step) -> str:

@@ -90,7 +90,7 @@ class Hardware(Strict):
     rollout_batch_size: int = Field(
         default=DRAWN_TOGETHER, gt=0, description="Completions that GRPO draws together; they round by it."
     )
-    gradient_checkpointing: bool | Literal["auto"] = Field(
+    gradient_checkpointing: Literal["auto", True, False] = Field(
         default="auto",
         description="Compute activations again in the backward pass: slower, in less memory. auto: where a training "
         "would not fit without and would with it, by the estimate of tunelab plan.",

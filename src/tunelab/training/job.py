@@ -20,7 +20,7 @@ from tunelab.errors import StudyError
 from tunelab.models.kind import Kind, kind_of
 from tunelab.models.memory import hand_freed_memory_back
 from tunelab.training.checkpoints import keep_checkpoints, last_checkpoint
-from tunelab.training.progress import Progress, last_metrics, plain
+from tunelab.training.progress import Progress, TokensSeen, last_metrics, plain
 from tunelab.training.recipe import Recipe
 from tunelab.training.sizes import DRAWN_TOGETHER, largest_divisor
 from tunelab.training.trackers import trackers
@@ -77,6 +77,7 @@ def carry_out(job: Job, model: PreTrainedModel, total: int, build: Callable[[Any
     with trackers(job.hardware.track, job.directory):
         trainer = _built(build, trainable)
         saves = job.recipe.checkpoints or RESUME_POINTS
+        trainer.add_callback(TokensSeen(trainer, job.scratch))
         trainer.add_callback(Progress(job.directory, job.scratch, total, saves, job.progress))
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)

@@ -13,6 +13,8 @@ from tunelab.files import append_lines, resume_lines, write_lines
 from tunelab.training.checkpoints import mark_whole, save_steps
 
 METRICS = "metrics.jsonl"
+COUNT = "_total_train_tokens"
+"""What TRL's SFTTrainer logs as ``num_tokens``."""
 
 
 class Progress(TrainerCallback):
@@ -45,6 +47,28 @@ class Progress(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Mark a checkpoint as whole."""
         mark_whole(self._scratch / f"checkpoint-{state.global_step}")
+
+
+class TokensSeen(TrainerCallback):
+    """Keeps with each checkpoint how many tokens TRL's trainer has counted: when it resumes, it counts from 0."""
+
+    def __init__(self, trainer: Any, scratch: Path) -> None:
+        self._trainer = trainer
+        self._scratch = scratch
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Go on counting where the checkpoint ended."""
+        kept = self._of(state)
+        if hasattr(self._trainer, COUNT) and kept.exists():
+            setattr(self._trainer, COUNT, int(kept.read_text(encoding="utf-8")))
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Write the count down."""
+        if hasattr(self._trainer, COUNT):
+            self._of(state).write_text(str(int(getattr(self._trainer, COUNT))), encoding="utf-8")
+
+    def _of(self, state: Any) -> Path:
+        return self._scratch / f"checkpoint-{state.global_step}" / "tokens_seen"
 
 
 def last_metrics(directory: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from tunelab.training.job import Job
 from tunelab.training.packing import unpackable
 from tunelab.training.rows import supervised_rows
 from tunelab.training.sft import total_steps
-from tunelab.training.together import FEWEST_STEPS, train_together
+from tunelab.training.together import FEWEST_STEPS, MOST, train_together
 
 
 def plan(contexts: Sequence[StepContext]) -> Callable[[], None] | str:
@@ -56,7 +56,7 @@ def too_much(contexts: Sequence[StepContext]) -> str:
     if room is None or not each:
         return ""
     once = min(one.parts.get("weights", 0) + one.parts.get("runtime", 0) for one in each)
-    needed = sum(one.total - once for one in each) + once
+    needed = sum(sorted((one.total - once for one in each), reverse=True)[:MOST]) + once
     return "" if needed <= room else f"together they need {gib(needed)}, and {gib(room)} are there"
 
 
