@@ -133,7 +133,7 @@ WORTH = 64 << 20
 
 def _forget_unused() -> None:
     """Destroy models that nobody uses any more: trainers refer to theirs in circles, which keep them."""
-    alive = [model for ref in _loaded if (model := ref()) is not None]
+    alive = [model for model in (ref() for ref in _loaded) if model is not None]
     _loaded[:] = [weakref.ref(model) for model in alive]
     size = sum(map(_bytes_of, alive))
     alive.clear()
