@@ -1,6 +1,6 @@
 """How fast is the engine? Few-shot text (B4) and multiple choice (B5) against lm-eval and against ``generate``.
 
-    python scripts/bench_generation.py [--rounds N] [--requests 24] [--models GLOB] [--only GLOB] [--quick]
+    python scripts/bench_generation.py [--rounds N] [--requests 24] [--prompts 64] [--models GLOB] [--only GLOB]
 
 Llamas of 13 and 43 million parameters, initialised at random, answer made-up words in fp32 on one thread. All prompts
 of B4 begin with the same 900 words; an answer ends at one of two stop strings or after 128 words. All prompts of B5
@@ -330,13 +330,14 @@ def _case(bench: Bench, model_name: str, gate: Gate, flop: float) -> Case:
 def main() -> int:
     """Run the benches; the exit code is 1 where results differ."""
     parser = benching.parser(__doc__, rounds=5)
-    parser.add_argument("--requests", type=int, default=24, help="questions to choose for; twice as many to write for")
+    parser.add_argument("--requests", type=int, default=24, help="questions to choose for")
+    parser.add_argument("--prompts", type=int, default=64, help="prompts to write text for")
     parser.add_argument("--models", default="llama-13M")
     parser.add_argument("--only", default="*", help="benches, by a pattern of their names")
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
     asked = parser.parse_args()
     if asked.quick:
-        small = {"rounds": 1, "requests": 4, "models": "llama-tiny", "batches": (1, 4), "only": "*[!s]"}
+        small = {"rounds": 1, "requests": 4, "prompts": 8, "models": "llama-tiny", "batches": (1, 4), "only": "*[!s]"}
         asked = argparse.Namespace(**vars(asked) | small)
     benching.prepare()
     results = Results(asked.quick)
@@ -344,7 +345,7 @@ def main() -> int:
         results.missing.append("lm-eval cannot be imported (make peers): B4 and B5 are against transformers alone")
     for name in fnmatch.filter(MODELS, asked.models):
         model = model_of(name)
-        for bench in benches(model, asked.requests, 2 * asked.requests):
+        for bench in benches(model, asked.requests, asked.prompts):
             if fnmatch.fnmatch(bench.name, asked.only):
                 print(f"{bench.name}, {name}; load {os.getloadavg()[0]:.1f}", flush=True)
                 measure(name, bench, results, asked.rounds, asked.batches)
