@@ -9,7 +9,8 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -21,19 +22,19 @@ def imported(entry: str) -> Callable[..., Any]:
     module, _, attribute = entry.partition(":")
     if module in sys.modules:
         return getattr(sys.modules[module], attribute)
-    with collected_once():
+    with _collected_once():
         return getattr(importlib.import_module(module), attribute)
 
 
-class collected_once:  # noqa: N801 - a context manager, used as a verb
+@contextmanager
+def _collected_once() -> Generator[None]:
     """Collect garbage before, none meanwhile, and never again what has been made until the end."""
-
-    def __enter__(self) -> None:
-        gc.collect()
-        self._was = gc.isenabled()
-        gc.disable()
-
-    def __exit__(self, *error: object) -> None:
+    gc.collect()
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
         gc.freeze()
-        if self._was:
+        if was:
             gc.enable()

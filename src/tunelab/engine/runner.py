@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 import traceback
+import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -144,6 +145,7 @@ class Runner:
                 why = run_at_once(group, self._store, self._reporter)
         except Exception as error:  # noqa: BLE001 - each is tried by itself, where its own error is kept
             why = f"at once with others it failed: {describe(error, self._store.root)}"
+            warnings.warn(f"{first.name}: {why}; each is run by itself", stacklevel=2)
         self._alone |= {one.step.fingerprint: why for one in group}
         for one in group:
             if not why and one.step is not first:
