@@ -47,6 +47,8 @@ from tunelab.training.recipe import Grpo, Recipe
 from tunelab.training.rollouts import Rollouts, questions
 from tunelab.training.shared_prompts import SharedPromptTrainer
 
+DEVICE = torch.device(os.environ.get("BENCH_DEVICE", "cpu"))
+"""Set by ``gpu_check.py``; everywhere else a CPU."""
 GROUPS, GROUP, BUDGET, STOPS, BORDER, SEEDS, NEAR = 2, 8, 100, 136, 1e-5, 24, 0.03
 ROWS = GROUPS * GROUP
 PASSES = (16, 4)
@@ -87,7 +89,7 @@ def llama(sizes: Sizes) -> Any:
     shape = {"hidden_size": sizes.hidden, "intermediate_size": sizes.inner, "num_hidden_layers": sizes.layers}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 4, "tie_word_embeddings": True, "pad_token_id": 0}
     config = LlamaConfig(**shape, **heads, vocab_size=sizes.vocabulary, initializer_range=0.06)
-    model = LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config).to(DEVICE)
     model.generation_config.eos_token_id = list(range(sizes.vocabulary - STOPS, sizes.vocabulary))
     return model
 
@@ -138,6 +140,8 @@ class Watch(TrainerCallback):
             self.gradients = {n: w.grad.clone() for n, w in model.named_parameters() if w.grad is not None}
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if DEVICE.type == "cuda":
+            torch.cuda.synchronize()
         self.took = benching.since(self.began)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
@@ -178,7 +182,7 @@ class Bench:
             max_steps=1,
             grpo=Grpo(num_generations=GROUP),
         )
-        hardware = Hardware("cpu", passes, checkpointed, (), generation=generation)
+        hardware = Hardware(DEVICE.type, passes, checkpointed, (), generation=generation)
         return Job(recipe, "fp32", self.seed, hardware, self.folder, self.folder, lambda *_: None)
 
     def ours(self, replayed: Drawn | None = None) -> Watch:
@@ -297,7 +301,7 @@ def gaps(model: Any, seed: int, samples: list[Sample], one: dict[str, Any], othe
             sample, number = samples[row // GROUP].id, row % GROUP
             at = next(i for i, pair in enumerate(zip(a, b, strict=False)) if pair[0] != pair[1])
             with torch.no_grad():
-                logits = model.eval()(torch.tensor([prompt + a[:at]])).logits[0, -1]
+                logits = model.eval()(torch.tensor([prompt + a[:at]], device=DEVICE)).logits[0, -1]
             borders = torch.softmax(logits.double(), -1).cumsum(-1)[min(a[at], b[at]) : max(a[at], b[at])]
             number = uniform(seed * 1_000_003, Request(sample, number, "", []), at)
             found.append(float((borders - number).abs().max()))

@@ -56,6 +56,8 @@ WAYS = ("tunelab", "TRL", "bare loop")
 PADDED = WAYS[1:]
 TARGETS = {"TRL": 2.5, "bare loop": 1.8}
 HIDDEN, INNER, LAYERS, RANK = 256, 768, 6, 16
+HALF = False
+"""Whether products are of bf16, under autocast; ``gpu_check.py`` sets it with the sizes."""
 LARGE = 150_000
 """Words whose logits take so long that a run is one step."""
 
@@ -85,8 +87,8 @@ class Case:
             hidden_size=HIDDEN,
             intermediate_size=INNER,
             num_hidden_layers=LAYERS,
-            num_attention_heads=4,
-            num_key_value_heads=4,
+            num_attention_heads=max(4, HIDDEN // 64),
+            num_key_value_heads=max(4, HIDDEN // 64),
             vocab_size=self.vocabulary,
             tie_word_embeddings=True,
             pad_token_id=0,
@@ -170,7 +172,7 @@ def settings(steps: int, passes: int, folder: str, checkpointed: bool = False) -
         "per_device_train_batch_size": passes,
         "gradient_accumulation_steps": BATCH // passes,
         "max_grad_norm": 1.0,
-        "bf16": False,
+        "bf16": HALF,
         "use_cpu": DEVICE.type == "cpu",
         "gradient_checkpointing": None,
         "activation_checkpointing": checkpointed,
@@ -248,7 +250,8 @@ class Bench:
             total = 0.0
             for start in range(0, BATCH, self.passes["bare loop"]):
                 batch = {k: v.to(DEVICE) for k, v in collate(rows[start : start + self.passes["bare loop"]]).items()}
-                loss = model(**batch, use_cache=False, num_items_in_batch=learnt).loss
+                with torch.autocast(DEVICE.type, torch.bfloat16, enabled=HALF):
+                    loss = model(**batch, use_cache=False, num_items_in_batch=learnt).loss
                 loss.backward()
                 total += loss.item()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)

@@ -5,7 +5,7 @@
 Models are initialised at random or bundled; nothing is downloaded. Checked are greedy text and choices of the engine
 against ``generate`` in fp32 (small models of six architectures, and one of 43 M), its discordance in bf16 against that
 of ``generate`` with itself in other batches (within two standard errors of the count), packed training against TRL and
-a bare loop in fp32, one study with a GRPO and a QLoRA training, the memory estimate of a full training against the
+a bare loop in fp32, and against TRL in bf16 at 0.5 billion, steps of GRPO against TRL's, one study with a GRPO and a QLoRA training, the memory estimate of a full training against the
 peak, and energy. Times stand only beside results that are equal. ``OUT.json`` and ``OUT.md`` say what was found so far,
 written after each part.
 Exit codes: 0 all is well, 1 a check failed, 2 there is no such device. ``--device cpu --tiny`` tries the script out.
@@ -23,8 +23,9 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,74 @@ def training(asked: Asked) -> list[Check]:
     return found
 
 
+def speeds(asked: Asked) -> list[Check]:
+    """B1 at a GPU's size, a Llama of 0.5 billion in bf16 under autocast: the same losses but for rounding, and times."""
+    os.environ["BENCH_DEVICE"] = asked.device
+    import bench_training as bench
+    from tunelab.training.packing import ROUNDED
+
+    steps, rounds = (2, 1) if asked.tiny else (4, 2)
+    found: list[Check] = []
+    with tempfile.TemporaryDirectory() as folder, large(bench, asked.tiny):
+        tokenizer = bench.load_tokenizer(bench.resolve("tiny"))
+        for case in (bench.Case(500 if asked.tiny else 32_000, adapter, True) for adapter in (False, True)):
+            one = bench.Bench(case, tokenizer, folder, case.rows(bench.BATCH * steps))
+            losses, took = dict[str, float](), dict[str, list[float]]()
+            for way in ("tunelab", "TRL") * rounds:
+                seen = one.run(way, case.model(), steps, gate=way not in took)
+                losses.setdefault(way, seen.losses[0])
+                ends = [wall for _, wall in seen.clock]
+                took.setdefault(way, []).append((ends[-1] - ends[1]) / (steps - 1))
+            times = {way: statistics.median(each) for way, each in took.items()}
+            said = ", ".join(f"{way} {wall:.3f} s a step" for way, wall in times.items())
+            apart = abs(losses["tunelab"] - losses["TRL"])
+            name = f"B1 {case.name}, 0.5 billion, {bench.BATCH} rows, bf16"
+            said = f"first losses {apart:.1e} apart; {said}: {times['TRL'] / times['tunelab']:.2f} times"
+            found.append(Check(name, apart <= ROUNDED, said, times))
+    return found
+
+
+@contextmanager
+def large(bench: Any, tiny: bool) -> Generator[None]:
+    """Give the bench of training the size of a GPU, and its own afterwards."""
+    names = ("HIDDEN", "INNER", "LAYERS", "BATCH", "HALF")
+    before = [getattr(bench, name) for name in names]
+    sizes = (32, 64, 2, 4, True) if tiny else (2048, 5632, 10, 32, True)
+    try:
+        for name, size in zip(names, sizes, strict=True):
+            setattr(bench, name, size)
+        yield
+    finally:
+        for name, size in zip(names, before, strict=True):
+            setattr(bench, name, size)
+
+
+def grpo(asked: Asked) -> list[Check]:
+    """B3: steps of GRPO against TRL's, in fp32, TRL with all rows in a pass."""
+    os.environ["BENCH_DEVICE"] = asked.device
+    os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
+    import bench_grpo as bench
+    from tunelab.formats.format import Format
+    from tunelab.formats.renderer import Renderer
+
+    sizes = replace(bench.SIZES, hidden=64, inner=128, layers=2) if asked.tiny else bench.SIZES
+    renderer = Renderer(bench.load_tokenizer(bench.resolve("tiny")), Format(template="raw"))
+    found: list[Check] = []
+    for prompt in (60,) if asked.tiny else (60, 500):
+        with tempfile.TemporaryDirectory() as folder:
+            one = bench.Bench(Path(folder), renderer, bench.prompts(renderer, prompt), sizes)
+            _, drawn = one.theirs()
+            equal = bench.gate(one, drawn, bench.matched(one, drawn.tokens))
+            said, times = equal.told(), dict[str, float]()
+            if equal.passed:
+                turns = [(one.ours().took.wall, one.theirs()[0].took.wall) for _ in range(1 if asked.tiny else 3)]
+                times = dict(zip(("tunelab", "TRL"), map(statistics.median, zip(*turns, strict=True)), strict=True))
+                said += f"; {times['tunelab']:.2f} s a step, TRL {times['TRL']:.2f}: "
+                said += f"{times['TRL'] / times['tunelab']:.1f} times"
+            found.append(Check(f"B3 prompts of {prompt}, fp32", equal.passed, said, times))
+    return found
+
+
 def study(asked: Asked) -> list[Check]:
     """A study with supervised training, GRPO and QLoRA of the bundled model, its memory and its energy."""
     import torch
@@ -272,7 +341,7 @@ def memory(asked: Asked) -> list[Check]:
     return [Check("memory estimate", 0.8 <= ratio <= 1.5, said, {"estimate": expected, "peak": peak})]
 
 
-PARTS: tuple[Callable[[Asked], list[Check]], ...] = (architectures, answering, training, study, memory)
+PARTS: tuple[Callable[[Asked], list[Check]], ...] = (architectures, answering, study, memory, training, speeds, grpo)
 
 
 def checked(asked: Asked, keep: Callable[[list[Check]], None] = lambda found: None) -> list[Check]:
