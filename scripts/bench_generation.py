@@ -156,7 +156,8 @@ def texts(model: Any, renderer: Renderer, asked: Sequence[Request]) -> Bench:
         return [generator.output(r, drawn).output for r, drawn in zip(requests, generator.draw(requests), strict=True)]
 
     def answered(size: int) -> list[str]:
-        return [output.output for output in in_batches(asked, size, plain.run)]
+        requests = [Request(r.id, 0, r.prompt, encode(r.prompt)) for r in asked]
+        return [output.output for output in in_batches(requests, size, plain.run)]
 
     return Bench(
         "B4 few-shot text",

@@ -93,7 +93,8 @@ class Case:
             tie_word_embeddings=True,
             pad_token_id=0,
         )
-        model = LlamaForCausalLM(config).to(DEVICE)
+        with DEVICE:
+            model = LlamaForCausalLM._from_config(config, dtype=torch.bfloat16 if self.adapter and HALF else None)
         if not self.adapter:
             return model
         return get_peft_model(

@@ -109,7 +109,7 @@ def test_plain_generation_answers_where_it_is_asked_for_or_the_engine_cannot(tin
     assert given_way.described(prompts)["engine"] == "plain"
     packed, plain = Answerers(tiny, renderer, "auto", 2), Answerers(tiny, renderer, "plain", 2)
     assert packed.described(prompts)["engine"] == "packed"
-    assert plain.described(prompts) == {"engine": "plain", "why": "hardware.generation is plain, as auto is on a GPU"}
+    assert plain.described(prompts) == {"engine": "plain", "why": "hardware.generation is plain, as auto is on mps"}
     assert not recwarn.list
     texts = [a.generator(Decoding(16), (), prompts)(asked) for a in (packed, plain, given_way)]
     by_id = [sorted(made, key=lambda output: output.id) for made in texts]

@@ -1,6 +1,9 @@
 """The engine's choices against plain forward passes over prompt and label."""
 
+import copy
 import random
+import statistics
+from dataclasses import replace
 
 import pytest
 import random_models
@@ -87,3 +90,18 @@ def test_nothing_is_kept_of_one_run_in_the_next(model):
     chooser.run(asked[3:])
     assert [c.logprobs for c in chooser.run(asked[:3])] == [c.logprobs for c in first]
     assert torch.is_grad_enabled()
+
+
+def test_rounded_to_bf16_it_is_as_near_to_fp32_as_plain_passes_are(model):
+    whole = copy.deepcopy(model).bfloat16().float()
+    half = copy.deepcopy(whole).bfloat16()
+    asked = [replace(r, id=f"{way}{i}") for way in (FIRST_DIFFERENCE, WHOLE) for i, r in enumerate(questions(17, way))]
+    expected = Chooser(whole, 0).run(asked)
+    ours = PackedChooser(half, 0, shared=shared_ids([r.ids for r in asked])).run(asked)
+    assert off(ours, expected) <= 1.3 * off(Chooser(half, 0).run(asked), expected)
+
+
+def off(found, expected):
+    """The mean difference of log-probabilities."""
+    pairs = zip(found, expected, strict=True)
+    return statistics.mean(abs(a.logprobs[k] - b.logprobs[k]) for a, b in pairs for k in a.logprobs)

@@ -87,7 +87,7 @@ def test_a_judges_reward_is_kept_beside_the_tasks_and_counts_in_the_sum(tmp_path
     made = artifact(found, outcome, found.compiled.train["both"])
     assert made.record.facts["generation"] == {
         "engine": "plain",
-        "why": "hardware.generation is plain, as auto is on a GPU",
+        "why": "hardware.generation is plain, as auto is on mps",
     }
     rows = read_lines(made.path("rollouts.jsonl"))
     assert {row["task"]: list(row["components"]) for row in rows} == {

@@ -124,7 +124,7 @@ def test_generate_draws_for_a_model_that_the_engine_refuses_and_says_so_once(ben
         chosen = drawing(bench, "plain")[1]
         assert given_way == step(chosen, other, asked(bench)) != step(drawing(bench)[1], tiny, asked(bench))
     assert found.drawn_by == {"engine": "plain", "why": "its generation settings say no_repeat_ngram_size = 1"}
-    assert chosen.drawn_by == {"engine": "plain", "why": "hardware.generation is plain, as auto is on a GPU"}
+    assert chosen.drawn_by == {"engine": "plain", "why": "hardware.generation is plain, as auto is on mps"}
 
 
 @pytest.mark.parametrize(
@@ -137,5 +137,5 @@ def test_a_training_says_what_drew_its_completions(bench, settings):
     weights = "bf16" if settings.get("precision") == "bf16" and settings.get("adaptation") else "fp32"
     model, task, renderer = load_model(resolve("tiny"), "cpu", weights), find_task("arithmetic"), bench.renderer
     facts = train_grpo(job, bench.samples[:4], task, renderer, model, renderer.tokenizer)
-    plain = {"engine": "plain", "why": "hardware.generation is plain, as auto is on a GPU"}
+    plain = {"engine": "plain", "why": "hardware.generation is plain, as auto is on mps"}
     assert facts["generation"] == (plain if "generation" in settings else {"engine": "packed"})

@@ -25,6 +25,8 @@ from tunelab.study.spec import Hardware
 from tunelab.training.recipe import Qlora
 from tunelab.training.sizes import DRAWN_TOGETHER
 
+MEASURED: tuple[devices.Device, ...] = ("cpu", "cuda")
+"""Devices where the engine was shown to be faster than plain generation."""
 UNRESOLVED = "unresolved"
 """The identity of a model that could not be found has this key alone."""
 
@@ -60,11 +62,10 @@ class Machine:
 
     @property
     def generation(self) -> Literal["auto", "plain"]:
-        """What answers here: plain, or auto for the engine. It has not been shown to be faster than plain on a GPU."""
+        """What answers here: plain, or auto for the engine, which was measured on CPUs and CUDA alone."""
         declared = self.declared.generation
-        if declared == "auto" and self.device != "cpu":
-            return "plain"
-        return "plain" if declared == "plain" else "auto"
+        unknown = declared == "auto" and self.device not in MEASURED
+        return "plain" if declared == "plain" or unknown else "auto"
 
     def micro_batch_that_matters(self, train: Train, precision: str) -> int | None:
         """The micro batch where it decides about a result.

@@ -82,7 +82,7 @@ class Hardware(Strict):
     generation: Literal["auto", "engine", "plain"] = Field(
         default="auto",
         description="What answers, and draws GRPO's local completions. engine: our own, where it computes what the "
-        "model does; plain: transformers' generate; auto: engine on a CPU, plain on a GPU.",
+        "model does; plain: transformers' generate; auto: engine on a CPU and with CUDA, plain elsewhere.",
     )
     rollouts: Literal["local", "vllm"] = Field(
         default="local", description="What draws GRPO's completions: this process, or vLLM in it (CUDA; never yet run)."

@@ -36,7 +36,7 @@ def answered_together(hardware: Mapping[str, Any], kind: Kind) -> int:
 def why_plain(model: Any, engine: Engine) -> str:
     """Return why transformers answers with a loaded model, an empty text where the engine does. Warns of a refusal."""
     if engine == "plain":
-        return "hardware.generation is plain, as auto is on a GPU"
+        return "hardware.generation is plain, as auto is on mps"
     if kind_of(model.config) == "encoder-decoder":
         return "the model has an encoder"
     if reason := refusal(model):

@@ -111,6 +111,11 @@ class Recorded:
         if reading.device.type == "cuda":
             self._record(rows)
 
+    @property
+    def plays(self) -> bool:
+        """Whether the pass was recorded."""
+        return self._graph is not None
+
     def logits(self) -> torch.Tensor:
         """Return the logits of all slots, (slots, vocabulary), valid until the next pass."""
         if self._graph is None:
@@ -170,9 +175,16 @@ class Steps:
         self._model = model
         self._slots = slots
         self._room = slots.room
+        self._forget()
+
+    def _forget(self) -> None:
         self._recorded: dict[int, Recorded] = {}
-        self._pool = torch.cuda.graph_pool_handle() if model.device.type == "cuda" else None
-        """The memory of all recordings, of which one is played at a time."""
+        self._pool = self._new_pool()
+        """The memory of all recordings, of which one is played at a time. It goes with the last of them, or with one
+        that failed, and nothing can be recorded there again."""
+
+    def _new_pool(self) -> Any:
+        return torch.cuda.graph_pool_handle() if self._model.device.type == "cuda" else None
 
     def logits(self, rows: Sequence[tuple[int, Row]]) -> torch.Tensor:
         """Return the logits after the latest token of each row, by slot, (rows, vocabulary)."""
@@ -188,11 +200,12 @@ class Steps:
     def _of(self, reach: int, rows: Sequence[tuple[int, Row]]) -> Recorded:
         self._slots.make_room(reach)
         if self._slots.room != self._room:  # keys have moved
-            self._recorded.clear()
+            self._forget()
             self._room = self._slots.room
         if reach not in self._recorded:
             reading = Steady(self._model.device, self._model.prefix, self._slots, reach)
-            self._recorded[reach] = Recorded(self._model, reading, rows, self._pool)
+            made = self._recorded[reach] = Recorded(self._model, reading, rows, self._pool)
+            self._pool = self._pool if made.plays else self._new_pool()
         return self._recorded[reach]
 
 
