@@ -14,6 +14,7 @@ which is then told), log-probabilities within 1e-4, the same choices.
 from __future__ import annotations
 
 import argparse
+import copy
 import fnmatch
 import importlib.util
 import logging
@@ -41,6 +42,7 @@ from tunelab.generation.engine.chooser import PackedChooser
 from tunelab.generation.engine.generator import PackedGenerator
 from tunelab.generation.engine.model import shared_ids
 from tunelab.generation.local import LocalGenerator
+from tunelab.models.products import multiply_faster
 
 VOCABULARY = 8192
 BATCHES = (1, 32)
@@ -134,25 +136,29 @@ class Bench:
     target: float
 
 
-def benches(model: Any, count: int, prompts: int | None = None) -> list[Bench]:
-    """Return the benches of one model: so many questions, and ``prompts`` to write text for, as many by default."""
+def benches(model: Any, count: int, prompts: int | None = None, ours: Any = None) -> list[Bench]:
+    """Return the benches of one model: so many questions, and ``prompts`` to write text for, as many by default.
+
+    ``ours`` is the same model as tunelab loads it, for the engine; the very same by default.
+    """
+    ours = ours or model
     renderer = Renderer(tokenizer(), Format(template="raw"))
     longer = choices(count, (4, 20))
     return [
-        texts(model, renderer, few_shot(prompts or count)),
-        chosen("B5 choices of one word", 12.0, model, renderer, choices(count, (1, 1))),
-        chosen("B5 choices of 4 to 20 words", 23.0, model, renderer, longer),
+        texts(model, ours, renderer, few_shot(prompts or count)),
+        chosen("B5 choices of one word", 12.0, model, ours, renderer, choices(count, (1, 1))),
+        chosen("B5 choices of 4 to 20 words", 23.0, model, ours, renderer, longer),
     ]
 
 
-def texts(model: Any, renderer: Renderer, asked: Sequence[Request]) -> Bench:
+def texts(model: Any, ours: Any, renderer: Renderer, asked: Sequence[Request]) -> Bench:
     """Return B4: prompts as text in, answers as text out."""
     decoding, encode = Decoding(LONGEST), renderer.tokenizer.encode
     plain = LocalGenerator(model, renderer, decoding, STOPS)
 
     def engine() -> list[str]:
         requests = [Request(r.id, 0, r.prompt, encode(r.prompt)) for r in asked]
-        generator = PackedGenerator(model, renderer, decoding, STOPS, SLOTS, _shared(requests))
+        generator = PackedGenerator(ours, renderer, decoding, STOPS, SLOTS, _shared(requests))
         return [generator.output(r, drawn).output for r, drawn in zip(requests, generator.draw(requests), strict=True)]
 
     def answered(size: int) -> list[str]:
@@ -169,11 +175,13 @@ def texts(model: Any, renderer: Renderer, asked: Sequence[Request]) -> Bench:
     )
 
 
-def chosen(name: str, target: float, model: Any, renderer: Renderer, asked: Sequence[ChoiceRequest]) -> Bench:
+def chosen(
+    name: str, target: float, model: Any, ours: Any, renderer: Renderer, asked: Sequence[ChoiceRequest]
+) -> Bench:
     """Return B5: prompts and labels as ids in, the likeliest label and log-probabilities out."""
     return Bench(
         name,
-        lambda: PackedChooser(model, 0, SLOTS, _shared(asked)).run(asked),
+        lambda: PackedChooser(ours, 0, SLOTS, _shared(asked)).run(asked),
         {
             **lm_eval_choices(model, renderer, asked),
             "forward passes": lambda size: in_batches(asked, size, Chooser(model, 0).run),
@@ -346,7 +354,8 @@ def main() -> int:
         results.missing.append("lm-eval cannot be imported (make peers): B4 and B5 are against transformers alone")
     for name in fnmatch.filter(MODELS, asked.models):
         model = model_of(name)
-        for bench in benches(model, asked.requests, asked.prompts):
+        multiply_faster(ours := copy.deepcopy(model))
+        for bench in benches(model, asked.requests, asked.prompts, ours):
             if fnmatch.fnmatch(bench.name, asked.only):
                 print(f"{bench.name}, {name}; load {os.getloadavg()[0]:.1f}", flush=True)
                 measure(name, bench, results, asked.rounds, asked.batches)

@@ -24,6 +24,7 @@ from functools import partial
 from typing import Any
 
 import datasets
+import torch
 from peft import LoraConfig, get_peft_model
 from transformers import PrinterCallback, set_seed
 from trl.trainer.sft_config import SFTConfig
@@ -37,6 +38,7 @@ from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
 from tunelab.models.load import load_model, load_tokenizer
 from tunelab.models.packed_attention import packed_attention
+from tunelab.models.products import Linear, multiply_faster
 from tunelab.models.spec import resolve
 from tunelab.models.stacked_adapters import sharing_weights
 from tunelab.models.supervised_head import add_supervised_head
@@ -59,6 +61,13 @@ def word_problems() -> list[dict[str, list[int]]]:
     task, renderer = find_task("arithmetic"), Renderer(load_tokenizer(resolve("tiny")), Format(template="chat"))
     samples = load_samples(task, "train", None)[:ROWS]
     return supervised_rows(samples, task, renderer, "completion", max_length=512, max_too_long=0.0).rows
+
+
+def plain_layers(model: torch.nn.Module) -> None:
+    """Let a model's layers multiply as a peer's do."""
+    for module in model.modules():
+        if isinstance(module, Linear):
+            module.__class__ = torch.nn.Linear
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,8 @@ class Sweep:
     def run(self, way: str, steps: int, gate: bool = False, gain: float = ALWAYS) -> list[Seen]:
         """Train all for some steps of the same rows; they go on from where they are."""
         found = [Seen() for _ in self.ranks]
+        for model in (self.base, *self.adapters):
+            plain_layers(model) if way == TRL else multiply_faster(model)
         if way == TOGETHER:
             self._together(found, steps, gate, gain)
             return found

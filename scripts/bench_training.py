@@ -40,6 +40,7 @@ from benching import FEW, LOSS, SLOPE, WEIGHT, Gate, Peer, Results, Took
 from flop import Sizes, causal
 from tunelab.models.load import load_tokenizer
 from tunelab.models.packed_attention import packed_attention
+from tunelab.models.products import multiply_faster
 from tunelab.models.spec import resolve
 from tunelab.models.supervised_head import add_supervised_head
 from tunelab.training.packing import PackedTrainer
@@ -213,6 +214,7 @@ class Bench:
         elif way == "TRL":
             self._trainer(SFTTrainer, model, steps, way, seen, gate, padding_free=False).train()
         else:
+            multiply_faster(model)
             trainer = self._trainer(PackedTrainer, model, steps, way, seen, gate, padding_free=True)
             forward = base.forward
             add_supervised_head(base)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tunelab.models.architecture import Architecture
-from tunelab.models.device import Device, Precision
+from tunelab.models.device import Device, Precision, wide_amd
 from tunelab.models.footprint import (
     BYTES,
+    MOST_PACKED,
     Lengths,
     Parts,
     cached_elements,
@@ -54,7 +55,11 @@ class Answering:
         weights = self._weights() + BYTES["fp32"] * self.adapter
         batch = Batch(self.batch_size, self.lengths, self.sampled, self.engine)
         moments = drawing(self.model, self.precision, batch)
-        return [{"weights": weights, **with_fragments(moment, self.device)} for moment in moments]
+        always = {"weights": weights, "copies": copies(self.model, self.precision, self.device) if self._draws() else 0}
+        return [{**always, **with_fragments(moment, self.device)} for moment in moments]
+
+    def _draws(self) -> bool:
+        return self.engine and self.lengths.answer > 0 and self.four_bit is None
 
     def _weights(self) -> int:
         if self.four_bit is None:
@@ -86,6 +91,15 @@ class Batch:
         if not self.packed:
             return self.rows * self.own
         return min(-(-self.rows // self.copies) * self.own, max(LARGEST_PASS, self.own, self.lengths.shared))
+
+
+def copies(model: Architecture, precision: Precision, device: Device) -> int:
+    """Return the bytes of weights that our engine lays out anew to draw (``models.products``)."""
+    if device != "cpu" or precision != "fp32" or not wide_amd():
+        return 0
+    layers = sum(rows * columns for rows, columns in model.linears.values()) + model.vocabulary * model.hidden
+    held = layers * BYTES["fp32"]
+    return held if held <= MOST_PACKED else 0
 
 
 def drawing(model: Architecture, precision: Precision, batch: Batch) -> list[Parts]:

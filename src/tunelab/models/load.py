@@ -24,6 +24,7 @@ from tunelab.models.device import Device, Precision
 from tunelab.models.four_bit import TYPES, FourBit, settle
 from tunelab.models.kind import Kind, kind_of
 from tunelab.models.memory import give_back, keep_freed_memory
+from tunelab.models.products import multiply_faster
 from tunelab.models.resident import resident
 from tunelab.models.spec import BUNDLED, ModelRef
 
@@ -122,6 +123,7 @@ def _load(
     model = _loading(ref, kind.from_pretrained, ref.location, revision=ref.revision, **how)
     _loaded.append(weakref.ref(model))
     model = settle(model, TYPES[precision]) if four_bit else model.to(device)
+    multiply_faster(model)
     return (_adapted(ref, model, adapter).to(device) if adapter else model).eval()
 
 

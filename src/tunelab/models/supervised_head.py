@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.functional import linear
 from trl.kernels import ChunkedLogProbFunction
 
 from tunelab.models.footprint import BYTES, TILE
+from tunelab.models.products import linear, product
 
 VOCABULARY_TILE = 32768
 """Words whose logits TRL's function makes at a time."""
@@ -129,7 +129,7 @@ class _Loss(torch.autograd.Function):
             sums += found
             rounded = slopes.div_(divisor).to(kind)
             if of_states is not None:
-                of_states[part] = (rounded @ matrix).float()
+                of_states[part] = product(rounded, matrix).float()
             if of_weight is not None:
                 _add_product(of_weight, rounded.t(), inputs)
             if of_bias is not None:
@@ -180,4 +180,4 @@ def _add_product(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -
     if total.device.type == "cuda" and left.dtype != torch.float32:
         torch.addmm(total, left, right, out_dtype=torch.float32, out=total)
     else:
-        total.addmm_(left.float(), right.float())
+        total.add_(product(left.float(), right.float()))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tunelab.generation.footprint import Batch, drawing
+from tunelab.generation.footprint import Batch, copies, drawing
 from tunelab.models.activations import Pass
 from tunelab.models.architecture import Architecture
 from tunelab.models.device import Device, Precision
@@ -77,7 +77,7 @@ class Training:
             found.append({**always, **optimizer, **gradients, **self._again(self._forward(matrices))})
         found.append({**always, **optimizer, **gradients})
         if self.recipe.method == "grpo":
-            found += [{**always, **optimizer, **with_fragments(moment, self.device)} for moment in self._drawing()]
+            found += [{**always, **optimizer, **moment} for moment in self._drawing()]
         return found
 
     @property
@@ -186,4 +186,6 @@ class Training:
         batch = min(self.drawn_together, rows_per_step(self.recipe))
         weights = weights_precision(self.recipe, self.precision)
         batch = Batch(batch, self.lengths, sampled=True, packed=self.engine, copies=self.recipe.grpo.num_generations)
-        return drawing(self.model, weights, batch)
+        packed = copies(self.model, weights, self.device) if self.engine and self.recipe.adaptation != "qlora" else 0
+        moments = drawing(self.model, weights, batch)
+        return [{"copies": packed, **with_fragments(moment, self.device)} for moment in moments]

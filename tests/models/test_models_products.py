@@ -1,0 +1,155 @@
+"""Linear layers that multiply by oneDNN: the same numbers and gradients, and everything else as it was."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from tunelab.models import device, products
+from tunelab.models.products import Linear, linear, multiply_faster, multiplying, packed_weights, product
+
+
+@pytest.fixture(autouse=True)
+def faster(monkeypatch):
+    """Let any processor count as one where oneDNN is faster, and any product as large enough."""
+    monkeypatch.setattr(products, "faster", lambda: True)
+    monkeypatch.setattr(products, "SMALL", 1)
+
+
+@pytest.fixture
+def by_onednn(monkeypatch):
+    """Counts the products that oneDNN makes."""
+    calls = []
+    original = products.transposed_product
+    monkeypatch.setattr(products, "transposed_product", lambda *given: calls.append(given[0].shape) or original(*given))
+    return calls
+
+
+def network(bias):
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(300, 260, bias=bias), nn.Tanh(), nn.Linear(260, 5, bias=bias))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(7, 300), (1, 7, 300), (2, 3, 4, 300)])
+def test_outputs_and_gradients_are_those_of_a_plain_layer(shape, bias, by_onednn):
+    plain, ours = network(bias), network(bias)
+    multiply_faster(ours)
+    states = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    given = [states.clone().requires_grad_() for _ in range(2)]
+    made = [model(one) for model, one in zip((plain, ours), given, strict=True)]
+    for one in made:
+        one.square().sum().backward()
+    assert len(by_onednn) == 6  # of each layer the product and two gradients
+    torch.testing.assert_close(made[1], made[0], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(given[1].grad, given[0].grad, rtol=1e-5, atol=1e-5)
+    for one, other in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-5, atol=1e-4)
+
+
+def test_of_a_frozen_weight_no_gradient_is_made(by_onednn):
+    model = network(bias=True)
+    multiply_faster(model.requires_grad_(False))
+    states = torch.randn(4, 300, requires_grad=True)
+    model(states).sum().backward()
+    assert len(by_onednn) == 4
+    assert states.grad is not None
+
+
+def test_layers_stay_linear_layers_and_their_weights_what_they_were():
+    class Other(nn.Linear):
+        pass
+
+    model = nn.ModuleDict({"plain": nn.Linear(4, 4), "other": Other(4, 4)})
+    before = copy.deepcopy(model.state_dict())
+    multiply_faster(model)
+    assert type(model["plain"]) is Linear
+    assert type(model["other"]) is Other
+    assert isinstance(model["plain"], nn.Linear)
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+
+
+def test_where_it_is_not_faster_nothing_is_changed(monkeypatch):
+    monkeypatch.setattr(products, "faster", lambda: False)
+    model = network(bias=True)
+    multiply_faster(model)
+    assert type(model[0]) is nn.Linear
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float64])
+def test_other_precisions_multiply_as_before(kind, by_onednn):
+    model = network(bias=True).to(kind)
+    multiply_faster(model)
+    model(torch.randn(4, 300, dtype=kind)).sum().backward()
+    assert not by_onednn
+
+
+def test_under_autocast_layers_multiply_as_before(by_onednn):
+    model = network(bias=True)
+    multiply_faster(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model(torch.randn(4, 300)).dtype == torch.bfloat16
+    assert not by_onednn
+
+
+def test_small_products_are_not_worth_it(monkeypatch, by_onednn):
+    monkeypatch.setattr(products, "SMALL", 4 * 300 * 260)
+    model = network(bias=True)
+    multiply_faster(model)
+    with torch.no_grad():
+        model(torch.randn(4, 300))
+    assert by_onednn == [(4, 300)]
+
+
+def test_packed_weights_answer_until_they_are_given_back(by_onednn):
+    model = network(bias=True)
+    states = torch.randn(4, 300)
+    expected = model(states).detach()
+    multiply_faster(model)
+    packed = packed_weights(model)
+    assert list(packed) == [model[0]]  # the other is too small to be worth it
+    with torch.no_grad(), multiplying(packed):
+        assert model[0].packed is not None
+        torch.testing.assert_close(model(states), expected, rtol=1e-5, atol=1e-5)
+    assert model[0].packed is None
+    assert len(by_onednn) == 2
+
+
+def test_a_gradient_goes_through_the_weights_themselves():
+    model = network(bias=True)
+    multiply_faster(model)
+    with multiplying(packed_weights(model)):
+        model(torch.randn(4, 300)).sum().backward()
+    assert model[0].weight.grad is not None
+
+
+def test_many_weights_are_not_copied(monkeypatch):
+    model = network(bias=True)
+    multiply_faster(model)
+    monkeypatch.setattr(products, "MOST_PACKED", 300 * 260 * 4 - 1)
+    assert packed_weights(model) == {}
+
+
+def test_functions_equal_torchs(by_onednn):
+    one, other, bias = torch.randn(6, 8), torch.randn(5, 8), torch.randn(5)
+    torch.testing.assert_close(linear(one, other, bias), nn.functional.linear(one, other, bias))
+    torch.testing.assert_close(product(one, other.t()), one @ other.t())
+    assert len(by_onednn) == 2
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "expected"),
+    [
+        ("AuthenticAMD", "fpu avx2 avx512f", True),
+        ("AuthenticAMD", "fpu avx2", False),
+        ("GenuineIntel", "avx512f", False),
+    ],
+)
+def test_the_processor_is_read_from_its_description(tmp_path, monkeypatch, vendor, flags, expected):
+    said = tmp_path / "cpuinfo"
+    said.write_text(f"processor\t: 0\nvendor_id\t: {vendor}\nflags\t\t: {flags}\n\nprocessor\t: 1\nvendor_id\t: x\n")
+    monkeypatch.setattr(device, "PROCESSORS", said)
+    assert device.wide_amd.__wrapped__() is expected
+    monkeypatch.setattr(device, "PROCESSORS", tmp_path / "none")
+    assert device.wide_amd.__wrapped__() is False
