@@ -1,6 +1,6 @@
 """How fast is the engine? Few-shot text (B4) and multiple choice (B5) against lm-eval and against ``generate``.
 
-    python scripts/bench_generation.py [--rounds N] [--requests 24] [--prompts 64] [--models GLOB] [--only GLOB]
+    python scripts/bench_generation.py [--rounds N] [--requests 24] [--prompts 48] [--models GLOB] [--only GLOB]
 
 Llamas of 13 and 43 million parameters, initialised at random, answer made-up words in fp32 on one thread. All prompts
 of B4 begin with the same 900 words; an answer ends at one of two stop strings or after 128 words. All prompts of B5
@@ -340,7 +340,7 @@ def main() -> int:
     """Run the benches; the exit code is 1 where results differ."""
     parser = benching.parser(__doc__, rounds=5)
     parser.add_argument("--requests", type=int, default=24, help="questions to choose for")
-    parser.add_argument("--prompts", type=int, default=64, help="prompts to write text for")
+    parser.add_argument("--prompts", type=int, default=48, help="prompts to write text for")
     parser.add_argument("--models", default="llama-13M")
     parser.add_argument("--only", default="*", help="benches, by a pattern of their names")
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)

@@ -88,4 +88,5 @@ def save(picture: Picture, directory: Path) -> None:
         return
     with matplotlib.rc_context({"svg.hashsalt": "tunelab", "svg.fonttype": "path"}):
         picture.figure.savefig(directory / f"{picture.name}.png", dpi=DPI)
+        picture.figure.set_layout_engine("none")  # all stays where it was laid out
         picture.figure.savefig(directory / f"{picture.name}.svg", metadata={"Date": None})
