@@ -28,6 +28,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PrinterCallback, Trainer
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 import benching
+from bench_training import OUR_PRODUCTS
 from benching import FEW, LOSS, SLOPE, Gate, Peer, Results, Took
 from flop import Sizes, causal
 from tunelab.data.sample import Message, Sample
@@ -36,7 +37,7 @@ from tunelab.formats.renderer import Renderer
 from tunelab.generation.decoding import Request
 from tunelab.generation.sampling import uniform
 from tunelab.models.load import load_tokenizer
-from tunelab.models.products import multiply_faster
+from tunelab.models.products import faster, multiply_faster
 from tunelab.models.spec import resolve
 from tunelab.models.supervised_head import add_scored_places
 from tunelab.scoring.score import Metric, Score, judged
@@ -353,10 +354,15 @@ def measure(bench: Bench, results: Results, prompt: int, rounds: int) -> None:
     results.add(whole, Peer("TRL", "P1", batch, TARGETS.get(prompt)), turns.ours, turns.peers["TRL"])
     if default:
         results.add(whole, Peer("TRL, defaults", "P0", "8 rows a pass, checkpointed"), turns.ours, [default])
+    ours = turns.ours
     turns = benching.take_turns(
         lambda: bench.ours(drawn).took, {"TRL": lambda: bench.theirs(drawn)[0].took}, min(rounds, FEW)
     )
     results.add(alone, Peer("TRL", "P1", batch), turns.ours, turns.peers["TRL"])
+    if faster():
+        multiply_faster(bench.models["TRL"])
+        theirs = [bench.theirs()[0].took for _ in range(FEW)]
+        results.add(whole, Peer(f"TRL, {OUR_PRODUCTS}", "P2", f"{best} rows a pass"), ours, theirs)
 
 
 def main() -> int:

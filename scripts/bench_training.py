@@ -5,7 +5,8 @@
 A Llama, initialised at random, with 32,000 or 150,000 words, learns rows of made-up tokens in fp32 on one thread, in
 full or by LoRA, all tokens or the answers alone. Every way gets the same rows in the same batches, the same optimiser,
 allocator and threads, and no activation checkpoints; the padded ways get the rows per forward pass that are fastest
-for them, found beforehand. TRL as it comes (all rows in a pass, activations checkpointed) is measured once. Before
+for them, found beforehand. TRL as it comes (all rows in a pass, activations checkpointed) is measured once, and so are
+the peers with linear layers that multiply as ours do, where ours do otherwise than torch. Before
 any ratio stands the gate: ids, initial weights, losses, gradients and weights after some steps are equal.
 """
 
@@ -40,7 +41,7 @@ from benching import FEW, LOSS, SLOPE, WEIGHT, Gate, Peer, Results, Took
 from flop import Sizes, causal
 from tunelab.models.load import load_tokenizer
 from tunelab.models.packed_attention import packed_attention
-from tunelab.models.products import multiply_faster
+from tunelab.models.products import faster, multiply_faster
 from tunelab.models.spec import resolve
 from tunelab.models.supervised_head import add_supervised_head
 from tunelab.training.packing import PackedTrainer
@@ -59,6 +60,8 @@ TARGETS = {"TRL": 2.5, "bare loop": 1.8}
 HIDDEN, INNER, LAYERS, RANK = 256, 768, 6, 16
 HALF = False
 """Whether products are of bf16, under autocast; ``gpu_check.py`` sets it with the sizes."""
+OUR_PRODUCTS = "with our matrix products"
+"""What a peer is called whose linear layers multiply as tunelab's do, to show what else makes the difference."""
 LARGE = 150_000
 """Words whose logits take so long that a run is one step."""
 
@@ -318,15 +321,20 @@ def digest(model: Any) -> str:
 
 def tune(bench: Bench, models: Mapping[str, Any]) -> tuple[tuple[int, ...], Took | None]:
     """Give padded ways their fastest rows per pass; return what was tried, and what the loop takes with all in one."""
+    took = [tune_one(bench, models, way) for way in PADDED][-1]
+    return tuple(took), took.get(BATCH)
 
-    def run(way: str, passes: int) -> Took:
+
+def tune_one(bench: Bench, models: Mapping[str, Any], way: str) -> dict[int, Took]:
+    """Give a padded way its fastest rows per pass; return what each took."""
+
+    def run(passes: int) -> Took:
         bench.passes[way] = passes
         return bench.run(way, models[way], 1).took
 
-    tried, took = PASSES[1:] if bench.case.vocabulary == LARGE else PASSES, dict[int, Took]()
-    for way in PADDED:
-        bench.passes[way], took = benching.fastest(way, tried, lambda passes, way=way: run(way, passes))
-    return tried, took.get(BATCH)
+    tried = PASSES[1:] if bench.case.vocabulary == LARGE else PASSES
+    bench.passes[way], took = benching.fastest(way, tried, run)
+    return took
 
 
 def as_it_comes(bench: Bench) -> Took:
@@ -355,6 +363,11 @@ def measure(bench: Bench, results: Results, rounds: int, steps: int) -> None:
     results.add(case, Peer("TRL, defaults", "P0", f"{BATCH} rows a pass, checkpointed"), turns.ours, [default])
     if padded:
         results.add(case, Peer("bare loop, padded", "P2", f"{BATCH} rows a pass"), turns.ours, [padded])
+    for way in PADDED if faster() else ():
+        multiply_faster(models[way])
+        tune_one(bench, models, way)
+        name, batch = f"{way}, {OUR_PRODUCTS}", f"{bench.passes[way]} rows a pass"
+        results.add(case, Peer(name, "P2", batch), turns.ours, [runs[way](), runs[way]()])
 
 
 def needed(case: Case, rows: list[dict[str, list[int]]]) -> float:

@@ -1,8 +1,8 @@
 """Matrix products of linear layers by oneDNN, where torch's own library for them is slow.
 
-On a CPU torch multiplies by MKL. On AMD's processors with AVX-512 that is less than half as fast as oneDNN, which comes
-with torch as well (measured: ``docs/performance.md``). Layers of a loaded model are told to multiply by it, forwards and
-backwards, in fp32; everything else of them stays as it is. The sums are the same in another order.
+On a CPU torch multiplies by MKL. On AMD's processors with AVX-512 that is less than half as fast as oneDNN, which
+comes with torch as well (measured: ``docs/performance.md``). Layers of a loaded model are told to multiply by it,
+forwards and backwards, in fp32; everything else of them stays as it is. The sums are the same in another order.
 """
 
 from __future__ import annotations
