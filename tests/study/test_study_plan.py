@@ -525,9 +525,15 @@ def test_what_draws_the_completions_is_identity_of_grpo_alone(tmp_path, monkeypa
 
 @pytest.mark.parametrize(
     ("device", "asked", "found"),
-    [("cpu", "auto", "auto"), ("cpu", "engine", "auto"), ("cuda", "auto", "plain"), ("cuda", "engine", "auto")],
+    [
+        ("cpu", "auto", "auto"),
+        ("cuda", "auto", "auto"),
+        ("cuda", "plain", "plain"),
+        ("mps", "auto", "plain"),
+        ("mps", "engine", "auto"),
+    ],
 )
-def test_the_engine_answers_by_itself_on_a_cpu_alone(tmp_path, monkeypatch, device, asked, found):
+def test_the_engine_answers_by_itself_where_it_was_measured(tmp_path, monkeypatch, device, asked, found):
     monkeypatch.setattr(devices, "detect", lambda: device)
     study = compiled(tmp_path, changed(hardware={"generation": asked}))
     [hardware, *_] = [s.circumstance["hardware"] for s in study.train.values()]
