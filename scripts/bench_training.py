@@ -60,7 +60,7 @@ TARGETS = {"TRL": 2.5, "bare loop": 1.8}
 HIDDEN, INNER, LAYERS, RANK = 256, 768, 6, 16
 HALF = False
 """Whether products are of bf16, under autocast; ``gpu_check.py`` sets it with the sizes."""
-OUR_PRODUCTS = "with our matrix products"
+OUR_PRODUCTS = "with our linear layers"
 """What a peer is called whose linear layers multiply as tunelab's do, to show what else makes the difference."""
 LARGE = 150_000
 """Words whose logits take so long that a run is one step."""

@@ -1,13 +1,23 @@
 """Linear layers that multiply by oneDNN: the same numbers and gradients, and everything else as it was."""
 
 import copy
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from tunelab.models import device, products
-from tunelab.models.products import Linear, linear, multiply_faster, multiplying, packed_weights, product
+sys.path.insert(0, str(Path(__file__).parents[1] / "generation"))
+
+import random_models
+
+from tunelab.generation import footprint
+from tunelab.generation.engine.check import refusal
+from tunelab.models import device, products, supervised_head
+from tunelab.models.architecture import architecture
+from tunelab.models.products import Copies, Linear, linear, multiply_faster, multiplying, product
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +80,14 @@ def test_layers_stay_linear_layers_and_their_weights_what_they_were():
     assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
 
 
+def test_the_matrices_of_adapters_are_left_alone():
+    model = get_peft_model(network(bias=True), LoraConfig(target_modules=["0"]))
+    multiply_faster(model)
+    layer = model.base_model.model[0]
+    assert type(layer.base_layer) is Linear
+    assert {type(layer.lora_A["default"]), type(layer.lora_B["default"])} == {nn.Linear}
+
+
 def test_where_it_is_not_faster_nothing_is_changed(monkeypatch):
     monkeypatch.setattr(products, "faster", lambda: False)
     model = network(bias=True)
@@ -107,19 +125,19 @@ def test_packed_weights_answer_until_they_are_given_back(by_onednn):
     states = torch.randn(4, 300)
     expected = model(states).detach()
     multiply_faster(model)
-    packed = packed_weights(model)
-    assert list(packed) == [model[0]]  # the other is too small to be worth it
-    with torch.no_grad(), multiplying(packed):
-        assert model[0].packed is not None
+    copies = Copies(model)
+    assert copies.layers == [model[0]]  # the other is too small to be worth it
+    with torch.no_grad(), multiplying(copies):
+        assert model[0].copies is copies
         torch.testing.assert_close(model(states), expected, rtol=1e-5, atol=1e-5)
-    assert model[0].packed is None
+    assert model[0].copies is None
     assert len(by_onednn) == 2
 
 
 def test_a_gradient_goes_through_the_weights_themselves():
     model = network(bias=True)
     multiply_faster(model)
-    with multiplying(packed_weights(model)):
+    with multiplying(Copies(model)):
         model(torch.randn(4, 300)).sum().backward()
     assert model[0].weight.grad is not None
 
@@ -128,7 +146,57 @@ def test_many_weights_are_not_copied(monkeypatch):
     model = network(bias=True)
     multiply_faster(model)
     monkeypatch.setattr(products, "MOST_PACKED", 300 * 260 * 4 - 1)
-    assert packed_weights(model) == {}
+    assert Copies(model).layers == []
+
+
+def test_under_autocast_no_copy_is_made():
+    model = network(bias=True)
+    multiply_faster(model)
+    copies = Copies(model)
+    with torch.no_grad(), multiplying(copies), torch.autocast("cpu", torch.bfloat16):
+        assert model(torch.randn(4, 300)).dtype == torch.bfloat16
+    assert copies._made == {}
+
+
+def test_a_model_that_autocasts_by_itself_is_the_engines_all_the_same():
+    model = random_models.made("llama", hidden_size=256, intermediate_size=512).float()
+    multiply_faster(model)
+    assert any(layer.weight.numel() >= 1 << 16 for layer in model.modules() if isinstance(layer, Linear))
+    model.forward = torch.autocast("cpu", torch.bfloat16)(model.forward)
+    assert refusal(model) == ""
+
+
+@pytest.mark.parametrize("four_bit", [False, True])
+def test_the_estimate_counts_the_weights_that_are_copied(monkeypatch, four_bit):
+    monkeypatch.setattr(footprint, "wide_amd", lambda: True)
+    model = random_models.made("llama", hidden_size=256, intermediate_size=512, vocab_size=1000).float()
+    multiply_faster(model)
+    described = architecture(model.config.to_dict())
+    layers = [model.lm_head] if four_bit else Copies(model).layers
+    assert footprint.copies(described, "fp32", "cpu", four_bit) == sum(layer.weight.nbytes for layer in layers) > 0
+    assert footprint.copies(described, "bf16", "cpu", four_bit) == 0
+
+
+def test_a_gradient_keeps_what_it_needs_alone():
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda saved: kept.append(saved.shape) or saved, lambda saved: saved):
+        for trained in (True, False):
+            layer = nn.Linear(300, 260).requires_grad_(trained)
+            multiply_faster(layer)
+            layer(torch.randn(7, 300, requires_grad=not trained))
+    assert kept == [(7, 300), (260, 300)]
+
+
+@pytest.mark.parametrize("block", [1, 1 << 22])
+def test_the_heads_gradient_is_added_in_fp32_whatever_rounds_the_rest(monkeypatch, block):
+    monkeypatch.setattr(supervised_head, "ADDED", block)
+    one, other = torch.randn(40, 8), torch.randn(8, 12)
+    exact = torch.ones(40, 12) + one @ other
+    for rounded in (False, True):
+        total = torch.ones(40, 12)
+        with torch.autocast("cpu", torch.bfloat16, enabled=rounded):
+            supervised_head._add_product(total, one, other)
+        torch.testing.assert_close(total, exact, rtol=1e-5, atol=1e-5)
 
 
 def test_functions_equal_torchs(by_onednn):

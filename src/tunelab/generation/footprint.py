@@ -12,6 +12,7 @@ from tunelab.models.device import Device, Precision, wide_amd
 from tunelab.models.footprint import (
     BYTES,
     MOST_PACKED,
+    PACKED,
     Lengths,
     Parts,
     cached_elements,
@@ -55,11 +56,13 @@ class Answering:
         weights = self._weights() + BYTES["fp32"] * self.adapter
         batch = Batch(self.batch_size, self.lengths, self.sampled, self.engine)
         moments = drawing(self.model, self.precision, batch)
-        always = {"weights": weights, "copies": copies(self.model, self.precision, self.device) if self._draws() else 0}
+        always = {"weights": weights, "copies": self._copies()}
         return [{**always, **with_fragments(moment, self.device)} for moment in moments]
 
-    def _draws(self) -> bool:
-        return self.engine and self.lengths.answer > 0 and self.four_bit is None
+    def _copies(self) -> int:
+        if not self.engine or not self.lengths.answer:
+            return 0
+        return copies(self.model, self.precision, self.device, self.four_bit is not None)
 
     def _weights(self) -> int:
         if self.four_bit is None:
@@ -93,12 +96,13 @@ class Batch:
         return min(-(-self.rows // self.copies) * self.own, max(LARGEST_PASS, self.own, self.lengths.shared))
 
 
-def copies(model: Architecture, precision: Precision, device: Device) -> int:
-    """Return the bytes of weights that our engine lays out anew to draw (``models.products``)."""
+def copies(model: Architecture, precision: Precision, device: Device, four_bit: bool = False) -> int:
+    """Return the bytes of weights that our engine lays out anew to draw (``models.products``): of 4 bits the head's."""
     if device != "cpu" or precision != "fp32" or not wide_amd():
         return 0
-    layers = sum(rows * columns for rows, columns in model.linears.values()) + model.vocabulary * model.hidden
-    held = layers * BYTES["fp32"]
+    layers = [] if four_bit else list(model.linears.values())
+    sizes = [rows * columns for rows, columns in [*layers, (model.vocabulary, model.hidden)]]
+    held = BYTES["fp32"] * sum(size for size in sizes if size >= PACKED)
     return held if held <= MOST_PACKED else 0
 
 

@@ -19,8 +19,9 @@ TILE = 64 << 20
 ones multiply faster."""
 BLOCK, BLOCKS_TOGETHER = 64, 256
 """Weights of 4 bits that share a scale, and scales that share one where these are quantised too."""
-MOST_PACKED = 1 << 30
-"""Bytes of weights that drawing lays out anew on a processor where that is faster, beside those that stay."""
+PACKED, MOST_PACKED = 1 << 16, 1 << 30
+"""Numbers of a weight from which on drawing lays it out anew, on a processor where that is faster, and the most bytes
+of such copies."""
 FRAGMENTS: dict[Device, float] = {"cpu": 0.6, "cuda": 0.0, "mps": 0.0}
 """Share of what comes and goes that lies between it, freed and too small to be used again. Measured on a CPU with
 glibc (``scripts/bench_memory.py``); nothing was measured on a GPU."""

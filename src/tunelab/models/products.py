@@ -7,22 +7,23 @@ forwards and backwards, in fp32; everything else of them stays as it is. The sum
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from tunelab.models.device import wide_amd
-from tunelab.models.footprint import MOST_PACKED
+from tunelab.models.footprint import MOST_PACKED, PACKED
 
 SMALL = 1 << 24
 """Multiplications of a product below which too little is gained: the first of every shape costs 0.2 ms more."""
-PACKED = 1 << 16
-"""Numbers of a weight from which on it pays to lay it out anew."""
+OF_ADAPTERS = {"lora_A", "lora_B"}
+"""What PEFT calls the matrices of an adapter."""
 
 
 @cache
@@ -39,7 +40,7 @@ def transposed_product(left: torch.Tensor, right: torch.Tensor, bias: torch.Tens
 
 def linear(states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """Return what a linear layer does, by the faster library. No gradient goes through it."""
-    if _suits(states, weight) and states.numel() * len(weight) >= SMALL:
+    if suits(states, weight) and states.numel() * len(weight) >= SMALL:
         return transposed_product(states, weight, bias)
     return functional.linear(states, weight, bias)
 
@@ -49,7 +50,8 @@ def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     return linear(left, right.t())
 
 
-def _suits(one: torch.Tensor, other: torch.Tensor) -> bool:
+def suits(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Say whether oneDNN may multiply these and is faster: of fp32 on a CPU, where nothing rounds them first."""
     on_cpu = one.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
     return on_cpu and one.dtype == other.dtype == torch.float32 and faster()
 
@@ -59,67 +61,75 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        ctx.save_for_backward(states, weight)
+        of_states, of_weight, _ = ctx.needs_input_grad
+        ctx.save_for_backward(states if of_weight else None, weight if of_states else None)
         return transposed_product(states, weight, bias)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *outer: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (states, weight), [slopes] = ctx.saved_tensors, outer
-        of_states = of_weight = of_bias = None
-        if ctx.needs_input_grad[0]:
-            of_states = transposed_product(slopes, weight.t())
-        if ctx.needs_input_grad[1]:
-            of_weight = transposed_product(slopes.t(), states.t())
-        if ctx.needs_input_grad[2]:
-            of_bias = slopes.sum(0)
-        return of_states, of_weight, of_bias
+        of_states = None if weight is None else transposed_product(slopes, weight.t())
+        of_weight = None if states is None else transposed_product(slopes.t(), states.t())
+        return of_states, of_weight, slopes.sum(0) if ctx.needs_input_grad[2] else None
 
 
 class Linear(nn.Linear):
-    """A linear layer that multiplies by oneDNN. ``packed`` is its weight laid out for it, while it is."""
+    """A linear layer that multiplies by oneDNN, by ``copies`` of weights while there are some."""
 
-    packed: torch.Tensor | None = None
+    copies: Copies | None = None
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the same as any linear layer."""
-        if self.packed is not None and not torch.is_grad_enabled():
-            return transposed_product(input, self.packed, self.bias)
-        if not _suits(input, self.weight) or input.numel() * self.out_features < SMALL:
+        if not suits(input, self.weight):
+            return super().forward(input)
+        if self.copies is not None and not torch.is_grad_enabled():
+            return transposed_product(input, self.copies.of(self), self.bias)
+        if input.numel() * self.out_features < SMALL:
             return super().forward(input)
         made = _Product.apply(input.reshape(-1, self.in_features), self.weight, self.bias)
         return made.view(*input.shape[:-1], self.out_features)
 
 
 def multiply_faster(model: nn.Module) -> None:
-    """Let a model's plain linear layers on a CPU multiply by oneDNN, where that is faster. They stay linear layers."""
-    if faster():
-        for module in model.modules():
-            if type(module) is nn.Linear and module.weight.device.type == "cpu":
-                module.__class__ = Linear
+    """Let a model's plain linear layers on a CPU multiply by oneDNN, where that is faster. They stay linear layers.
 
-
-def packed_weights(model: nn.Module) -> dict[Linear, torch.Tensor]:
-    """Return the weights of the layers above as products with few rows read them fastest; nothing where they are many.
-
-    They are copies: who changes a weight has to make them anew.
+    Those of adapters are left alone: adapters that are trained at once are added by torch, and alone it is to be equal.
     """
-    layers = [m for m in model.modules() if isinstance(m, Linear) and m.weight.numel() >= PACKED and _whole(m)]
-    if sum(layer.weight.nbytes for layer in layers) > MOST_PACKED:
-        return {}
-    return {layer: torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), 16) for layer in layers}
+    if not faster():
+        return
+    for name, module in model.named_modules():
+        if type(module) is nn.Linear and module.weight.device.type == "cpu" and not OF_ADAPTERS & {*name.split(".")}:
+            module.__class__ = Linear
 
 
-def _whole(layer: Linear) -> bool:
-    return layer.weight.dtype == torch.float32 and layer.weight.device.type == "cpu"
+class Copies:
+    """Weights of the layers above as products with few rows read them fastest, made when they are first wanted.
+
+    There are none where they would be too large. Who changes a weight has to begin anew.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        layers = [m for m in model.modules() if isinstance(m, Linear) and m.weight.numel() >= PACKED]
+        fits = sum(layer.weight.nbytes for layer in layers) <= MOST_PACKED
+        self.layers = layers if fits else []
+        self._made: dict[Linear, torch.Tensor] = {}
+
+    def of(self, layer: Linear) -> torch.Tensor:
+        """Return a layer's."""
+        if layer not in self._made:
+            self._made[layer] = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), 16)
+        return self._made[layer]
 
 
 @contextmanager
-def multiplying(packed: Mapping[Linear, torch.Tensor]) -> Generator[None]:
+def multiplying(copies: Copies | None) -> Generator[None]:
     """Let layers multiply by these copies of their weights, and by the weights afterwards."""
+    layers = [] if copies is None else copies.layers
     try:
-        for layer, weight in packed.items():
-            layer.packed = weight
+        for layer in layers:
+            layer.copies = copies
         yield
     finally:
-        for layer in packed:
-            layer.packed = None
+        for layer in layers:
+            layer.copies = None

@@ -16,10 +16,12 @@ import torch
 from trl.kernels import ChunkedLogProbFunction
 
 from tunelab.models.footprint import BYTES, TILE
-from tunelab.models.products import linear, product
+from tunelab.models.products import linear, product, suits
 
 VOCABULARY_TILE = 32768
 """Words whose logits TRL's function makes at a time."""
+ADDED = 1 << 22
+"""Numbers of a product that are held before they are added."""
 
 
 @dataclass(frozen=True)
@@ -179,5 +181,9 @@ def _add_product(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -
     """Add a matrix product to an fp32 ``total``, without rounding it before where the device can."""
     if total.device.type == "cuda" and left.dtype != torch.float32:
         torch.addmm(total, left, right, out_dtype=torch.float32, out=total)
+    elif suits(left, right):
+        rows = max(1, ADDED // total.shape[1])
+        for part in (slice(start, start + rows) for start in range(0, len(total), rows)):
+            total[part] += product(left[part], right)
     else:
-        total.add_(product(left.float(), right.float()))
+        total.addmm_(left.float(), right.float())

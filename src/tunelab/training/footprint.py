@@ -186,6 +186,7 @@ class Training:
         batch = min(self.drawn_together, rows_per_step(self.recipe))
         weights = weights_precision(self.recipe, self.precision)
         batch = Batch(batch, self.lengths, sampled=True, packed=self.engine, copies=self.recipe.grpo.num_generations)
-        packed = copies(self.model, weights, self.device) if self.engine and self.recipe.adaptation != "qlora" else 0
+        four_bit = self.recipe.adaptation == "qlora"
+        packed = copies(self.model, self.precision, self.device, four_bit) if self.engine else 0
         moments = drawing(self.model, weights, batch)
         return [{"copies": packed, **with_fragments(moment, self.device)} for moment in moments]

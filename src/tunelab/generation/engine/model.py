@@ -11,7 +11,7 @@ from tunelab.generation.engine.attention import READING, attending, configuratio
 from tunelab.generation.engine.cache import Prefix
 from tunelab.generation.engine.last_layer import last_layer, trimmed
 from tunelab.generation.engine.reading import New, Reading
-from tunelab.models.products import Linear, multiplying, packed_weights
+from tunelab.models.products import Copies, multiplying
 
 LEAST_SHARED = 16
 """A shorter prefix is read anew for every prompt: sharing it costs more than it saves."""
@@ -36,8 +36,7 @@ class PackedModel:
         self._configs = configurations(model)
         self._last = last_layer(model)
         self._prefix: Prefix | None = None
-        self._packed: dict[Linear, torch.Tensor] | None = None
-        """Copies of weights for passes in which rows draw, once there is such a pass."""
+        self._copies = Copies(model)
 
     @property
     def device(self) -> torch.device:
@@ -69,9 +68,8 @@ class PackedModel:
     def logits(self, reading: Reading, wanted: Sequence[int] | None = None) -> torch.Tensor:
         """Return the logits after the ``wanted`` tokens of a pass, or all, (wanted, vocabulary), in fp32."""
         places = None if wanted is None else torch.tensor(wanted, device=self.device)
-        if reading.rows and self._packed is None:
-            self._packed = packed_weights(self.model)
-        with attending(self._configs), trimmed(self._last, reading, places), multiplying(self._packed or {}):
+        copies = self._copies if reading.rows else None
+        with attending(self._configs), trimmed(self._last, reading, places), multiplying(copies):
             made = self.model(
                 input_ids=reading.tokens,
                 position_ids=reading.positions,
