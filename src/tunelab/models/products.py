@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from tunelab.models.device import wide_amd
@@ -66,7 +65,6 @@ class _Product(torch.autograd.Function):
         return transposed_product(states, weight, bias)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *outer: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (states, weight), [slopes] = ctx.saved_tensors, outer
         of_states = None if weight is None else transposed_product(slopes, weight.t())
