@@ -7,6 +7,7 @@ forwards and backwards, in fp32; everything else of them stays as it is. The sum
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
@@ -21,6 +22,9 @@ from tunelab.models.footprint import MOST_PACKED, PACKED
 
 SMALL = 1 << 24
 """Multiplications of a product below which too little is gained: the first of every shape costs 0.2 ms more."""
+KEPT = 64
+"""Kernels that oneDNN, and torch for it, keep of shapes that they have multiplied. By default they keep 1,024 each, of
+2 MiB, and a training has other shapes every step."""
 OF_ADAPTERS = {"lora_A", "lora_B"}
 """What PEFT calls the matrices of an adapter."""
 
@@ -29,7 +33,10 @@ OF_ADAPTERS = {"lora_A", "lora_B"}
 def faster() -> bool:
     """Say whether oneDNN is the faster library here: on an AMD processor with AVX-512, in a torch that has both."""
     has_both = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
-    return has_both and torch.backends.cpu.get_cpu_capability() == "AVX512" and wide_amd()
+    found = has_both and torch.backends.cpu.get_cpu_capability() == "AVX512" and wide_amd()
+    for setting in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY") if found else ():
+        os.environ.setdefault(setting, str(KEPT))  # they are read at the first product
+    return found
 
 
 def transposed_product(left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
