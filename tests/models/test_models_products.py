@@ -1,6 +1,7 @@
 """Linear layers that multiply by oneDNN: the same numbers and gradients, and everything else as it was."""
 
 import copy
+import os
 import sys
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from tunelab.generation.engine.check import refusal
 from tunelab.models import device, products, supervised_head
 from tunelab.models.architecture import architecture
 from tunelab.models.products import Copies, Linear, linear, multiply_faster, multiplying, product
+
+DECIDED = products.faster.__wrapped__
 
 
 @pytest.fixture(autouse=True)
@@ -221,3 +224,16 @@ def test_the_processor_is_read_from_its_description(tmp_path, monkeypatch, vendo
     assert device.wide_amd.__wrapped__() is expected
     monkeypatch.setattr(device, "PROCESSORS", tmp_path / "none")
     assert device.wide_amd.__wrapped__() is False
+
+
+@pytest.mark.parametrize("amd", [True, False])
+def test_where_it_is_faster_few_kernels_are_kept_unless_somebody_said_how_many(monkeypatch, amd):
+    monkeypatch.setattr(products, "wide_amd", lambda: amd)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "")
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY")
+    assert DECIDED() is amd
+    assert os.environ.get("ONEDNN_PRIMITIVE_CACHE_CAPACITY") == (str(products.KEPT) if amd else None)
+    assert os.environ["LRU_CACHE_CAPACITY"] == "7"
