@@ -12,6 +12,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from tunelab.cli.interrupt import hear_interrupts
 from tunelab.cli.options import RESULTS, STORE, ResultsDir, Smoke, StoreDir, StudyName
 from tunelab.cli.say import say, warn
 from tunelab.cli.tables import console
@@ -57,6 +58,7 @@ def command(
     if dry_run:
         list_uploads(uploads)
         return
+    hear_interrupts()
     try:
         push(uploads, public)
     except KeyboardInterrupt:

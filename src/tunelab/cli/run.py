@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tunelab.cli.interrupt import hear_interrupts
 from tunelab.cli.options import (
     RESULTS,
     STORE,
@@ -98,7 +98,7 @@ def _served(found: Callable[[str], Opened], until_done: ExitStack, force: Sequen
         raise StudyError(f"--smoke-endpoint: {opened.name} has no model behind a server; use --smoke")
     if not opened.asks_servers() and not force:
         return opened
-    signal.signal(signal.SIGTERM, _interrupt)
+    hear_interrupts()
     return found(until_done.enter_context(serving()))
 
 
@@ -154,8 +154,7 @@ def _exit_code(outcome: Outcome, comparison: dict[str, Any], gate: bool) -> int:
 
 
 def _run(opened: Opened, quiet: bool, as_json: bool, results: Path, since: float | None) -> Outcome:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    hear_interrupts()
     try:
         with reporter(console(), opened.plan(), quiet, as_json) as report:
             return run_noted(opened, report, results, since)
@@ -164,13 +163,6 @@ def _run(opened: Opened, quiet: bool, as_json: bool, results: Path, since: float
             _print_end_event(None, None, INTERRUPTED)
         warn("tunelab: interrupted; run the same command again to go on: finished steps are kept")
         sys.exit(INTERRUPTED)
-
-
-def _interrupt(number: int, frame: Any) -> None:
-    """End once, however often it is asked for: a terminal asks the whole group, and the supervisor hands it on."""
-    for asked in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(asked, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def _unlisted(opened: Opened, outcome: Outcome) -> list[str]:
