@@ -128,6 +128,7 @@ def test_a_trained_adapter_is_saved_alone_and_moves_the_model(bench, same):
     saved = {path.name for path in (bench.root / "lora" / "model").iterdir()}
     assert {"adapter_model.safetensors", "adapter_config.json"} <= saved
     assert not any(name.startswith("model") for name in saved)
+    assert "README.md" not in saved  # a template that says nothing; ours is written when a model is pushed
     base = dict(load_model(resolve("tiny"), "cpu", "fp32").named_parameters())
     trained = bench.weights("lora", adapter=True)
     kept = {

@@ -14,6 +14,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from tunelab.visible import visible
@@ -48,7 +49,7 @@ def new_figure(
 
     ``heights`` are the shares of the lines of panels; by default all are equally high.
     """
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     grid: Any = figure.subplots(-(-panels // across), across, squeeze=False, height_ratios=heights)
     for spare in grid.flat[panels:]:
@@ -87,6 +88,14 @@ def save(picture: Picture, directory: Path) -> None:
     if picture.figure is None:
         return
     with matplotlib.rc_context({"svg.hashsalt": "tunelab", "svg.fonttype": "path"}):
-        picture.figure.savefig(directory / f"{picture.name}.png", dpi=DPI)
-        picture.figure.set_layout_engine("none")  # all stays where it was laid out
-        picture.figure.savefig(directory / f"{picture.name}.svg", metadata={"Date": None})
+        _lay_out(picture.figure)
+        FigureCanvasAgg(picture.figure).print_png(directory / f"{picture.name}.png")
+        FigureCanvasSVG(picture.figure).print_svg(directory / f"{picture.name}.svg", metadata={"Date": None})
+
+
+def _lay_out(figure: Figure) -> None:
+    """Place everything once; ``savefig`` would draw each file twice to do so."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")

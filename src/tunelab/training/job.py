@@ -98,7 +98,19 @@ def _built(build: Callable[[Any], Any], trainable: Any) -> Any:
     for name, weight in trainable.named_parameters():
         if name in made and weight.dtype != made[name].dtype:
             weight.data = made[name]
+    _leave_cards_out(trainer)
     return trainer
+
+
+def _leave_cards_out(trainer: Any) -> None:
+    """Have no template of a model card rendered at every checkpoint: ours is written when a model is pushed."""
+    trainer.create_model_card = _write_no_card
+    if hasattr(trainer.model, "create_or_update_model_card"):
+        trainer.model.create_or_update_model_card = _write_no_card
+
+
+def _write_no_card(*told: Any, **more: Any) -> None:
+    """Stand in for what TRL and PEFT call with the folder of a checkpoint."""
 
 
 def arguments(job: Job, total: int, batch: int) -> dict[str, Any]:
