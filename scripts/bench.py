@@ -58,10 +58,10 @@ class Script:
 
 
 ALL = (
-    Script("bench_training.py", ("B1",), 5),
+    Script("bench_training.py", ("B1",), 3),
     Script("bench_sweep.py", ("B2",), 2, ("--steps", "2")),
-    Script("bench_grpo.py", ("B3",), 5),
-    Script("bench_generation.py", ("B4", "B5"), 5, choosing=True),
+    Script("bench_grpo.py", ("B3",), 3),
+    Script("bench_generation.py", ("B4", "B5"), 3, choosing=True),
     Script("bench_study.py", ("B6", "B7"), 1),
 )
 NAMES = [bench for script in ALL for bench in script.benches]

@@ -361,7 +361,7 @@ def measure(bench: Bench, results: Results, prompt: int, rounds: int) -> None:
     results.add(alone, Peer("TRL", "P1", batch), turns.ours, turns.peers["TRL"])
     if faster():
         multiply_faster(bench.models["TRL"])
-        theirs = [bench.theirs()[0].took for _ in range(FEW)]
+        theirs = [bench.theirs()[0].took]
         results.add(whole, Peer(f"TRL, {OUR_PRODUCTS}", "P2", f"{best} rows a pass"), ours, theirs)
 
 

@@ -26,6 +26,7 @@ from typing import Any
 import datasets
 import torch
 from peft import LoraConfig, get_peft_model
+from peft.tuners.lora.layer import Linear as AdaptedLinear
 from transformers import PrinterCallback, set_seed
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
@@ -37,6 +38,7 @@ from benching import LOSS, SLOPE, WEIGHT, Gate, Peer, Results, Took
 from tunelab.formats.format import Format
 from tunelab.formats.renderer import Renderer
 from tunelab.models.load import load_model, load_tokenizer
+from tunelab.models.lora_layers import LoraLinear, add_in_place
 from tunelab.models.packed_attention import packed_attention
 from tunelab.models.products import Linear, multiply_faster
 from tunelab.models.spec import resolve
@@ -64,10 +66,18 @@ def word_problems() -> list[dict[str, list[int]]]:
 
 
 def plain_layers(model: torch.nn.Module) -> None:
-    """Let a model's layers multiply as a peer's do."""
+    """Let a model's layers multiply and add as a peer's do."""
     for module in model.modules():
         if isinstance(module, Linear):
             module.__class__ = torch.nn.Linear
+        elif isinstance(module, LoraLinear):
+            module.__class__ = AdaptedLinear
+
+
+def our_layers(model: torch.nn.Module) -> None:
+    """Let them do so as ours do."""
+    multiply_faster(model)
+    add_in_place(model)
 
 
 @dataclass(frozen=True)
@@ -114,7 +124,7 @@ class Sweep:
         """Train all for some steps of the same rows; they go on from where they are."""
         found = [Seen() for _ in self.ranks]
         for model in (self.base, *self.adapters):
-            plain_layers(model) if way == TRL else multiply_faster(model)
+            plain_layers(model) if way == TRL else our_layers(model)
         if way == TOGETHER:
             self._together(found, steps, gate, gain)
             return found

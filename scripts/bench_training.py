@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,7 @@ import benching
 from benching import FEW, LOSS, SLOPE, WEIGHT, Gate, Peer, Results, Took
 from flop import Sizes, causal
 from tunelab.models.load import load_tokenizer
+from tunelab.models.lora_layers import add_in_place
 from tunelab.models.packed_attention import packed_attention
 from tunelab.models.products import faster, multiply_faster
 from tunelab.models.spec import resolve
@@ -118,7 +119,10 @@ class Case:
 
 CASES = {
     c.name: c
-    for c in (Case(v, a, m) for v, m in ((32_000, True), (32_000, False), (150_000, True)) for a in (False, True))
+    for c in (
+        *(Case(words, adapter, masked=True) for words in (32_000, LARGE) for adapter in (False, True)),
+        Case(32_000, adapter=False, masked=False),
+    )
 }
 SMALLEST = Case(8_000, adapter=True, masked=True)
 
@@ -221,6 +225,7 @@ class Bench:
             self._trainer(SFTTrainer, model, steps, way, seen, gate, padding_free=False).train()
         else:
             multiply_faster(model)
+            add_in_place(model)
             trainer = self._trainer(PackedTrainer, model, steps, way, seen, gate, padding_free=True)
             forward = base.forward
             add_supervised_head(base)
@@ -319,21 +324,24 @@ def digest(model: Any) -> str:
     return found.hexdigest()[:12]
 
 
-def tune(bench: Bench, models: Mapping[str, Any]) -> tuple[tuple[int, ...], Took | None]:
-    """Give padded ways their fastest rows per pass; return what was tried, and what the loop takes with all in one."""
-    took = [tune_one(bench, models, way) for way in PADDED][-1]
-    return tuple(took), took.get(BATCH)
+def tune(bench: Bench, models: Mapping[str, Any]) -> Took | None:
+    """Give padded ways their fastest rows per pass; return what the loop takes with all in one, where it was tried."""
+    return [tune_one(bench, models, way, choices(bench.case)) for way in PADDED][-1].get(BATCH)
 
 
-def tune_one(bench: Bench, models: Mapping[str, Any], way: str) -> dict[int, Took]:
+def choices(case: Case) -> tuple[int, ...]:
+    """Return the rows per pass that padded ways may choose from."""
+    return PASSES[1:] if case.vocabulary == LARGE else PASSES
+
+
+def tune_one(bench: Bench, models: Mapping[str, Any], way: str, sizes: Sequence[int]) -> dict[int, Took]:
     """Give a padded way its fastest rows per pass; return what each took."""
 
     def run(passes: int) -> Took:
         bench.passes[way] = passes
         return bench.run(way, models[way], 1).took
 
-    tried = PASSES[1:] if bench.case.vocabulary == LARGE else PASSES
-    bench.passes[way], took = benching.fastest(way, tried, run)
+    bench.passes[way], took = benching.fastest(way, sizes, run)
     return took
 
 
@@ -348,7 +356,7 @@ def as_it_comes(bench: Bench) -> Took:
 def measure(bench: Bench, results: Results, rounds: int, steps: int) -> None:
     """Tune the peers, compare results as they are tuned, let the ways take turns, and add a line for each peer."""
     models = {way: bench.case.model() for way in WAYS}
-    (tried, padded), default = tune(bench, models), as_it_comes(bench)
+    padded, default = tune(bench, models), as_it_comes(bench)
     case = benching.Case("B1", bench.case.told, "a step", gate(bench), needed(bench.case, bench.rows))
     if not case.gate.passed:
         results.refuse(case)
@@ -357,7 +365,7 @@ def measure(bench: Bench, results: Results, rounds: int, steps: int) -> None:
     runs = {way: lambda way=way: bench.run(way, models[way], steps).took for way in WAYS}
     turns = benching.take_turns(runs["tunelab"], {way: runs[way] for way in PADDED}, rounds)
     for way, tier in zip(PADDED, ("P1", "P2"), strict=True):
-        batch = f"{bench.passes[way]} of {', '.join(map(str, tried))} rows a pass"
+        batch = f"{bench.passes[way]} of {', '.join(map(str, choices(bench.case)))} rows a pass"
         target = TARGETS[way] if bench.case.masked else None
         results.add(case, Peer(way, tier, batch, target), turns.ours, turns.peers[way])
     results.add(case, Peer("TRL, defaults", "P0", f"{BATCH} rows a pass, checkpointed"), turns.ours, [default])
@@ -365,9 +373,9 @@ def measure(bench: Bench, results: Results, rounds: int, steps: int) -> None:
         results.add(case, Peer("bare loop, padded", "P2", f"{BATCH} rows a pass"), turns.ours, [padded])
     for way in PADDED if faster() else ():
         multiply_faster(models[way])
-        tune_one(bench, models, way)
+        took = tune_one(bench, models, way, choices(bench.case)[-2:])
         name, batch = f"{way}, {OUR_PRODUCTS}", f"{bench.passes[way]} rows a pass"
-        results.add(case, Peer(name, "P2", batch), turns.ours, [runs[way](), runs[way]()])
+        results.add(case, Peer(name, "P2", batch), turns.ours, [took[bench.passes[way]], runs[way](), runs[way]()])
 
 
 def needed(case: Case, rows: list[dict[str, list[int]]]) -> float:

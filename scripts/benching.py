@@ -27,7 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 LARGEST_SPREAD = 0.10
 """By how much our own times before and after the peers may differ."""
-FEW, LONG, LESS = 2, 5.0, 3
+FEW, LONG, LESS = 2, 5.0, 2
 """Rounds of cases that are no headline; CPU-seconds of a peer from which on a headline has ``LESS`` rounds."""
 LOSS, SLOPE, WEIGHT, CLOSE = 1e-5, 1e-5, 1e-4, 1e-4
 """What is equal: losses, gradients (relative), weights after some steps, log-probabilities."""

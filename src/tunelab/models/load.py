@@ -151,11 +151,15 @@ def _adapted(ref: ModelRef, model: Any, adapter: Path) -> Any:
     """Put an adapter onto its base. Raises ModelError where it was made for another."""
     from peft import PeftModel
 
+    from tunelab.models.lora_layers import add_in_place
+
     try:
-        return PeftModel.from_pretrained(model, str(adapter))
+        adapted = PeftModel.from_pretrained(model, str(adapter))
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"adapter {adapter}: does not fit the model {ref.name!r} ({reason})") from error
+    add_in_place(adapted)
+    return adapted
 
 
 @dataclass

@@ -86,13 +86,11 @@ class Stack:
 
 def _adapted_layers(model: Any) -> dict[str, Any]:
     """Return the layers that an adapter is on, by their names in the base."""
-    from peft.tuners.lora.layer import Linear, LoraLayer
+    from tunelab.models.lora_layers import LoraLayer, is_plain
 
     found = {name: layer for name, layer in model.get_base_model().named_modules() if isinstance(layer, LoraLayer)}
     for name, layer in found.items():
-        plain = type(layer) is Linear and len(layer.active_adapters) == 1 and not layer.lora_variant
-        biased = plain and any(layer.lora_bias.values())
-        if not plain or biased:
+        if not is_plain(layer):
             raise ValueError(f"{name} has an adapter of another kind than plain LoRA on a linear layer")
     return found
 

@@ -148,6 +148,8 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe) -> tuple[Any, str]:
     """Wrap a model with a fresh LoRA adapter; return it with the sha256 of the adapter's initial weights."""
     from peft import LoraConfig, get_peft_model
 
+    from tunelab.models.lora_layers import add_in_place
+
     lora = recipe.lora
     refuse_unknown_targets(model, lora.targets)
     config = LoraConfig(
@@ -158,6 +160,7 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe) -> tuple[Any, str]:
         target_modules=lora.targets if isinstance(lora.targets, str) else list(lora.targets),
     )
     wrapped = get_peft_model(model, config)
+    add_in_place(wrapped)
     _in_order(wrapped)
     digest = hashlib.sha256()
     for name, weight in sorted(wrapped.named_parameters()):

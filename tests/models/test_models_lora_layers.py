@@ -1,0 +1,150 @@
+"""Linear layers whose adapter is added in place: PEFT's numbers and gradients, and PEFT's way where it has to be."""
+
+import copy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora.layer import Linear
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "generation"))
+
+import random_models
+
+from tunelab.models import lora_layers
+from tunelab.models.lora_layers import LoraLinear, add_in_place
+from tunelab.models.products import multiply_faster
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # PEFT asks
+
+IDS = torch.tensor([[5, 7, 9, 11, 13, 4], [3, 8, 2, 6, 1, 12]])
+
+
+def adapted(name="llama", **told):
+    """Return PEFT's model and ours, with adapters that have learnt something."""
+    torch.manual_seed(0)
+    settings = {"r": 4, "lora_alpha": 12, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **told}
+    theirs = get_peft_model(random_models.made(name).float(), LoraConfig(**settings))
+    for key, weight in theirs.named_parameters():
+        if "lora_B" in key:
+            torch.nn.init.normal_(weight, std=0.1)
+    ours = copy.deepcopy(theirs)
+    multiply_faster(ours)
+    add_in_place(ours)
+    return theirs, ours
+
+
+def learnt(model):
+    """Return the logits of a pass and the gradients of what is trained."""
+    torch.manual_seed(1)
+    model.zero_grad()
+    logits = model(input_ids=IDS).logits
+    logits.float().square().mean().backward()
+    return logits.detach(), {name: w.grad.clone() for name, w in model.named_parameters() if w.grad is not None}
+
+
+def furthest(one, other):
+    """Return by how much logits, and gradients relative to their size, are apart."""
+    assert one[1].keys() == other[1].keys() != set()
+    apart = [float((slope - other[1][name]).norm() / slope.norm()) for name, slope in one[1].items()]
+    return max(float((one[0] - other[0]).abs().max() / one[0].abs().max()), *apart)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Counts what is added in place while gradients are wanted."""
+    found = []
+    original = lora_layers._Added.apply
+    monkeypatch.setattr(lora_layers._Added, "apply", lambda *given: found.append(given[-1]) or original(*given))
+    return found
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2", "gemma2"])
+def test_numbers_and_gradients_are_those_of_peft(name, calls):
+    theirs, ours = adapted(name)
+    assert furthest(learnt(theirs), learnt(ours)) < 2e-6
+    assert len(calls) == sum(isinstance(module, Linear) for module in ours.modules()) > 0
+    assert set(calls) == {3.0}
+    with torch.inference_mode():
+        assert torch.allclose(theirs(input_ids=IDS).logits, ours(input_ids=IDS).logits, atol=1e-5)
+
+
+def test_inputs_stay_as_they_are_when_only_numbers_are_wanted():
+    _, ours = adapted()
+    layer = next(module for module in ours.modules() if isinstance(module, LoraLinear))
+    states = torch.randn(2, 3, layer.in_features)
+    before = states.clone()
+    with torch.no_grad():
+        one, other = layer(states), layer(states[0])
+    assert torch.equal(states, before)
+    assert one.shape == (2, 3, layer.out_features)
+    assert torch.allclose(one[0], other, atol=1e-6)
+
+
+def merged(model):
+    model.merge_adapter()
+
+
+def disabled(model):
+    model.base_model.disable_adapter_layers()
+
+
+def trained_base(model):
+    for module in model.modules():
+        if isinstance(module, Linear):
+            module.base_layer.weight.requires_grad = True
+
+
+def two(model):
+    model.add_adapter("more", model.peft_config["default"])
+    model.base_model.set_adapter(["default", "more"])
+
+
+def half(model):
+    model.bfloat16()
+
+
+@pytest.mark.parametrize("change", [merged, disabled, trained_base, two, half])
+def test_what_it_is_not_made_for_is_computed_as_peft_does(change, calls):
+    theirs, ours = adapted()
+    change(theirs)
+    change(ours)
+    ours.load_state_dict(theirs.state_dict())
+    with torch.no_grad():
+        assert torch.allclose(theirs(input_ids=IDS).logits, ours(input_ids=IDS).logits, atol=1e-5)
+    if change in (trained_base, two, half):
+        assert furthest(learnt(theirs), learnt(ours)) < 2e-6
+    assert calls == []
+
+
+@pytest.mark.parametrize("told", [{"lora_dropout": 0.5}, {"use_dora": True}, {"lora_bias": True}])
+def test_other_adapters_are_computed_as_peft_does(told, calls):
+    theirs, ours = adapted("qwen2", **({"target_modules": ["q_proj"]} if "lora_bias" in told else {}), **told)
+    theirs.train()
+    ours.train()
+    assert furthest(learnt(theirs), learnt(ours)) < 2e-6
+    assert calls == []
+
+
+def test_dropout_that_is_off_is_no_dropout(calls):
+    theirs, ours = adapted(lora_dropout=0.5)
+    assert furthest(learnt(theirs.eval()), learnt(ours.eval())) < 2e-6
+    assert calls
+
+
+def test_autocast_is_left_to_peft(calls):
+    theirs, ours = adapted()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(theirs(input_ids=IDS).logits, ours(input_ids=IDS).logits)
+    assert calls == []
+
+
+def test_an_adapter_is_saved_loaded_and_taken_off_as_before(tmp_path):
+    theirs, ours = adapted()
+    ours.save_pretrained(tmp_path)
+    again = PeftModel.from_pretrained(random_models.made("llama").float(), tmp_path)
+    assert all(torch.equal(w, again.state_dict()[name]) for name, w in theirs.state_dict().items() if "lora" in name)
+    expected = theirs.merge_and_unload()(input_ids=IDS).logits
+    assert torch.allclose(ours.merge_and_unload()(input_ids=IDS).logits, expected, atol=1e-6)
