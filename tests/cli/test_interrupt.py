@@ -14,6 +14,14 @@ class Dropping:
     def __del__(self): ask()
 class Plain: pass
 def in_a_destructor(): Dropping()
+class Failing:
+    def __del__(self):
+        try:
+            ask()
+            time.sleep(1)
+        finally:
+            1 / 0
+def in_a_destructor_that_fails(): Failing()
 def in_a_callback():
     held = Plain()
     watched = weakref.ref(held, ask)
@@ -32,11 +40,30 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize("asked", ["SIGINT", "SIGTERM"])
-@pytest.mark.parametrize("where", ["ask", "in_a_destructor", "in_a_callback"])
+@pytest.mark.parametrize("where", ["ask", "in_a_destructor", "in_a_destructor_that_fails", "in_a_callback"])
 def test_an_interrupt_is_heard_once_wherever_it_arrives(where, asked):
     script = BEGIN.format(asked=asked) + END.format(where=where)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
     assert (done.stdout, done.stderr, done.returncode) == ("tidied up\n", "", 0)
+
+
+def test_who_asks_again_later_is_heard_again():
+    script = (
+        BEGIN.format(asked="SIGINT")
+        + """
+from tunelab.cli import interrupt
+interrupt.SAME_SECONDS = 0.3
+for _ in range(2):
+    try:
+        ask()
+        time.sleep(20)
+    except KeyboardInterrupt:
+        print("heard")
+    time.sleep(0.4)
+"""
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+    assert (done.stdout, done.stderr) == ("heard\nheard\n", "")
 
 
 def test_other_errors_that_python_drops_are_still_told():

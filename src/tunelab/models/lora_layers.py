@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from peft.tuners.lora.layer import Linear, LoraLayer
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from tunelab.models import products
 
@@ -19,7 +20,8 @@ UNCHANGED = (nn.Linear, products.Linear)
 
 
 class LoraLinear(Linear):
-    """PEFT's layer; what is computed differently here is fp32 on a CPU, under one adapter without dropout or bias."""
+    """PEFT's layer; what is computed differently here is fp32 on a CPU, under one adapter without dropout or bias
+    over a layer that is neither trained nor watched by hooks."""
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Return what PEFT's layer does."""
@@ -33,7 +35,7 @@ class LoraLinear(Linear):
             made = _Added.apply(states, base.weight, base.bias, down, up, scale)
         else:
             made = base(states).addmm_(products.linear(states, down), up.t(), alpha=scale)
-        return made.view(*x.shape[:-1], -1)
+        return made.view(*x.shape[:-1], len(up))
 
     def _matrices(self, name: str) -> tuple[Any, Any]:
         return self.lora_A[name].weight, self.lora_B[name].weight
@@ -44,7 +46,10 @@ class LoraLinear(Linear):
             return False
         [name] = self.active_adapters
         dropped = self.lora_dropout[name].training and not isinstance(self.lora_dropout[name], nn.Identity)
-        if dropped or base.weight.requires_grad or x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        trained = any(weight.requires_grad for weight in base.parameters())
+        if dropped or trained or base._forward_hooks or base._forward_pre_hooks:
+            return False
+        if x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
             return False
         return x.dtype == base.weight.dtype == self.lora_A[name].weight.dtype == torch.float32
 
@@ -81,7 +86,10 @@ class _Added(torch.autograd.Function):
         return products.linear(states, weight, bias).addmm_(low, up.t(), alpha=scale)
 
     @staticmethod
-    def backward(ctx: Any, *outer: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *outer: torch.Tensor
+    ) -> tuple[torch.Tensor | None, ...]:
         (states, low, weight, down, up), [slopes] = ctx.saved_tensors, outer
         back = products.product(slopes, up).mul_(ctx.scale)
         of_down, of_up = back.t() @ states, (slopes.t() @ low).mul_(ctx.scale)

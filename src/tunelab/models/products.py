@@ -99,7 +99,7 @@ class Linear(nn.Linear):
 def multiply_faster(model: nn.Module) -> None:
     """Let a model's plain linear layers on a CPU multiply by oneDNN, where that is faster. They stay linear layers.
 
-    Those of adapters are left alone: adapters that are trained at once are added by torch, and alone it is to be equal.
+    Those of adapters are left alone: they are small, and ``lora_layers`` multiplies by them.
     """
     if not faster():
         return

@@ -49,7 +49,7 @@ def new_figure(
 
     ``heights`` are the shares of the lines of panels; by default all are equally high.
     """
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     grid: Any = figure.subplots(-(-panels // across), across, squeeze=False, height_ratios=heights)
     for spare in grid.flat[panels:]:
@@ -88,6 +88,7 @@ def save(picture: Picture, directory: Path) -> None:
     if picture.figure is None:
         return
     with matplotlib.rc_context({"svg.hashsalt": "tunelab", "svg.fonttype": "path"}):
+        picture.figure.set_dpi(DPI)
         _lay_out(picture.figure)
         FigureCanvasAgg(picture.figure).print_png(directory / f"{picture.name}.png")
         FigureCanvasSVG(picture.figure).print_svg(directory / f"{picture.name}.svg", metadata={"Date": None})
