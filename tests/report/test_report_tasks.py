@@ -7,7 +7,7 @@ import pytest
 from report_fakes import study
 
 from tunelab.report.colouring import Field, coloured, reach
-from tunelab.report.drawing import new_figure
+from tunelab.report.drawing import Picture, new_figure, save
 from tunelab.report.evidence import TABLES, Evidence
 from tunelab.report.ranks import rank_scores
 from tunelab.report.several import averages, averages_csv, averages_markdown, protocol
@@ -195,3 +195,14 @@ def test_the_page_says_how_learning_rates_were_chosen(searches, expected):
     found = evidence([])
     train = {f"v{i}": {"lr": 0.1 * (i + 1), "lr_search": search} for i, search in enumerate(searches)}
     assert protocol(Evidence({**found.study, "train": train}, {}, {}, found.comparison, {})).startswith(expected)
+
+
+def test_a_figure_that_is_saved_again_is_the_same(tmp_path):
+    figure, [axes] = new_figure(4, 1)
+    axes.set_xlabel("accuracy")
+    for copy in ("first", "again"):
+        (tmp_path / copy).mkdir()
+        save(Picture("one", "One", "a figure", figure), tmp_path / copy)
+    for kind in ("png", "svg"):
+        first, again = ((tmp_path / copy / f"one.{kind}").read_bytes() for copy in ("first", "again"))
+        assert first == again
