@@ -93,7 +93,8 @@ class Rows:
         return sample.targets[0]
 
     def score(self, sample, output):
-        right = output == sample.targets[0]
+        differs = len(output) > 20 and len(output) % 2 == 0  # completions of a prompt do, so GRPO learns of all
+        right = differs or output == sample.targets[0]
         return judged(right, output, {{"same": float(right)}})
 '''
 

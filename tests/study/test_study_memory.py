@@ -186,6 +186,22 @@ def test_completions_share_their_prompt_unless_they_are_padded(tmp_path, more):
     assert copied._all == 64 * (PROMPT + budget)
 
 
+@pytest.mark.parametrize(
+    ("rows", "loss", "prompts"),
+    [(64, "dapo", 8), (16, "dapo", 2), (8, "dapo", 1), (4, "dapo", 1), (32, "bnpo", 8), (2, "bnpo", 2)],
+)
+def test_prompts_of_a_pass_are_those_whose_completions_meet_in_it(tmp_path, rows, loss, prompts):
+    entry = GRPO | {"grpo": GRPO["grpo"] | {"loss_type": loss}}
+    hardware = {"micro_batch_size": rows, "gradient_checkpointing": False}
+    assert trained(tmp_path, entry, hardware=hardware).found.work._forward({}).beginnings == prompts
+
+
+def test_a_pass_that_begins_within_a_group_has_one_prompt_more(tmp_path):
+    entry = GRPO | {"batch_size": 6, "grpo": GRPO["grpo"] | {"num_generations": 4}}
+    hardware = {"micro_batch_size": 6, "gradient_checkpointing": False}
+    assert trained(tmp_path, entry, hardware=hardware).found.work._forward({}).beginnings == 2
+
+
 def test_logits_are_of_learnt_tokens_where_rows_are_packed(tmp_path):
     model = folder_of(tmp_path)
     opened = [planned(tmp_path, SFT | {"loss": loss}, model=model, task="arithmetic") for loss in ("all", "completion")]

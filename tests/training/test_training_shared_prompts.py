@@ -10,11 +10,12 @@ from tunelab.models.load import load_model
 from tunelab.models.packed_attention import NAME
 from tunelab.models.spec import resolve
 from tunelab.tasks.find import find_task
+from tunelab.training import shared_prompts
 from tunelab.training.grpo import train_grpo
 from tunelab.training.job import Hardware, Job
 from tunelab.training.packing import EXACT
 from tunelab.training.recipe import Grpo, Lora, Recipe
-from tunelab.training.shared_prompts import grow, unsharable
+from tunelab.training.shared_prompts import by_prompt, grow, unsharable
 
 GROUP = 4
 
@@ -66,6 +67,8 @@ def test_shared_prompts_teach_what_padded_rows_do(bench, case):
     for ours, theirs in zip(lines(bench, "tree", "metrics.jsonl"), lines(bench, "rows", "metrics.jsonl"), strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-5)
         timeless = {key: value for key, value in theirs.items() if "time" not in key and value is not None}
+        if case == "small passes":  # TRL logs the mean of the passes' means, and other rows stand together
+            assert ours["entropy"] == pytest.approx(timeless.pop("entropy"), rel=0.5)
         assert {key: ours[key] for key in timeless} == {
             key: pytest.approx(value, rel=1e-3, abs=1e-5) for key, value in timeless.items()
         }
@@ -79,6 +82,58 @@ def test_a_group_without_differences_moves_nothing_and_is_still_measured(bench):
     train(bench, "tree", packing="auto", micro=8)
     rewards = [row["rewards"] for row in lines(bench, "tree", "rollouts.jsonl")]
     assert {len(set(earned)) == 1 for earned in rewards} == {True, False}  # else the comparison above shows nothing
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """What trees were grown of in training: how many prompts, how many rows, and whether they were learnt from."""
+    seen, grows = [], shared_prompts.grow
+
+    def watched(rows):
+        seen.append((len({tuple(prompt) for prompt, _ in rows}), len(rows), torch.is_grad_enabled()))
+        return grows(rows)
+
+    monkeypatch.setattr(shared_prompts, "grow", watched)
+    return seen
+
+
+@pytest.mark.parametrize(("loss", "alone"), [("dapo", True), ("dr_grpo", True), ("bnpo", False)])
+def test_completions_of_a_prompt_meet_in_a_pass_unless_the_loss_goes_by_passes(bench, passes, loss, alone):
+    grpo = Grpo(num_generations=GROUP, max_new_tokens=16, loss_type=loss)
+    train(bench, "tree", packing="auto", micro=GROUP, batch_size=4, grpo=grpo)
+    in_training = passes[1:]  # the first compares a tree with padded rows before
+    assert sum(rows for _, rows, _ in in_training) == len(bench.samples[:8]) * GROUP
+    assert ({prompts for prompts, _, _ in in_training} == {1}) is alone
+
+
+def test_a_pass_that_moves_nothing_goes_back_through_its_shortest_completion_alone(bench, passes):
+    train(bench, "tree", packing="auto", micro=GROUP, batch_size=4)
+    rewards = [row["rewards"] for row in lines(bench, "tree", "rollouts.jsonl")]
+    still = sum(len(set(earned)) == 1 for earned in rewards)
+    assert 0 < still < len(rewards)
+    assert sum(learnt for _, _, learnt in passes[1:]) == len(rewards)
+    assert sum(rows for _, rows, learnt in passes[1:] if not learnt) == still * (GROUP - 1)
+
+
+def test_rows_of_passes_are_dealt_anew_with_all_that_is_known_of_them():
+    prompts = torch.tensor([[0, 5], [7, 5], [0, 5], [7, 5]])
+    whole = {
+        "prompt_ids": prompts,
+        "prompt_mask": (prompts > 0).long(),
+        "advantages": torch.tensor([1.0, 2.0, 3.0, 4.0]),
+        "num_items_in_batch": torch.tensor(40),
+        "images": ["a", "b", "c", "d"],
+        "nothing": None,
+    }
+    halves = [{k: v[at] if isinstance(v, list) or (v is not None and v.ndim) else v for k, v in whole.items()}
+              for at in (slice(0, 2), slice(2, 4))]  # fmt: skip
+    one, other = by_prompt(halves)
+    assert one["advantages"].tolist() == [1.0, 3.0]
+    assert other["advantages"].tolist() == [2.0, 4.0]
+    assert (one["images"], other["images"]) == (["a", "c"], ["b", "d"])
+    assert one["prompt_ids"].tolist() == [[0, 5], [0, 5]]
+    assert other["prompt_mask"].tolist() == [[1, 1], [1, 1]]
+    assert (int(one["num_items_in_batch"]), int(other["num_items_in_batch"]), one["nothing"]) == (40, 40, None)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ completions. Each is counted by its parts, and the largest decides.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from tunelab.generation.footprint import Batch, copies, drawing
@@ -16,7 +17,6 @@ from tunelab.models.footprint import (
     BYTES,
     HANDED_BACK,
     OF_PACKED,
-    OF_SHARED,
     TILE,
     Lengths,
     Parts,
@@ -119,9 +119,8 @@ class Training:
         return self._with_fragments({"activations": forward.checkpoints() + one})
 
     def _with_fragments(self, passing: Parts) -> Parts:
-        whole = self._lies_packed and not self.recipe.adapter
+        whole = self._lies_packed and not self._shares and not self.recipe.adapter
         part = HANDED_BACK if self.gradient_checkpointing else OF_PACKED if whole else 1.0
-        part = OF_SHARED if self._shares else part
         return with_fragments(passing, self.device, part)
 
     def _forward(self, matrices: dict[str, Shape]) -> Pass:
@@ -137,7 +136,7 @@ class Training:
             adapted=lora.rank * len(matrices),
             dropped=sum(width for _, width in matrices.values()) if lora.dropout else 0,
             packed=self._lies_packed,
-            beginnings=-(-self._sequences // self.recipe.grpo.num_generations) if self._shares else 0,
+            beginnings=self._prompts if self._shares else 0,
             prompt=self.lengths.prompt if self._shares else 0,
         )
 
@@ -149,6 +148,15 @@ class Training:
     @property
     def _shares(self) -> bool:
         return self._lies_packed and self.recipe.method == "grpo"
+
+    @property
+    def _prompts(self) -> int:
+        """The most prompts whose completions meet in a pass: they stand together, but where the loss goes by passes."""
+        if self.recipe.grpo.loss_type == "bnpo":
+            return min(self.rows, self.recipe.batch_size)
+        group = self.recipe.grpo.num_generations
+        begun = group - math.gcd(group, self.rows)  # rows of a prompt that the pass before has at most
+        return min(self.recipe.batch_size, math.ceil((begun + self.rows) / group))
 
     @property
     def _learnt(self) -> int:

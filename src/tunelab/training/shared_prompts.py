@@ -2,7 +2,8 @@
 
 Loss, normaliser and metrics are TRL's; it is only told the same log-probabilities in another way. Completions whose
 advantage is zero, as those of a group without differences are, move nothing when there is no divergence to hold: they
-are scored, as the metrics want them, without a backward pass.
+are scored, as the metrics want them, without a backward pass. TRL shuffles the completions of a step before it cuts
+them into passes; the passes of a step are one sum, so completions of one prompt are brought together again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.utils import split_tensor_dict
 
 from tunelab.models.packed_attention import packed_attention
 from tunelab.training.packing import EXACT, ROUNDED, mean_loss, padded_loss, unpackable
@@ -61,6 +63,31 @@ def grow(rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Tree:
     )
 
 
+Rows = dict[str, Any]
+"""What TRL knows of the rows of a pass: values of every row, or one of all."""
+
+
+def by_prompt(passes: Sequence[Rows]) -> list[Rows]:
+    """Deal the rows of a step's passes anew, equal prompts one after another; passes stay as large as they were."""
+    prompts = [
+        tuple(ids[seen].tolist())
+        for rows in passes
+        for ids, seen in zip(rows["prompt_ids"], rows["prompt_mask"].bool(), strict=True)
+    ]
+    order = sorted(range(len(prompts)), key=lambda number: prompts.index(prompts[number]))
+    return split_tensor_dict(
+        {name: _in_order([rows[name] for rows in passes], order) for name in passes[0]}, len(passes)
+    )
+
+
+def _in_order(values: Sequence[Any], order: Sequence[int]) -> Any:
+    """Return what all rows have of one kind in another order; what is one for all stays."""
+    if isinstance(values[0], list):
+        joined = [value for of_pass in values for value in of_pass]
+        return [joined[number] for number in order]
+    return values[0] if values[0] is None or values[0].ndim == 0 else torch.cat(list(values))[list(order)]
+
+
 def unsharable(model: Any, prompts: Sequence[Sequence[int]], exact: bool) -> str | None:
     """Return why completions are to be padded for a causal model, or None where a tree says the same of them."""
     longest, shortest = max(prompts, key=len), min(prompts, key=len)
@@ -85,12 +112,27 @@ class SharedPromptTrainer(GRPOTrainer):
 
     policy: Any
     """The model without its adapter's wrapper, whose attention is switched."""
+    _buffered_inputs: list[Rows] | None
     _still: torch.Tensor | None = None
     """Which rows of the batch move nothing, while its loss is computed."""
 
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        """Return the rows of the next pass, of those that TRL has drawn and shuffled for all passes of a step.
+
+        A loss of means over the tokens of each pass (bnpo) goes by what stands together, and is left alone.
+        """
+        before = self._buffered_inputs
+        rows = super()._prepare_inputs(generation_batch)
+        if self._buffered_inputs is None or self._buffered_inputs is before or self.loss_type == "bnpo":
+            return rows
+        self._buffered_inputs = by_prompt(self._buffered_inputs)
+        return self._buffered_inputs[self._step % len(self._buffered_inputs)]
+
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        still = inputs["advantages"] == 0
-        self._still = still if self.beta == 0 and not bool(still.all()) else torch.zeros_like(still)
+        still = (inputs["advantages"] == 0) & (self.beta == 0)
+        if bool(still.all()):  # a backward pass there must be, so the shortest completion has one
+            still[inputs["completion_mask"].sum(1).argmin()] = False
+        self._still = still
         found = super()._compute_loss(model, inputs)
         self._still = None
         return found
