@@ -11,6 +11,7 @@ from tunelab.models.architecture import FAMILIES, architecture
 from tunelab.models.footprint import adapted
 from tunelab.models.four_bit import FourBit
 from tunelab.models.load import load_model, quiet
+from tunelab.models.lora_layers import add_in_place
 from tunelab.models.spec import ModelRef
 
 ROWS, TOKENS, RANK = 3, 64, 4
@@ -102,6 +103,17 @@ def test_dropout_before_an_adapter_keeps_its_input_and_its_mask(precision):
     counted = Pass(described, "lora", precision, ROWS, TOKENS, adapted=RANK * len(matrices), dropped=widths).kept()
     measured = kept_by(model, learn, precision)
     assert 1 <= counted / measured < 1.2
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_an_adapter_that_adds_in_place_keeps_a_byte_of_what_is_dropped(dropout):
+    model, described, matrices = causal("llama", "lora", "fp32", dropout)
+    add_in_place(model)
+    widths = sum(width for _, width in matrices.values()) if dropout else 0
+    counted = Pass(
+        described, "lora", "fp32", ROWS, TOKENS, adapted=RANK * len(matrices), dropped=widths, in_place=True
+    ).kept()
+    assert counted == pytest.approx(kept_by(model, learn, "fp32"), rel=0.03)
 
 
 @pytest.mark.parametrize(("compute", "precision"), [("fp32", "fp32"), ("bf16", "bf16")])

@@ -60,7 +60,7 @@ def calls(monkeypatch):
     """Counts what is added in place while gradients are wanted."""
     found = []
     original = lora_layers._Added.apply
-    monkeypatch.setattr(lora_layers._Added, "apply", lambda *given: found.append(given[-1]) or original(*given))
+    monkeypatch.setattr(lora_layers._Added, "apply", lambda *given: found.append(given[5]) or original(*given))
     return found
 
 
@@ -166,7 +166,7 @@ def test_what_it_is_not_made_for_is_computed_as_peft_does(change, calls):
 
 
 @pytest.mark.parametrize(
-    "told", [{"lora_dropout": 0.5}, {"use_dora": True}, {"lora_bias": True}, {"bias": "lora_only"}]
+    "told", [{"use_dora": True}, {"lora_bias": True}, {"bias": "lora_only"}, {"use_dora": True, "lora_dropout": 0.5}]
 )
 def test_other_adapters_are_computed_as_peft_does(told, calls):
     theirs, ours = adapted("qwen2", **({"target_modules": ["q_proj"]} if "bias" in str(told) else {}), **told)
@@ -176,10 +176,63 @@ def test_other_adapters_are_computed_as_peft_does(told, calls):
     assert calls == []
 
 
+@pytest.mark.parametrize("name", ["llama", "qwen2"])
+def test_dropout_drops_what_it_drops_for_peft(name, calls):
+    theirs, ours = adapted(name, lora_dropout=0.3)
+    theirs.train()
+    ours.train()
+    assert furthest(learnt(theirs), learnt(ours)) < CLOSE
+    assert len(calls) == sum(isinstance(module, Linear) for module in ours.modules())
+    assert {round(scale, 9) for scale in calls} == {round(3 / 0.7, 9)}
+    torch.manual_seed(2)
+    with torch.no_grad():
+        expected = theirs(input_ids=IDS).logits
+    torch.manual_seed(2)
+    with torch.no_grad():
+        assert torch.allclose(ours(input_ids=IDS).logits, expected, atol=1e-5)
+
+
+def test_what_dropout_drops_is_dropped_again_when_activations_are_computed_again(calls):
+    theirs, ours = adapted(lora_dropout=0.3)
+    for model in (theirs, ours):
+        model.train()
+        model.enable_input_require_grads()
+        model.activation_checkpointing_enable()
+    assert furthest(learnt(theirs), learnt(ours)) < CLOSE
+    assert calls
+
+
+def test_dropout_keeps_one_byte_of_an_element():
+    theirs, ours = (next(m for m in adapted(lora_dropout=0.3)[i].modules() if isinstance(m, Linear)) for i in (0, 1))
+    states = torch.randn(5, ours.in_features, requires_grad=True)
+    sizes = {}
+    for layer in (theirs.train(), ours.train()):
+        saved = sizes[type(layer)] = []
+        keep = lambda tensor, saved=saved: saved.append((tensor.dtype, tuple(tensor.shape))) or tensor  # noqa: E731
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            layer(states)
+    assert sizes[LoraLinear].count((torch.float32, tuple(states.shape))) == 1
+    assert sizes[LoraLinear].count((torch.bool, tuple(states.shape))) == 1
+    assert sizes[Linear].count((torch.float32, tuple(states.shape))) > 1
+
+
 def test_dropout_that_is_off_is_no_dropout(calls):
     theirs, ours = adapted(lora_dropout=0.5)
     assert furthest(learnt(theirs.eval()), learnt(ours.eval())) < CLOSE
-    assert calls
+    assert set(calls) == {3.0}
+
+
+def test_where_all_is_dropped_peft_computes(calls):
+    theirs, ours = adapted(lora_dropout=0.5)
+    for model in (theirs, ours):
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 1.0
+        model.train()
+    with torch.no_grad():
+        assert torch.allclose(theirs(input_ids=IDS).logits, ours(input_ids=IDS).logits, atol=1e-5)
+    learnt(ours)
+    assert calls == []
 
 
 def test_autocast_is_left_to_peft(calls):

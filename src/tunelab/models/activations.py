@@ -38,6 +38,8 @@ class Pass:
     """Numbers that adapters keep per token, over all layers: its rank for every matrix that has one."""
     dropped: int = 0
     """Width of all that dropout is put on before an adapter, over all layers."""
+    in_place: bool = False
+    """Whether adapters add in place, and keep a byte of what dropout drops (``models.lora_layers``)."""
     packed: bool = False
     """Whether rows lie end to end, and attention needs no mask."""
     beginnings: int = 0
@@ -140,4 +142,5 @@ class Pass:
 
     def _adapters(self) -> int:
         tokens = max(self._all, self.rows * self.answer)
-        return tokens * self._size * (self.adapted + 2 * self.dropped)
+        dropped = self.dropped * (1 if self.in_place else 2 * self._size)
+        return tokens * (self._size * self.adapted + dropped)

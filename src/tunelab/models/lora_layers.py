@@ -2,6 +2,7 @@
 
 PEFT computes y + s B (A x) in three operations, each of which makes a tensor as wide as the layer, and more on the way
 back. Here it is one matrix product that adds to y, and no such tensor is made: the sums are the same in another order.
+Dropout takes the numbers that torch's would take, and keeps a byte of every element in place of two floats.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ UNCHANGED = (nn.Linear, products.Linear)
 
 
 class LoraLinear(Linear):
-    """PEFT's layer; what is computed differently here is fp32 on a CPU, under one adapter without dropout or bias
-    over a layer that is neither trained nor watched by hooks."""
+    """PEFT's layer; what is computed differently here is fp32 on a CPU, under one adapter without bias over a layer
+    that is neither trained nor watched by hooks."""
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Return what PEFT's layer does."""
@@ -29,12 +30,14 @@ class LoraLinear(Linear):
             return super().forward(x, *args, **kwargs)
         [name] = self.active_adapters
         base: Any = self.base_layer
-        down, up, scale = *self._matrices(name), self.scaling[name]
+        rate = _rate(self.lora_dropout[name])
+        down, up, scale = *self._matrices(name), self.scaling[name] / (1 - rate)
         states = x.reshape(-1, x.shape[-1])
+        kept = torch.empty_like(x, dtype=torch.bool).bernoulli_(1 - rate).reshape(states.shape) if rate else None
         if torch.is_grad_enabled():
-            made = _Added.apply(states, base.weight, base.bias, down, up, scale)
+            made = _Added.apply(states, base.weight, base.bias, down, up, scale, kept)
         else:
-            made = base(states).addmm_(products.linear(states, down), up.t(), alpha=scale)
+            made = base(states).addmm_(products.linear(_left(states, kept), down), up.t(), alpha=scale)
         return made.view(*x.shape[:-1], len(up))
 
     def _matrices(self, name: str) -> tuple[Any, Any]:
@@ -45,9 +48,10 @@ class LoraLinear(Linear):
         if not is_plain(self) or self.disable_adapters or self.merged or type(base) not in UNCHANGED:
             return False
         [name] = self.active_adapters
-        dropped = self.lora_dropout[name].training and not isinstance(self.lora_dropout[name], nn.Identity)
         trained = any(weight.requires_grad for weight in base.parameters())
-        if dropped or trained or base._forward_hooks or base._forward_pre_hooks:
+        if type(self.lora_dropout[name]) not in (nn.Identity, nn.Dropout) or _rate(self.lora_dropout[name]) == 1:
+            return False
+        if trained or base._forward_hooks or base._forward_pre_hooks:
             return False
         if x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
             return False
@@ -67,8 +71,18 @@ def add_in_place(model: nn.Module) -> None:
             module.__class__ = LoraLinear
 
 
+def _rate(dropout: Any) -> float:
+    """Return which share of its input a layer drops now."""
+    return dropout.p if isinstance(dropout, nn.Dropout) and dropout.training else 0.0
+
+
+def _left(states: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
+    """Return what dropout leaves of rows, not scaled yet."""
+    return states if kept is None else states * kept
+
+
 class _Added(torch.autograd.Function):
-    """W x + b + s B (A x) of rows x, and the gradients of x, A and B."""
+    """W x + b + s B (A d(x)) of rows x, and the gradients of x, A and B; d leaves what is ``kept``, or all."""
 
     @staticmethod
     def forward(
@@ -79,9 +93,10 @@ class _Added(torch.autograd.Function):
         down: torch.Tensor,
         up: torch.Tensor,
         scale: float,
+        kept: torch.Tensor | None,
     ) -> torch.Tensor:
-        low = products.linear(states, down)
-        ctx.save_for_backward(states, low, weight if ctx.needs_input_grad[0] else None, down, up)
+        low = products.linear(_left(states, kept), down)
+        ctx.save_for_backward(states, low, weight if ctx.needs_input_grad[0] else None, down, up, kept)
         ctx.scale = scale
         return products.linear(states, weight, bias).addmm_(low, up.t(), alpha=scale)
 
@@ -90,8 +105,11 @@ class _Added(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *outer: torch.Tensor
     ) -> tuple[torch.Tensor | None, ...]:
-        (states, low, weight, down, up), [slopes] = ctx.saved_tensors, outer
+        (states, low, weight, down, up, kept), [slopes] = ctx.saved_tensors, outer
         back = products.product(slopes, up).mul_(ctx.scale)
-        of_down, of_up = back.t() @ states, (slopes.t() @ low).mul_(ctx.scale)
-        of_states = None if weight is None else products.product(slopes, weight).addmm_(back, down)
-        return of_states, None, None, of_down, of_up, None
+        of_down, of_up = back.t() @ _left(states, kept), (slopes.t() @ low).mul_(ctx.scale)
+        if weight is None:
+            return None, None, None, of_down, of_up, None, None
+        of_states = products.product(slopes, weight)
+        of_states = of_states.addmm_(back, down) if kept is None else of_states.addcmul_(back @ down, kept)
+        return of_states, None, None, of_down, of_up, None, None

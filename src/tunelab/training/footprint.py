@@ -135,6 +135,7 @@ class Training:
             answer=self.lengths.answer if encoded else 0,
             adapted=lora.rank * len(matrices),
             dropped=sum(width for _, width in matrices.values()) if lora.dropout else 0,
+            in_place=(self.device, self.precision, self.recipe.adaptation) == ("cpu", "fp32", "lora"),
             packed=self._lies_packed,
             beginnings=self._prompts if self._shares else 0,
             prompt=self.lengths.prompt if self._shares else 0,
