@@ -157,6 +157,7 @@ CASES = {
     "large-lora-4": Case("llama-100M", LORA, rows(4)),
     "large-lora-16": Case("llama-100M", LORA, rows(16)),
     "large-lora-16-checkpoints": Case("llama-100M", LORA, CHECKPOINTS),
+    "large-lora-16-dropout": Case("llama-100M", LORA | {"lora": {"dropout": 0.1}}, rows(16)),
     "large-qlora-4": Case("llama-100M", LORA | {"adaptation": "qlora"}, rows(4)),
     "gemma2-full-8": Case("gemma2-27M", FULL, rows(8)),
     "dpo-full-4": Case("qwen3-7M", FULL | {"method": "dpo", "dpo": {"pairs": "dataset"}}, rows(4)),
