@@ -65,7 +65,8 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 TASK = '''
-"""Made-up rows of equal length."""
+"""Made-up rows of equal length; about every second completion is right, so GRPO learns of all."""
+from zlib import crc32
 from tunelab.data.sample import Message, Sample
 from tunelab.scoring.score import Metric, judged
 
@@ -93,8 +94,7 @@ class Rows:
         return sample.targets[0]
 
     def score(self, sample, output):
-        differs = len(output) > 20 and len(output) % 2 == 0  # completions of a prompt do, so GRPO learns of all
-        right = differs or output == sample.targets[0]
+        right = output == sample.targets[0] or (len(output) > 20 and crc32(output.encode()) % 2)
         return judged(right, output, {{"same": float(right)}})
 '''
 
@@ -150,6 +150,8 @@ CASES = {
     "sft-full-4": Case("qwen3-7M", FULL, rows(4)),
     "sft-full-16-checkpoints": Case("qwen3-7M", FULL, CHECKPOINTS),
     "sft-lora-16": Case("qwen3-7M", LORA, rows(16)),
+    "sft-lora-16-checkpoints": Case("qwen3-7M", LORA, CHECKPOINTS),
+    "sft-lora-16-checkpoints-dropout": Case("qwen3-7M", LORA | {"lora": {"dropout": 0.1}}, CHECKPOINTS),
     "large-full-4": Case("llama-100M", FULL, rows(4)),
     "large-full-16": Case("llama-100M", FULL, rows(16)),
     "large-full-16-checkpoints": Case("llama-100M", FULL, CHECKPOINTS),

@@ -485,9 +485,10 @@ def test_packing_counts_where_it_is_done_and_dropout_or_rounding_make_it_count(t
     assert "packing" not in padded.train["one"].settings
 
 
-@pytest.mark.parametrize(("loss", "packing"), [("dapo", "by prompt"), ("bnpo", "auto")])
-def test_an_identity_says_how_completions_are_dealt_to_passes(tmp_path, loss, packing):
-    entry = {"format": "chat", "method": "grpo", "precision": "bf16", "grpo": {"loss_type": loss}}
+@pytest.mark.parametrize("settings", [{"precision": "bf16"}, {"adaptation": "lora", "lora": {"dropout": 0.1}}])
+@pytest.mark.parametrize(("method", "packing"), [("sft", "auto"), ("grpo", "by prompt")])
+def test_an_identity_says_how_rows_are_dealt_to_passes(tmp_path, settings, method, packing):
+    entry = {"format": "chat", "method": method, "loss": "all", **settings}
     found = compiled(tmp_path, changed(train={"one": entry}, hardware={"device": "cpu"}))
     assert found.train["one"].settings["packing"] == packing
 

@@ -25,7 +25,7 @@ of such copies."""
 FRAGMENTS: dict[Device, float] = {"cpu": 0.6, "cuda": 0.0, "mps": 0.0}
 """Share of what comes and goes that lies between it, freed and too small to be used again. Measured on a CPU with
 glibc (``scripts/bench_memory.py``); nothing was measured on a GPU."""
-OF_PACKED, HANDED_BACK = 2 / 3, 1 / 4
+OF_PACKED, HANDED_BACK = 2 / 3, 1 / 2
 """How much of that share there is where rows lie end to end and all weights are trained, and where large blocks are
 handed back when they are freed."""
 

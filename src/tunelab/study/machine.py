@@ -78,12 +78,11 @@ class Machine:
     def packing_that_matters(self, train: Train, precision: str) -> dict[str, str]:
         """Packing where it is done and decides about a result: dropout draws and bf16 rounds by it.
 
-        What it is called says how GRPO deals completions to the passes of a step: by prompt, or as TRL does.
+        GRPO's is called otherwise, as it once dealt completions to passes as TRL does.
         """
         done = (train.method == "sft" and train.head == "lm") or (train.method == "grpo" and not train.grpo.beta)
         matters = done and self.declared.packing == "auto" and _draws_or_rounds(train, precision)
-        by_prompt = train.method == "grpo" and train.grpo.loss_type != "bnpo"
-        return {"packing": "by prompt" if by_prompt else "auto"} if matters else {}
+        return {"packing": "by prompt" if train.method == "grpo" else "auto"} if matters else {}
 
     def settled(self, train: Train) -> tuple[Train, str | None]:
         """Return an entry as it runs here, and why it runs otherwise than asked, where it does."""
