@@ -32,7 +32,7 @@ def turned(entry, hardware, settings):
     (LONG, SMALL, 100, ["hardware.rollout_batch_size"]),
     (LONG, SMALL | {"rollout_batch_size": 1}, 40, ["train.one.grpo.max_new_tokens"]),
     (LORA, OFF, 35, ["hardware.micro_batch_size", "hardware.gradient_checkpointing"]),
-    (SFT, OFF, 40, ["hardware.gradient_checkpointing", "train.one.adaptation"]),
+    (SFT, OFF, 44, ["hardware.gradient_checkpointing", "train.one.adaptation"]),
 ])  # fmt: skip
 def test_the_settings_that_are_named_make_the_step_fit_by_the_same_estimate(tmp_path, entry, hardware, room, keys):
     model = folder_of(tmp_path)
