@@ -123,10 +123,11 @@ class SharedPromptTrainer(GRPOTrainer):
         """
         before = self._buffered_inputs
         rows = super()._prepare_inputs(generation_batch)
-        if self._buffered_inputs is None or self._buffered_inputs is before or self.loss_type == "bnpo":
+        made = self._buffered_inputs
+        if made is None or made is before or len(made) == 1 or self.loss_type == "bnpo":
             return rows
-        self._buffered_inputs = by_prompt(self._buffered_inputs)
-        return self._buffered_inputs[self._step % len(self._buffered_inputs)]
+        self._buffered_inputs = made = by_prompt(made)
+        return made[self._step % len(made)]
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         still = (inputs["advantages"] == 0) & (self.beta == 0)
