@@ -187,6 +187,20 @@ def test_completions_share_their_prompt_unless_they_are_padded(tmp_path, more):
 
 
 @pytest.mark.parametrize(
+    ("adaptation", "precision", "size"), [("lora", "fp32", 1), ("lora", "bf16", 4), ("qlora", "fp32", 8)]
+)
+def test_dropout_keeps_a_byte_where_adapters_add_in_place_and_two_numbers_elsewhere(
+    tmp_path, adaptation, precision, size
+):
+    model, entry = folder_of(tmp_path), SFT | {"adaptation": adaptation, "precision": precision}
+    work, plain = (trained(tmp_path, entry | {"lora": {"dropout": rate}}, model=model, hardware=OFF).found.work
+                   for rate in (0.1, 0))  # fmt: skip
+    matrices = work._adapted()
+    dropped, kept = (one._forward(matrices) for one in (work, plain))
+    assert dropped.kept() - kept.kept() == kept._all * sum(width for _, width in matrices.values()) * size
+
+
+@pytest.mark.parametrize(
     ("rows", "loss", "prompts"),
     [(64, "dapo", 8), (16, "dapo", 2), (8, "dapo", 1), (4, "dapo", 1), (32, "bnpo", 8), (2, "bnpo", 2)],
 )
@@ -198,7 +212,7 @@ def test_prompts_of_a_pass_are_those_whose_completions_meet_in_it(tmp_path, rows
 
 def test_a_pass_that_begins_within_a_group_has_one_prompt_more(tmp_path):
     entry = GRPO | {"batch_size": 6, "grpo": GRPO["grpo"] | {"num_generations": 4}}
-    hardware = {"micro_batch_size": 6, "gradient_checkpointing": False}
+    hardware = {"micro_batch_size": 3, "gradient_checkpointing": False}
     assert trained(tmp_path, entry, hardware=hardware).found.work._forward({}).beginnings == 2
 
 

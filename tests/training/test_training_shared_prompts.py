@@ -86,11 +86,11 @@ def test_a_group_without_differences_moves_nothing_and_is_still_measured(bench):
 
 @pytest.fixture
 def passes(monkeypatch):
-    """What trees were grown of in training: how many prompts, how many rows, and whether they were learnt from."""
+    """What trees were grown of in training: the rows, and whether they were learnt from."""
     seen, grows = [], shared_prompts.grow
 
     def watched(rows):
-        seen.append((len({tuple(prompt) for prompt, _ in rows}), len(rows), torch.is_grad_enabled()))
+        seen.append((rows, torch.is_grad_enabled()))
         return grows(rows)
 
     monkeypatch.setattr(shared_prompts, "grow", watched)
@@ -101,9 +101,17 @@ def passes(monkeypatch):
 def test_completions_of_a_prompt_meet_in_a_pass_unless_the_loss_goes_by_passes(bench, passes, loss, alone):
     grpo = Grpo(num_generations=GROUP, max_new_tokens=16, loss_type=loss)
     train(bench, "tree", packing="auto", micro=GROUP, batch_size=4, grpo=grpo)
-    in_training = passes[1:]  # the first compares a tree with padded rows before
-    assert sum(rows for _, rows, _ in in_training) == len(bench.samples[:8]) * GROUP
-    assert ({prompts for prompts, _, _ in in_training} == {1}) is alone
+    in_training = [rows for rows, _ in passes[1:]]  # the first compares a tree with padded rows before
+    assert sum(map(len, in_training)) == len(bench.samples[:8]) * GROUP
+    assert ({len({tuple(prompt) for prompt, _ in rows}) for rows in in_training} == {1}) is alone
+
+
+@pytest.mark.parametrize(("micro", "dealt"), [(4 * GROUP, 0), (GROUP, 2)])
+def test_the_rows_of_a_step_are_dealt_anew_once_and_those_of_a_single_pass_never(bench, monkeypatch, micro, dealt):
+    seen = []
+    monkeypatch.setattr(shared_prompts, "by_prompt", lambda rows: seen.append(len(rows)) or by_prompt(rows))
+    train(bench, "tree", packing="auto", micro=micro, batch_size=4)
+    assert seen == [4] * dealt
 
 
 def test_a_pass_that_moves_nothing_goes_back_through_its_shortest_completion_alone(bench, passes):
@@ -111,8 +119,13 @@ def test_a_pass_that_moves_nothing_goes_back_through_its_shortest_completion_alo
     rewards = [row["rewards"] for row in lines(bench, "tree", "rollouts.jsonl")]
     still = sum(len(set(earned)) == 1 for earned in rewards)
     assert 0 < still < len(rewards)
-    assert sum(learnt for _, _, learnt in passes[1:]) == len(rewards)
-    assert sum(rows for _, rows, learnt in passes[1:] if not learnt) == still * (GROUP - 1)
+    assert sum(learnt for _, learnt in passes[1:]) == len(rewards)
+    beside = [(rows, passes[at + 1]) for at, (rows, learnt) in enumerate(passes) if not learnt]
+    assert [len(rows) for rows, _ in beside] == [GROUP - 1] * still
+    assert any(len({len(completion) for _, completion in rows}) > 1 for rows, _ in beside)
+    for rows, ([(_, shortest)], learnt) in beside:
+        assert learnt
+        assert len(shortest) <= min(len(completion) for _, completion in rows)
 
 
 def test_rows_of_passes_are_dealt_anew_with_all_that_is_known_of_them():

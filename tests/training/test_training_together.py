@@ -141,9 +141,7 @@ def test_interrupted_adapters_go_on_to_the_same_weights(bench, same):
     for name in names:
         assert same(adapter(bench.root / name / "model"), adapter(bench.root / f"{name}-torn" / "model")) < 1e-6
         whole_run, resumed = ([row["loss"] for row in logged(bench.root / each)] for each in (name, f"{name}-torn"))
-        assert resumed == pytest.approx(
-            whole_run, rel=1e-5
-        )  # resuming repeats the trial, whose two ways sum in two orders
+        assert resumed == pytest.approx(whole_run, rel=1e-5)  # the trial is repeated, and its ways sum in two orders
 
 
 def whole(folder, *steps):
