@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from judged_task import JUDGED, write_task
-from memory_studies import GIB, GRPO, LORA, SEVEN_BILLION, SFT, folder_of, needed, planned, trained
+from memory_studies import GIB, GRPO, LORA, OFF, SEVEN_BILLION, SFT, folder_of, needed, planned, trained
 from study_files import ECHO_TASK, compiled
 
 from tunelab.engine.plan import Status
